@@ -1,0 +1,183 @@
+"""The configuration as frozen, typed values: what every other floor reads.
+
+Sizes are bytes, durations are milliseconds, both as int. Nothing here knows YAML; `load` makes these from a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Tier(str, Enum):
+    EDGE = "edge"
+    SHIELD = "shield"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or connect: `host` is a name or an IP literal without brackets."""
+
+    scheme: str  # "http" | "https"
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    tier: Tier = Tier.EDGE
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    address: Address
+    certificate: str | None = None  # path of a PEM chain, absolute; https only
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    address: Address
+    token_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    memory: int = 256 << 20
+    eviction: str = "lru"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    head: int = 32 << 10
+    fields: int = 128
+    body: int = 1 << 30
+    object: int = 10 << 30
+    connections: int = 20_000
+    connections_per_address: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    head: int = 10_000
+    idle: int = 75_000
+    body_min_rate: int = 1 << 10  # bytes per second, of a request body and of a client reading
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    to: str = "stdout"  # "stdout" | "stderr" | an absolute path
+    format: str = "json"  # "json" | "combined"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    address: Address
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OriginTimeouts:
+    connect: int = 2_000
+    first_byte: int = 15_000
+    idle: int = 4_000  # a pooled connection unused for longer is not used again
+    between_bytes: int = 15_000  # the longest silence inside a response body
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    name: str
+    servers: tuple[Server, ...]
+    host: str | None = None
+    balance: str = "round_robin"
+    timeouts: OriginTimeouts = OriginTimeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class QueryKey:
+    """Which query parameters are in the cache key; patterns are names with an optional trailing `*`."""
+
+    ignore: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+    sort: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    query: QueryKey = QueryKey()
+    headers: tuple[str, ...] = ()  # lower case
+    cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """A request that carries one of these is passed and not stored; patterns as in `QueryKey`."""
+
+    cookies: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()  # lower case
+    query: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    ttl: int | None = None  # only where the response says nothing
+    override_ttl: int | None = None  # whatever the response says
+    stale_while_revalidate: int = 0  # used where the response says nothing
+    stale_if_error: int = 0
+    heuristic: bool = True
+    bypass: Bypass = Bypass()
+    key: KeySpec = KeySpec()
+    status_ttl: tuple[tuple[int, int], ...] = ()  # (status, ms)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldEdits:
+    """`set` replaces every field of that name, then `remove` is already done: remove first, then set."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdits:
+    request: FieldEdits = FieldEdits()
+    response: FieldEdits = FieldEdits()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """No hosts: every Host. No methods: every method. `path` is a glob where `*` matches any run of bytes."""
+
+    hosts: tuple[str, ...] = ()  # lower case, "www.example.com" or "*.example.org"
+    path: str = "/*"
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    index: int
+    match: Match
+    origin: str
+    cache: CachePolicy | None = CachePolicy()  # None: cache off
+    headers: HeaderEdits = HeaderEdits()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    node: Node
+    listen: tuple[Listener, ...]
+    origins: dict[str, Origin]
+    routes: tuple[Route, ...]
+    workers: int | None = None  # None: auto, one per core
+    admin: Admin | None = None
+    trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form
+    store: StoreConfig = StoreConfig()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    access_log: AccessLog | None = AccessLog()
+    source: str = field(default="", compare=False)  # the file it came from

@@ -1,0 +1,44 @@
+"""Builds the extension modules; everything else about the project is in pyproject.toml.
+
+CDN_ONLY="cdn._core cdn.proxy._lane" builds only those modules (while working on one).
+CDN_ANNOTATE=1 writes the cython -a page beside each source.
+"""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+MODULES = {
+    "cdn._core": "cdn/_core.pyx",
+    "cdn.store._memory": "cdn/store/_memory.pyx",
+    "cdn.proxy._front": "cdn/proxy/_front.pyx",
+    "cdn.proxy._lane": "cdn/proxy/_lane.pyx",
+    "cdn.tier._wire": "cdn/tier/_wire.pyx",
+}
+
+wanted = os.environ.get("CDN_ONLY", "").split() or list(MODULES)
+extensions = [
+    Extension(
+        name,
+        [MODULES[name]],
+        extra_compile_args=["-O3", "-fno-semantic-interposition", "-Wno-unused-function"],
+    )
+    for name in wanted
+    if os.path.exists(MODULES[name])
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        annotate=bool(os.environ.get("CDN_ANNOTATE")),
+        language_level=3,
+        compiler_directives={
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": False,
+        },
+    ),
+)
