@@ -1,0 +1,211 @@
+from collections.abc import Callable
+from enum import IntEnum
+
+from cdn.store.record import Draft
+
+RECORD_FLAGS: dict[str, int]
+
+class FillState(IntEnum):
+    """WAITING: no head yet. STREAMING: the body arrives. COMMITTED: whole and stored. DONE: whole, not stored
+    (`reason` says why). ABORTED: given up, what arrived is not the whole body."""
+
+    WAITING = 0
+    STREAMING = 1
+    COMMITTED = 2
+    DONE = 3
+    ABORTED = 4
+
+WAITING: FillState
+STREAMING: FillState
+COMMITTED: FillState
+DONE: FillState
+ABORTED: FillState
+
+class Entry:
+    """A stored response, pinned: its bytes stay what they are until `release` or until this object goes.
+
+    Every property and `read` raise ValueError after `release`.
+    """
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def stamp(self) -> int: ...
+    @property
+    def born(self) -> int: ...
+    @property
+    def fresh_until(self) -> int: ...
+    @property
+    def swr_until(self) -> int: ...
+    @property
+    def sie_until(self) -> int: ...
+    @property
+    def response_time(self) -> int: ...
+    @property
+    def last_modified(self) -> int | None:
+        """Seconds since the epoch."""
+
+    @property
+    def etag(self) -> bytes | None:
+        """The entity-tag as in the head, quotes and W/ included."""
+
+    @property
+    def etag_offset(self) -> int: ...
+    @property
+    def lines_304(self) -> int: ...
+    @property
+    def status_line_len(self) -> int: ...
+    @property
+    def body_length(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def head(self) -> bytes: ...
+    @property
+    def meta(self) -> bytes: ...
+    @property
+    def key_hash(self) -> str:
+        """16 hex digits of the table's hash, which is keyed: the same for one node only."""
+
+    @property
+    def current(self) -> bool:
+        """Whether this is what a lookup of its key would find now."""
+
+    @property
+    def released(self) -> bool: ...
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        """Body bytes [offset, offset + length), less where the body ends before."""
+
+    def touch(self, now: int) -> None:
+        """Count as a use, for eviction."""
+
+    def draft(self) -> Draft:
+        """A draft with everything this entry was published with; `dataclasses.replace` it and `republish`."""
+
+    def release(self) -> None: ...
+
+class Fill:
+    """A body on its way into the store under one key. Dropped without `commit`, it never existed.
+
+    Callbacks are called without arguments on every change of state and every arrival. They must not raise; what
+    they raise goes to `sys.unraisablehook`.
+    """
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def stamp(self) -> int:
+        """The decision epoch when the fill began: a response is as old as its request."""
+
+    @property
+    def state(self) -> FillState: ...
+    @property
+    def reason(self) -> str | None:
+        """Why it was aborted, detached or not stored."""
+
+    @property
+    def draft(self) -> Draft | None:
+        """What `start` was given; followers read it to judge whether the response is for them."""
+
+    @property
+    def length(self) -> int | None: ...
+    @property
+    def arrived(self) -> int: ...
+    @property
+    def purged(self) -> bool: ...
+    @property
+    def detached(self) -> bool: ...
+    @property
+    def joinable(self) -> bool:
+        """Still registered under its key, so that `begin_fill` gives it to others."""
+
+    @property
+    def ended(self) -> bool:
+        """The whole body is there: COMMITTED or DONE."""
+
+    @property
+    def entry(self) -> Entry | None:
+        """What was published."""
+
+    def start(self, draft: Draft, length: int | None) -> bool:
+        """The head is judged storable. False: no space could be made (reason "no-space"; nothing has changed,
+        the caller aborts, or streams through a `detach`ed fill)."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> bool:
+        """Append. False: no space could be made and nothing of `data` was taken. ValueError beyond `length`."""
+
+    def read(self, offset: int, n: int) -> bytes:
+        """Up to n bytes of what has arrived; b"" when there is nothing at `offset` (yet). ValueError before what
+        `release_before` gave back. After `abort` there is nothing."""
+
+    def commit(self, **changes: object) -> Entry | None:
+        """The body is proven complete: publish it, the draft's fields replaced by `changes`. None: it is not stored
+        (detached, purged or no space: see `reason`), the state is DONE and readers go on."""
+
+    def abort(self, reason: str) -> None: ...
+    def detach(self, reason: str = "too-large") -> None:
+        """From now on never stored and never joined; those who read it go on. Idempotent."""
+
+    def release_before(self, offset: int) -> None:
+        """Of a detached fill: give memory back that lies wholly before `offset`."""
+
+    def subscribe(self, callback: Callable[[], object]) -> None: ...
+    def unsubscribe(self, callback: Callable[[], object]) -> None: ...
+
+class Memory:
+    """The cache of one node in one mapping of exactly `size` bytes, taken whole at once.
+
+    size    bytes, everything included; at least 1 MiB
+    secret  16 bytes: the key of the table's hash
+    objects how many objects the index has room for; default one per KiB of size
+    sample  how many entries an eviction chooses among
+
+    ValueError for a bad argument, OSError when the memory cannot be had.
+    """
+
+    def __init__(self, size: int, secret: bytes, objects: int | None = None, sample: int = 16) -> None: ...
+    now: int
+    """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with it. It
+    never goes back."""
+
+    @property
+    def stamp(self) -> int: ...
+    def next_stamp(self) -> int:
+        """A new decision epoch: whatever was decided before is decided again when it is next asked for."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def largest(self) -> int:
+        """No body longer than this can be stored."""
+
+    @property
+    def fileno(self) -> int: ...
+    def lookup(self, key: bytes) -> Entry | None: ...
+    def begin_fill(self, key: bytes) -> tuple[Fill, bool]:
+        """The fill in flight for `key` and False, or a new one and True."""
+
+    def publish(self, key: bytes, draft: Draft, body: bytes | bytearray | memoryview = b"") -> Entry | None:
+        """Store at once. None: no space could be made."""
+
+    def republish(self, entry: Entry, draft: Draft) -> Entry | None:
+        """A new record over the same body. None: no space, or the entry was meanwhile purged or replaced."""
+
+    def remove(self, key: bytes) -> bool:
+        """Remove what is stored under exactly this key. Fills in flight are not touched."""
+
+    def purge(self, key: bytes, soft: bool = False, now: int | None = None) -> int:
+        """Purge `key` and every key that begins with it (its variants), and void their fills in flight. Returns how
+        many stored objects this reached. Looks at every stored key."""
+
+    def soft_purge(self, key: bytes, now: int | None = None) -> bool:
+        """What is stored under exactly this key stops being fresh now; it may still be revalidated or served stale.
+        Voids its fill in flight."""
+
+    def purge_all(self, soft: bool = False, now: int | None = None) -> int: ...
+    def keys(self, limit: int | None = None) -> list[bytes]: ...
+    def stats(self) -> dict[str, int | float]: ...
+    def close(self) -> None:
+        """Unmap; ValueError while entries or fills are alive."""

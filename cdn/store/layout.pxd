@@ -1,0 +1,115 @@
+"""The one mapping of a node, byte by byte: what a process needs to read or write it, and nothing process-local.
+
+Everything is addressed by offsets from the start of the mapping, in granules of 64 bytes; no Python object, no pointer.
+
+    0                 Super         magic, version, geometry, counters
+    index             Bucket[]      5 slots each; a key may lie in the bucket of hash0 or in that of hash1
+    tree              uint16_t[]    longest free run of every page, and the maxima above them, 32 to a node
+    table             Page[]        kind, free granules and owners of every page
+    bitmaps           uint64_t[16]  per page: which of its 1024 granules are in use
+    pages             64 KiB each   runs of granules, or 64 KiB of a large body
+
+A stored response is one run of granules inside one page:
+
+    Record (128) | key | head | meta | pad to 4 | page numbers (uint32_t each) | body, or the tail of a large one
+
+A body that does not fit there lies in whole pages, which are listed in the run; their first page counts the records that
+share them. Every run begins with a Record, so that a page can be read without the index (evacuation, rebuilding).
+
+Who may touch what: a record does not change once its slot points at it, except `pins` (of whoever holds it) and
+`fresh_until` (a soft purge lowers it, one atomic store). A reader that takes no pin reads the bucket's `version` before
+and after. The writer changes it whenever a slot stops pointing at a record and before that memory is used again. The
+access stamp lies in the bucket and not in the record: a late store by a reader can then only mark another entry as used.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    LAYOUT_VERSION = 1
+    GRANULE = 64
+    PAGE_BYTES = 65536
+    PAGE_GRANULES = 1024
+    PAGE_WORDS = 16         # of its bitmap
+    SLOTS = 5
+    TREE_FANOUT = 32        # one cache line of uint16_t
+    TREE_LEVELS = 6         # 32**6 pages = 64 TiB
+    ACCESS_SHIFT = 4        # access stamps count 16 ms
+
+# Record.flags. Bits 0-7 mean something to the store; the others are the rules' and the lane's, and opaque to it.
+cdef enum:
+    RECORD_VARY_MARKER = 1      # meta lists the Vary specs of the variants under this key; no response of its own
+    RECORD_NO_BODY = 2          # answered without body and Content-Length whatever the method (204, stored 304-like)
+    RECORD_HAS_DATE = 4         # the head has a Date of the origin's
+    RECORD_SYNTHETIC = 8        # made here, not by an origin
+    RECORD_UNCACHEABLE = 16     # remembers only that the last answer could not be stored
+    RECORD_NO_STALE = 256       # never served stale: must-revalidate, proxy-revalidate, s-maxage (RFC 9111 §5.2.2)
+    RECORD_NO_CACHE = 512       # never served without asking the origin (RFC 9111 §5.2.2.4)
+    RECORD_NO_RANGES = 1024     # not to be cut into ranges: not a 200, or Accept-Ranges: none
+    RECORD_HEURISTIC = 2048     # its lifetime was guessed (RFC 9111 §4.2.2)
+
+# Record.pins: a count, and what the record has become
+cdef enum:
+    PIN_COUNT = 0x0fffffff
+    PIN_VOID = 0x20000000       # purged, removed or replaced: must not be published again
+    PIN_RETIRED = 0x40000000    # no slot points at it; freed with its last pin
+    PIN_FILLING = 0x80000000    # not published yet
+
+cdef enum PageKind:
+    PAGE_FREE = 0
+    PAGE_RUNS = 1
+    PAGE_BODY = 2
+    PAGE_RESERVE = 3            # where compaction copies to
+
+cdef struct Record:             # 128 bytes
+    uint64_t hash0, hash1       # siphash128 of the key with the node's secret
+    uint64_t stamp              # decision epoch
+    int64_t born                # ms of node time; age = now - born
+    int64_t fresh_until, swr_until, sie_until
+    int64_t response_time
+    int64_t last_modified       # seconds, INT64_MIN when none
+    uint64_t body_length
+    uint64_t body               # how many whole pages of it are listed in the run; private to the store
+    uint64_t lines_304          # bit i: line i of the head's field lines belongs in a 304
+    uint32_t flags
+    uint32_t pins               # private to the store, atomic
+    uint32_t key_len, head_len, meta_len
+    uint16_t status, status_line_len
+    uint16_t etag, etag_len     # offset in head; etag_len 0: none
+    uint16_t run                # granules of this run
+    uint16_t spare
+
+cdef struct Bucket:             # 64 bytes, one cache line
+    uint64_t slot[SLOTS]        # tag << 40 | granule, 0 when empty; one atomic store publishes
+    uint32_t access[SLOTS]      # when last used, in units of 2**ACCESS_SHIFT ms, wrapping
+    uint32_t version
+
+cdef struct Page:               # 8 bytes
+    uint32_t refs               # first page of a body: how many records (and fills) use it
+    uint16_t free               # granules
+    uint8_t kind
+    uint8_t spare
+
+cdef struct Super:
+    char magic[8]
+    uint32_t version
+    uint32_t npages
+    uint64_t size
+    uint64_t nbuckets
+    uint64_t index, tree, table, bitmaps, pages     # offsets
+    uint64_t level[TREE_LEVELS]     # offset of each level of the tree, in uint16_t from its start
+    uint64_t levels
+    uint64_t reserve                # page number
+    uint64_t stamp                  # decision epoch
+    uint64_t used_granules          # of the pages
+    uint64_t objects
+    uint64_t object_bytes           # key + head + meta + body of all published
+    uint64_t evictions, expired_evictions, moved, commits, aborts
+
+cdef inline const char* record_key(const Record* r) noexcept nogil:
+    return <const char*> (r + 1)
+
+cdef inline const char* record_head(const Record* r) noexcept nogil:
+    return <const char*> (r + 1) + r.key_len
+
+cdef inline const char* record_meta(const Record* r) noexcept nogil:
+    return <const char*> (r + 1) + r.key_len + r.head_len
