@@ -1,15 +1,15 @@
 """The configuration as frozen, typed values: what every other floor reads.
 
-Sizes are bytes, durations are milliseconds, both as int. Nothing here knows YAML; `load` makes these from a file.
+Sizes are bytes, durations are milliseconds, both as int. Nothing here knows YAML; `load` makes these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Tier(str, Enum):
+class Tier(StrEnum):
     EDGE = "edge"
     SHIELD = "shield"
 
@@ -29,7 +29,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    name: str
+    name: str = "cdn"
     tier: Tier = Tier.EDGE
 
 
@@ -67,6 +67,7 @@ class Timeouts:
     head: int = 10_000
     idle: int = 75_000
     body_min_rate: int = 1 << 10  # bytes per second, of a request body and of a client reading
+    drain: int = 30_000  # after SIGTERM: how long exchanges under way may take to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ class CachePolicy:
     bypass: Bypass = Bypass()
     key: KeySpec = KeySpec()
     status_ttl: tuple[tuple[int, int], ...] = ()  # (status, ms)
+    # which Cache-Control directives of a request count: all | safe (all but max-stale) | none
+    request_directives: str = "safe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class FieldEdits:
     """`set` replaces every field of that name, then `remove` is already done: remove first, then set."""
 
     set: tuple[tuple[str, str], ...] = ()
-    remove: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()  # lower case
 
 
 @dataclass(frozen=True, slots=True)

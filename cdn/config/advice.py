@@ -1,0 +1,53 @@
+"""What is allowed but worth a second look: said by `cdn check`, never an error."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from cdn.config.problems import quote
+from cdn.config.values import Config, Match, Route
+
+
+def warnings(config: Config) -> list[str]:
+    """One sentence each: routes for every Host or for none, origins that nothing uses, trust in everybody."""
+    said = [
+        f"{_name(route)} names no host: every Host is known, none is answered 421"
+        for route in config.routes
+        if not route.match.hosts
+    ]
+    for index, route in enumerate(config.routes):
+        for earlier in config.routes[:index]:
+            if _covers(earlier.match, route.match):
+                said.append(f"{_name(route)} is never reached: {_name(earlier)} takes all its requests")
+                break
+    used = {route.origin for route in config.routes}
+    said += [f"origins.{name} is used by no route" for name in config.origins if name not in used]
+    said += [
+        f"trusted_proxies holds {network}: every client can claim any address"
+        for network in config.trusted_proxies
+        if ipaddress.ip_network(network).prefixlen == 0
+    ]
+    return said
+
+
+def _name(route: Route) -> str:
+    hosts = f"{', '.join(route.match.hosts)} " if route.match.hosts else ""
+    return f"routes[{route.index}] ({quote(hosts + route.match.path)})"
+
+
+def _covers(one: Match, other: Match) -> bool:
+    """Whether each request that `other` matches is matched by `one`."""
+    if one.methods and not (other.methods and set(other.methods) <= set(one.methods)):
+        return False
+    if one.hosts and not (
+        other.hosts and all(any(_host_covers(a, b) for a in one.hosts) for b in other.hosts)
+    ):
+        return False
+    # A `*` of `other` can only be taken by a `*` of `one`, since no `*` is left in its literal parts.
+    glob = ".*".join(map(re.escape, one.path.split("*")))
+    return re.fullmatch(glob, other.path, re.DOTALL) is not None
+
+
+def _host_covers(one: str, other: str) -> bool:
+    return one == other or (one.startswith("*.") and other.endswith(one[1:]))

@@ -1,0 +1,527 @@
+"""Every key of the configuration: its kind, its bounds, one line of help.
+
+The reader, the normalised output and docs/configuration.md are made from these tables. Defaults are those of
+`values`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from cdn.config import addresses, document, fields, names
+from cdn.config.checks import check_admin, check_query_key
+from cdn.config.files import LogTarget, ReadableFile, check_listener
+from cdn.config.kinds import (
+    BAD,
+    Choice,
+    Count,
+    Flag,
+    Key,
+    Kind,
+    ListOf,
+    MapOf,
+    Or,
+    Reader,
+    Section,
+    Text,
+    duration,
+    later,
+    nullable,
+    or_off,
+    rate,
+    size,
+)
+from cdn.config.values import (
+    AccessLog,
+    Admin,
+    Bypass,
+    CachePolicy,
+    Config,
+    FieldEdits,
+    HeaderEdits,
+    KeySpec,
+    Limits,
+    Listener,
+    Match,
+    Node,
+    Origin,
+    OriginTimeouts,
+    QueryKey,
+    Route,
+    Server,
+    StoreConfig,
+    Tier,
+    Timeouts,
+)
+
+
+class BoundUrl(Text):
+    """A URL to listen on; two of them must not collide."""
+
+    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
+        address = super().read(node, path, reader)
+        if address is not BAD:
+            reader.bound.append((node.line, path.removesuffix(".url"), address))
+        return address
+
+
+class OriginName(Text):
+    """The name of an origin that stands elsewhere in the file."""
+
+    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
+        name = super().read(node, path, reader)
+        if name is not BAD:
+            reader.references.append((node.line, path, name))
+        return name
+
+
+class Origins(MapOf):
+    def read_item(self, name: Any, node: document.Node, path: str, reader: Reader) -> Any:
+        assert isinstance(self.kind, Section)
+        values = self.kind.read_values(node, path, reader)
+        if name is BAD or any(value is BAD for value in values.values()):
+            return BAD
+        return Origin(name=name, **values)
+
+    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
+        pairs = super().read(node, path, reader)
+        return BAD if pairs is BAD else dict(pairs)
+
+    def show(self, value: Any) -> Any:
+        return super().show(value.items())
+
+
+class Routes(ListOf):
+    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
+        routes = super().read(node, path, reader)
+        if routes is BAD:
+            return BAD
+        return tuple(dataclasses.replace(route, index=index) for index, route in enumerate(routes))
+
+
+class Log(Section):
+    def show(self, value: Any) -> Any:
+        kind = self.keys[0].kind
+        assert kind is not None
+        return {"access": kind.show(value)}
+
+
+def _route(**values: Any) -> Route:
+    return Route(index=0, **values)
+
+
+def _access(access: AccessLog | None) -> AccessLog | None:
+    return access
+
+
+LISTEN_URL = BoundUrl("a URL such as `http://127.0.0.1:8080`", addresses.parse_listener)
+SERVER_URL = Text("a URL such as `http://127.0.0.1:9000`", addresses.parse_server)
+
+NODE = Section(
+    Node,
+    (
+        Key(
+            "name",
+            Text("a name", names.parse_node_name),
+            "How this node calls itself in `Via` and `Cache-Status`.",
+        ),
+        Key(
+            "tier",
+            Choice(("edge",), ("shield",), Tier, lambda tier: str(tier.value)),
+            "`edge` talks to clients; a `shield` stands between edges and origins.",
+        ),
+    ),
+    "node",
+)
+LISTENER = Section(
+    Listener,
+    (
+        Key(
+            "url",
+            LISTEN_URL,
+            "Scheme, address and port; the port is 80 or 443 when left out, 0 takes a free one.",
+            "address",
+        ),
+        Key("certificate", ReadableFile(), "PEM file with the certificate and its chain; https only."),
+        Key("key", ReadableFile(), "PEM file with the private key, without a passphrase; https only."),
+    ),
+    "listen[]",
+    check_listener,
+    short=True,
+)
+ADMIN = Section(
+    Admin,
+    (
+        Key("listen", LISTEN_URL, "Where the admin API and the dashboard are; http.", "address"),
+        Key(
+            "token_env",
+            Text("the name of an environment variable", names.parse_environment_name),
+            "The environment variable that holds the token. Without one `listen` must be on loopback.",
+        ),
+    ),
+    "admin",
+    check_admin,
+)
+STORE = Section(
+    StoreConfig,
+    (
+        Key(
+            "memory",
+            size("512 MiB", "1 MiB", "1 TiB"),
+            "All the memory the cache takes, index and overhead included.",
+        ),
+        later("disk", "A second tier on disk."),
+        later("slice", "The unit in which large objects are fetched and stored."),
+        Key("eviction", Choice(("lru",), ("sieve", "s3fifo")), "Who goes when the store is full."),
+    ),
+    "store",
+)
+LIMITS = Section(
+    Limits,
+    (
+        Key(
+            "head",
+            size("32 KiB", "1 KiB", "256 KiB"),
+            "The longest request or response head; beyond it 431 or 414 (502 to origins).",
+        ),
+        Key("fields", Count(1, 256), "The most header fields in one head; beyond it 431."),
+        Key("body", size("1 GiB", "0", "16 TiB"), "The longest request body; beyond it 413."),
+        Key(
+            "object",
+            size("10 GiB", "1 KiB", "16 TiB"),
+            "The longest response that is stored; longer ones pass through.",
+        ),
+        Key("connections", Count(1, 1_000_000), "Client connections at once."),
+        Key("connections_per_address", Count(1, 1_000_000), "Client connections at once from one address."),
+    ),
+    "limits",
+)
+TIMEOUTS = Section(
+    Timeouts,
+    (
+        Key(
+            "head",
+            duration("10s", "10ms", "10m"),
+            "From a request's first byte to the end of its head, however it drips; then 408.",
+        ),
+        Key(
+            "idle", duration("75s", "10ms", "1d"), "How long a client's connection is kept without a request."
+        ),
+        Key(
+            "body_min_rate",
+            rate("1 KiB/s", "1 B/s", "1 GiB/s"),
+            "The least a client must send of a body, or read of an answer.",
+        ),
+        Key(
+            "drain",
+            duration("30s", "0s", "1d"),
+            "After SIGTERM: how long requests under way may take to end.",
+        ),
+    ),
+    "timeouts",
+)
+ACCESS_LOG = Section(
+    AccessLog,
+    (
+        Key("to", LogTarget(), "Where the lines go."),
+        Key("format", Choice(("json", "combined")), "JSON, or the combined format that log tools know."),
+    ),
+    "log.access",
+)
+LOG = Log(
+    _access,
+    (Key("access", or_off(ACCESS_LOG), "One line a request, or none."),),
+    "log",
+    defaults={"access": AccessLog()},
+)
+SERVER = Section(
+    Server,
+    (
+        Key(
+            "url",
+            SERVER_URL,
+            "Scheme, host and port; the port is 80 or 443 when left out. A path is not part of it.",
+            "address",
+        ),
+        Key("weight", Count(1, 1000), "Its share of the requests beside the other servers."),
+    ),
+    "origins.NAME.servers[]",
+    short=True,
+)
+ORIGIN_TIMEOUTS = Section(
+    OriginTimeouts,
+    (
+        Key("connect", duration("2s", "1ms", "10m"), "To a connection, TLS included; then 504."),
+        Key(
+            "first_byte",
+            duration("15s", "1ms", "1d"),
+            "From the request to the first byte of its answer; then 504.",
+        ),
+        Key("idle", duration("4s", "0s", "1d"), "A kept connection unused for longer is not used again."),
+        Key("between_bytes", duration("15s", "1ms", "1d"), "The longest silence inside a response body."),
+    ),
+    "origins.NAME.timeouts",
+)
+ORIGIN = Section(
+    Origin,
+    (
+        Key(
+            "servers",
+            ListOf(SERVER, "[http://127.0.0.1:9000]", "name at least one", lambda server: server.address),
+            "The servers that all give the same answers.",
+        ),
+        Key(
+            "host",
+            nullable(Text("a host name", addresses.parse_authority)),
+            "The `Host` sent to it; `null`: the one the client sent.",
+        ),
+        Key("balance", Choice(("round_robin",), ("least_connections", "hash")), "Which server is next."),
+        later("health", "Active health checks."),
+        Key("timeouts", ORIGIN_TIMEOUTS, "How long to wait for it."),
+        later("backup", "Servers for when all others are down."),
+        later("directory", "Files of a folder as an origin."),
+        later("s3", "An object store as an origin."),
+    ),
+    "origins.NAME",
+)
+MATCH = Section(
+    Match,
+    (
+        Key(
+            "host",
+            ListOf(
+                Text("a host", names.parse_host_pattern),
+                '[www.example.com, "*.example.org"]',
+                "leave it out to match every Host",
+            ),
+            "Hosts, exact or `*.` and a suffix (any name below it). Left out: every Host; none is unknown.",
+            "hosts",
+        ),
+        Key(
+            "path",
+            Text("a path", names.parse_path_pattern),
+            "A pattern of the path in its normal form; `*` is any run, `/` included.",
+        ),
+        Key(
+            "method",
+            ListOf(Text("a method", names.parse_method), "[GET, HEAD]", "leave it out to match every method"),
+            "Methods. Left out: all.",
+            "methods",
+        ),
+    ),
+    "routes[].match",
+)
+QUERY_KEY = Section(
+    QueryKey,
+    (
+        Key(
+            "ignore",
+            ListOf(Text("a parameter", names.parse_parameter_pattern), '["utm_*", fbclid]'),
+            "Parameters that are not in the key; a `*` at the end is any rest.",
+        ),
+        Key(
+            "only",
+            nullable(ListOf(Text("a parameter", names.parse_parameter_pattern), "[page, lang]")),
+            "The only parameters in the key (`[]`: none); `null`: all. Not beside `ignore`.",
+        ),
+        Key("sort", Flag(), "Whether the order of parameters is the same to the key."),
+    ),
+    "routes[].cache.key.query",
+    check_query_key,
+)
+KEY = Section(
+    KeySpec,
+    (
+        Key("query", QUERY_KEY, "Which query parameters are in the key."),
+        Key(
+            "headers",
+            ListOf(Text("a field name", names.parse_key_field), "[X-Device]"),
+            "Request fields that are in the key.",
+        ),
+        Key(
+            "cookies",
+            ListOf(Text("a cookie's name", names.parse_cookie_name), "[currency]"),
+            "Cookies that are in the key.",
+        ),
+    ),
+    "routes[].cache.key",
+)
+BYPASS = Section(
+    Bypass,
+    (
+        Key(
+            "cookies",
+            ListOf(Text("a cookie's name", names.parse_cookie_pattern), '["session*"]'),
+            "Names of cookies; a `*` at the end is any rest.",
+        ),
+        Key(
+            "headers",
+            ListOf(Text("a field name", names.parse_field_pattern), "[X-Preview]"),
+            "Names of request fields, likewise.",
+        ),
+        Key(
+            "query",
+            ListOf(Text("a parameter", names.parse_parameter_pattern), "[preview]"),
+            "Names of query parameters, likewise.",
+        ),
+    ),
+    "routes[].cache.bypass",
+)
+CACHE = Section(
+    CachePolicy,
+    (
+        Key(
+            "ttl",
+            nullable(duration("1h", "0s", "3650d")),
+            "Freshness where the response says nothing; `null`: none.",
+        ),
+        Key(
+            "override_ttl",
+            nullable(duration("1h", "0s", "3650d")),
+            "Freshness whatever the response says; `null`: as it says.",
+        ),
+        Key(
+            "stale_while_revalidate",
+            duration("60s", "0s", "3650d"),
+            "How long a stale response is served while a new one is fetched, if the response says nothing.",
+        ),
+        Key(
+            "stale_if_error",
+            duration("1d", "0s", "3650d"),
+            "How long a stale response is served when the origin fails, if the response says nothing.",
+        ),
+        Key(
+            "heuristic",
+            Flag(),
+            "Without any freshness: 10 % of Date − Last-Modified, at most 1 day, for statuses that allow it.",
+        ),
+        Key("bypass", BYPASS, "Requests that are passed to the origin and not stored."),
+        Key("key", KEY, "What is in the cache key beside scheme, host, path and query."),
+        Key(
+            "status_ttl",
+            MapOf(
+                Text("a status", names.parse_status, int, literal=True),
+                duration("10s", "0s", "3650d"),
+                ordered=False,
+            ),
+            "Freshness by status where the response says nothing, such as `{404: 10s}`.",
+        ),
+    ),
+    "routes[].cache",
+)
+FIELD_VALUE = Text("a field's value", fields.parse_field_value, literal=True)
+
+
+def _edits(title: str, set_name: Text) -> Section:
+    return Section(
+        FieldEdits,
+        (
+            Key(
+                "set",
+                MapOf(set_name, FIELD_VALUE, str.lower, show_pair=fields.shown_value),
+                "Fields that are there afterwards with this value and no other.",
+            ),
+            Key(
+                "remove",
+                ListOf(Text("a field name", fields.parse_removed_field), "[Server]"),
+                "Fields that are taken out; before `set`.",
+            ),
+        ),
+        title,
+    )
+
+
+HEADERS = Section(
+    HeaderEdits,
+    (
+        Key(
+            "request",
+            _edits("routes[].headers.request", Text("a field name", fields.parse_set_request_field)),
+            "Edits of the request to the origin.",
+        ),
+        Key(
+            "response",
+            _edits("routes[].headers.response", Text("a field name", fields.parse_set_response_field)),
+            "Edits of the response to the client.",
+        ),
+    ),
+    "routes[].headers",
+)
+ROUTE = Section(
+    _route,
+    (
+        Key("match", MATCH, "Which requests take this route."),
+        Key("origin", OriginName("the name of an origin"), "Where its responses come from."),
+        Key("cache", or_off(CACHE), "What may be stored and for how long; `off`: nothing is."),
+        Key("headers", HEADERS, "Edits of header fields."),
+        later("compress", "Content codings chosen by `Accept-Encoding`."),
+    ),
+    "routes[]",
+    defaults={"cache": CachePolicy(), "headers": HeaderEdits()},
+)
+CONFIG = Section(
+    Config,
+    (
+        Key("node", NODE, "Who this node is."),
+        Key(
+            "workers",
+            Or("auto", None, Count(1, 256), lambda node: node.text == "auto"),
+            "Worker processes; `auto`: one per core.",
+        ),
+        Key(
+            "listen",
+            ListOf(LISTENER, "[http://127.0.0.1:8080]", "name at least one", None),
+            "Where clients connect.",
+        ),
+        Key("admin", ADMIN, "Where the admin API is; left out: there is none."),
+        Key(
+            "trusted_proxies",
+            ListOf(Text("a network", addresses.parse_network), "[127.0.0.0/8]"),
+            "Networks whose `X-Forwarded-For` and `Forwarded` are believed.",
+        ),
+        Key("store", STORE, "The cache."),
+        Key("limits", LIMITS, "How much is accepted."),
+        Key("timeouts", TIMEOUTS, "How long clients are waited for."),
+        Key("log", LOG, "What is written about requests.", "access_log"),
+        Key(
+            "origins",
+            Origins(
+                Text("an origin's name", names.parse_origin_name, literal=True),
+                ORIGIN,
+                empty="name at least one origin",
+            ),
+            "Where responses come from, by name.",
+        ),
+        later("shields", "Shields between this edge and the origins."),
+        Key(
+            "routes",
+            Routes(
+                ROUTE,
+                "[{match: {path: /*}, origin: NAME}]",
+                "write at least one, such as {match: {path: /*}, origin: NAME}",
+            ),
+            "Which request goes where; the first match wins. What matches none is 404, an unknown host 421.",
+        ),
+    ),
+    defaults={"node": Node()},
+)
+
+
+def sections(kind: Kind | None = CONFIG) -> Iterator[Section]:
+    """`kind` and the sections inside it, in the order of the contract."""
+    if isinstance(kind, Section):
+        yield kind
+        for key in kind.keys:
+            yield from sections(key.kind)
+    elif isinstance(kind, ListOf | MapOf | Or):
+        yield from sections(kind.kind)
+
+
+HOMES: dict[str, list[str]] = {}
+for _section in sections():
+    for _key in _section.keys:
+        HOMES.setdefault(_key.name, []).append(_section.title or "the top")
+
+__all__ = ["CONFIG", "HOMES", "sections"]
