@@ -4,7 +4,7 @@ Offsets are relative to the start of the buffer that was scanned. Functions retu
 code from the enum named beside them.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     MAX_FIELDS = 256
@@ -100,6 +100,36 @@ cdef struct ResponseHead:
     uint32_t nfields
     FieldSpan fields[MAX_FIELDS]
 
+# Why a head is refused. scan_error_status gives the HTTP status for a client; a bad response head is always a 502.
+cdef enum ScanError:
+    E_METHOD = 1            # not a token, or not followed by one SP
+    E_TARGET                # empty, or anything but visible ASCII
+    E_VERSION               # not HTTP/DIGIT.DIGIT
+    E_VERSION_UNSUPPORTED   # 505
+    E_LINE_END              # bare CR or LF, or bytes between version and CRLF
+    E_TARGET_TOO_LONG       # 414: the head's budget ends inside the request line
+    E_HEAD_TOO_LARGE        # 431
+    E_TOO_MANY_FIELDS       # 431
+    E_FIELD_NAME            # empty, not a token, or white space before the colon
+    E_FIELD_VALUE           # NUL or another control
+    E_FOLD                  # a line that starts with white space
+    E_HOST_MISSING
+    E_HOST_REPEATED
+    E_CONTENT_LENGTH
+    E_CONTENT_LENGTH_REPEATED
+    E_TRANSFER_ENCODING     # ambiguous: several lines, lists around chunked, HTTP/1.0
+    E_TRANSFER_CODING       # 501: one coding, not chunked
+    E_TWO_LENGTHS           # Content-Length beside Transfer-Encoding
+    E_STATUS_LINE
+    E_AUTHORITY             # Host or the target's authority is no host[:port]
+    E_HOST_MISMATCH         # absolute-form names another authority than Host
+    E_TARGET_FORM           # a form of target that this method does not take, another scheme, a fragment
+    E_PATH                  # normal_path refuses it
+    E_COUNT
+
+cdef int scan_error_status(int error) noexcept nogil
+cdef const char* scan_error_name(int error) noexcept nogil
+
 # 0: more bytes are needed; 1: complete; negative: refused (-ScanError).
 # `resume` carries the scan position between calls on a growing buffer (start with 0), so that a head arriving byte by
 # byte costs linear time; a fault is reported as soon as its bytes are there.
@@ -117,16 +147,36 @@ cdef enum ChunkStep:
     CHUNK_BAD = -1
 
 cdef struct Chunked:        # zeroed to start
-    uint64_t left
-    uint32_t line
+    uint64_t left           # body bytes left of this chunk
+    uint32_t line           # bytes so far of this size line, or of the whole trailer section
+    uint32_t excess         # framing bytes beyond what fair chunks need, over the whole message
     uint8_t state
 
 cdef int chunked_next(Chunked* st, const char* buf, size_t n, size_t* pos,
                       size_t* data, size_t* data_len) noexcept nogil
 
-# Normal forms. dst must have room for n + 1 bytes. Negative: refused.
+# Normal forms; the length, or negative: refused. normal_path needs room for 3 * n + 1 bytes (it may percent-encode),
+# normal_authority for n.
 cdef int normal_path(const char* src, size_t n, char* dst) noexcept nogil
 cdef int normal_authority(const char* src, size_t n, bint https, char* dst) noexcept nogil
+
+# The request target in its parts, normalised. Negative: refused (-ScanError).
+cdef enum TargetForm:
+    TARGET_PLAIN = 0        # origin-form and a Host
+    TARGET_ABSOLUTE = 1
+    TARGET_ASTERISK = 2     # OPTIONS *: path is "*"
+    TARGET_AUTHORITY = 3    # CONNECT: path is empty
+    TARGET_NO_HOST = 4      # HTTP/1.0 without Host: authority is empty
+
+cdef struct TargetParts:
+    uint32_t authority_len
+    uint32_t path_len
+    uint32_t query          # offset in buf
+    int32_t query_len       # -1: no query
+
+# `authority` needs room for the longer of Host and target, `path` for 3 * target_len + 1.
+cdef int split_request_target(const RequestHead* head, const char* buf, bint https,
+                              char* authority, char* path, TargetParts* out) noexcept nogil
 
 cdef class NamePatterns:
     """Names, or prefixes written `name*`; case matters (fold before, where it must not)."""
@@ -135,6 +185,8 @@ cdef class NamePatterns:
     cdef char* blob
     cdef uint32_t* starts
     cdef bint matches(self, const char* name, size_t n) noexcept nogil
+    cdef bint matches_parameter(self, const char* name, size_t n) noexcept nogil   # %XX in the name decoded first
+    cdef bint any_parameter(self, const char* query, size_t n) noexcept nogil      # some parameter's name matches
 
 cdef class QueryFilter:
     """Compiled config.QueryKey: which parameters of a query stay, and whether they are sorted."""
@@ -168,3 +220,23 @@ cdef int64_t parse_http_date(const char* value, size_t n, int64_t now) noexcept 
 
 cdef char* put_uint(char* dst, uint64_t value) noexcept nogil               # decimal; returns the end
 cdef char* put_bytes(char* dst, const char* src, size_t n) noexcept nogil
+cdef char* put_status_line(char* dst, int status) noexcept nogil            # "HTTP/1.1 200 OK\r\n"; room for 64
+cdef char* put_field(char* dst, const char* name, size_t nn, const char* value, size_t nv) noexcept nogil
+cdef char* put_http_date(char* dst, int64_t seconds) noexcept nogil         # IMF-fixdate, 29 bytes, years 1 to 9999
+cdef const char* reason_phrase_c(int status) noexcept nogil                 # "" when unknown
+
+cdef bint same_folded(const char* a, size_t na, const char* b, size_t nb) noexcept nogil     # ASCII case ignored
+# A comma list (Connection, Vary, ...) holds this token, case ignored.
+cdef bint list_has_token(const char* value, size_t n, const char* token, size_t nt) noexcept nogil
+# Index in `fields` of the first line with this id at or behind `start`, or -1.
+cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id, uint32_t start) noexcept nogil
+cdef int field_id(const char* name, size_t n) noexcept nogil                # FieldId of a name in any case
+
+# Eviction: LRU with TTL as a choice among candidates; -1 when there is none.
+cdef struct Candidate:
+    uint32_t access         # stamp of the last use, wrapping
+    uint64_t weight         # bytes
+    int64_t expires         # ms of node time; behind it the entry counts as less
+    int64_t useful_until    # behind it as nothing
+
+cdef int lru_victim(const Candidate* c, int n, uint32_t clock, int64_t now) noexcept nogil
