@@ -12,6 +12,9 @@ from setuptools import Extension, setup
 MODULES = {
     "cdn._core": "cdn/_core.pyx",
     "cdn.store._memory": "cdn/store/_memory.pyx",
+    "cdn.proxy._clock": "cdn/proxy/_clock.pyx",
+    "cdn.proxy._routes": "cdn/proxy/_routes.pyx",
+    "cdn.proxy._log": "cdn/proxy/_log.pyx",
     "cdn.proxy._front": "cdn/proxy/_front.pyx",
     "cdn.proxy._lane": "cdn/proxy/_lane.pyx",
     "cdn.tier._wire": "cdn/tier/_wire.pyx",
@@ -25,7 +28,7 @@ extensions = [
         extra_compile_args=["-O3", "-fno-semantic-interposition", "-Wno-unused-function"],
     )
     for name in wanted
-    if os.path.exists(MODULES[name])
+    if os.path.exists(MODULES.get(name, ""))
 ]
 
 setup(

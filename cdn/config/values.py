@@ -129,12 +129,16 @@ class CachePolicy:
     ttl: int | None = None  # only where the response says nothing
     override_ttl: int | None = None  # whatever the response says
     stale_while_revalidate: int = 0  # used where the response says nothing
-    stale_if_error: int = 0
+    # RFC 9111 §4.2.4 lets a cache answer stale while its origin is away, unless the response forbids it.
+    stale_if_error: int = 86_400_000
     heuristic: bool = True
+    heuristic_errors: bool = False  # guess, or apply `ttl`, for 405, 414, 501 and `public` 5xx too
+    store_set_cookie: bool = True  # where Cache-Control says public or s-maxage; False: never
+    targets: tuple[str, ...] = ("cdn-cache-control",)  # RFC 9213 target list, lower case, most specific first
     bypass: Bypass = Bypass()
     key: KeySpec = KeySpec()
     status_ttl: tuple[tuple[int, int], ...] = ()  # (status, ms)
-    # which Cache-Control directives of a request count: all | safe (all but max-stale) | none
+    # which Cache-Control directives of a request count: all | safe (all but max-stale, stale-if-error) | none
     request_directives: str = "safe"
 
 

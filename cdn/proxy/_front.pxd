@@ -1,0 +1,154 @@
+"""The front: what a listener and a connection hold."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cdn._core cimport Chunked, RequestHead
+from cdn.proxy._lane cimport Answer, HitLane, NameSet
+from cdn.proxy._log cimport HitLog
+from cdn.store.layout cimport Record
+
+cdef enum ConnectionState:
+    READING = 0     # between requests, or inside a head
+    BUSY            # one exchange has the turn
+    SENDING         # a stored body is leaving
+    DRAINING        # the exchange has answered, the rest of its request body is read and dropped
+    LINGERING       # our side is shut, the peer's last bytes are read and dropped
+    TUNNEL          # raw bytes both ways
+    CLOSED
+
+cdef enum BodyKind:
+    BODY_NONE = 0
+    BODY_LENGTH
+    BODY_CHUNKED
+
+
+cdef class Wheel:
+    """Deadlines in whole seconds; one timer for all connections of a worker, none while there is no deadline."""
+    cdef object loop
+    cdef dict buckets       # second -> set of connections
+    cdef object timer
+    cdef int64_t armed
+    cdef void schedule(self, Connection connection, int64_t deadline)
+    cdef void forget(self, Connection connection)
+
+
+cdef class Front:
+    """One listener of one worker: its limits, its lane and its connections."""
+    cdef readonly object loop
+    cdef readonly HitLane lane
+    cdef readonly Wheel wheel
+    cdef readonly object exchange       # called with a ClientStream for every request the lane declines
+    cdef readonly object refuse         # called with a ClientStream, status and name of a fault in framing
+    cdef readonly bint secure
+    cdef NameSet names
+    cdef HitLog log
+    cdef readonly set connections
+    cdef readonly Census census
+    cdef readonly uint32_t head_limit
+    cdef readonly uint32_t field_limit
+    cdef readonly int64_t body_limit
+    cdef int64_t head_timeout
+    cdef int64_t idle_timeout
+    cdef int64_t min_rate
+    cdef readonly bint draining
+
+
+cdef class Census:
+    """Who is connected to this worker, over all listeners."""
+    cdef readonly uint64_t accepted
+    cdef readonly uint64_t refused
+    cdef readonly uint32_t open
+    cdef readonly uint32_t most
+    cdef readonly uint32_t most_per_address
+    cdef readonly dict by_address
+    cdef readonly dict faults
+    cdef readonly uint64_t bytes_out
+    cdef readonly uint64_t timeouts
+
+
+cdef class Connection:
+    cdef Front front
+    cdef object transport
+    cdef str address
+    cdef int fd                 # for direct sends; -1 over TLS
+    cdef int state
+    cdef int64_t slot           # the wheel's bucket, in seconds; 0: none
+    cdef int64_t deadline       # monotonic ms; 0: none
+    cdef object pending         # bytearray of what is not yet a request, or None
+    cdef size_t resume
+    cdef ClientStream stream
+    cdef object send            # the Transfer of a SENDING connection
+    cdef bint queued            # bytes may be waiting in the transport
+    cdef bint paused            # the transport asked us to stop writing
+    cdef bint held              # we asked the transport to stop reading
+    cdef bint ended             # the peer has shut its side
+    cdef bint last              # no request after this one
+    cdef int body
+    cdef uint64_t body_left
+    cdef Chunked chunked
+    cdef int64_t body_seen
+    cdef uint64_t written
+    cdef uint64_t mark          # bytes moved when the rate was last looked at
+    cdef int64_t marked         # monotonic ms of that
+
+    cdef void _behind(self, const char* buf, size_t n)
+    cdef void _consume(self, const char* buf, size_t n, object owner)
+    cdef int _feed_body(self, const char* buf, size_t n, size_t* pos)
+    cdef void _begin(self, const char* buf, RequestHead* head)
+    cdef int _begin_body(self, RequestHead* head)
+    cdef void _refuse(self, int status, str name)
+    cdef void _settle(self)
+    cdef void _next(self)
+    cdef void _keep(self, const char* buf, size_t n)
+    cdef void _hold(self)
+    cdef void _release(self)
+    cdef void _linger(self)
+    cdef void _close(self)
+    cdef void _abort(self)
+    cdef void _check(self, int64_t now)
+    cdef bint _too_slow(self, int64_t now)
+    cdef void _due(self, int64_t deadline)
+
+
+cdef class Transfer:
+    """A stored body on its way to one client: the record stays pinned until the last byte is handed over."""
+    cdef HitLane lane
+    cdef Record* record
+    cdef uint64_t offset
+    cdef uint64_t left
+
+
+cdef class ClientStream:
+    """One request as the exchange sees it: its head, its body, and the answer to be written."""
+    cdef Connection connection
+    cdef readonly str method
+    cdef readonly bytes target
+    cdef readonly tuple version
+    cdef readonly list fields
+    cdef readonly bint secure
+    cdef readonly str address
+    cdef readonly object body_length        # int, None when unknown (chunked) or without body
+    cdef readonly bint has_body
+    cdef readonly bint upgrade
+    cdef readonly bint expects_continue
+    cdef readonly int64_t began             # monotonic µs
+    cdef public object task
+    cdef list chunks                        # body bytes that wait to be read
+    cdef size_t waiting
+    cdef bint body_done
+    cdef object body_error
+    cdef object reader                      # future of a read()
+    cdef object writer                      # future of a drain()
+    cdef readonly bint started              # the head is out
+    cdef readonly bint finished
+    cdef readonly bint gone                 # the client has left
+    cdef bint bodyless                      # HEAD, 204, 304
+    cdef bint chunk_out
+    cdef int64_t length_left                # of the answer; -1 when unknown
+    cdef readonly uint64_t bytes_sent       # of body
+    cdef object tunnel                      # called with each piece once the connection is a tunnel
+    cdef void _push(self, bytes data)
+    cdef void _body_end(self)
+    cdef void _fail(self, object error)
+    cdef void _wake_reader(self)
+    cdef void _wake_writer(self)

@@ -1,0 +1,89 @@
+from asyncio import AbstractEventLoop, Protocol, Task
+from collections.abc import Callable
+from typing import Any
+
+from cdn.config.values import Limits, Timeouts
+from cdn.proxy._lane import HitLane, NameSet
+from cdn.proxy._log import HitLog
+
+class Wheel:
+    """Deadlines of all connections of a worker, in whole seconds."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None: ...
+    def close(self) -> None: ...
+
+class Census:
+    """Who is connected to this worker, over all listeners; refuses what is over the limits."""
+
+    accepted: int
+    refused: int
+    open: int
+    def __init__(self, most: int, most_per_address: int) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+
+class ClientStream:
+    """One request and its answer, as the exchange sees them.
+
+    Everything that writes raises ConnectionResetError once the client has left; `task` is cancelled then, too.
+    """
+
+    method: str
+    target: bytes
+    version: tuple[int, int]
+    fields: list[tuple[str, str]]
+    secure: bool
+    address: str
+    body_length: int | None
+    has_body: bool
+    upgrade: bool
+    began: int
+    task: Task[None] | None
+    started: bool
+    finished: bool
+    gone: bool
+    bytes_sent: int
+    async def read(self) -> bytes:
+        """The next bytes of the request body, b"" at its end; ValueError when its framing broke or it is too large."""
+    def interim(self, head: bytes) -> None: ...
+    def start(self, head: bytes, status: int, length: int | None) -> None:
+        """Write the final head, given without framing fields; `length` None when unknown, < 0 for no framing field."""
+    def start_stored(self, head: bytes, length: int) -> None:
+        """Write a head that has its framing already; `length` body bytes follow."""
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def finish(self) -> None: ...
+    def cut(self) -> None: ...
+    @property
+    def closing(self) -> bool: ...
+    def no_keep_alive(self) -> None: ...
+    def become_tunnel(self, head: bytes, receive: Callable[[bytes | None], None]) -> None: ...
+    def tunnel_write(self, data: bytes) -> None: ...
+    def tunnel_hold(self, hold: bool) -> None: ...
+    def tunnel_end(self) -> None: ...
+
+class Front:
+    """One listener of one worker."""
+
+    secure: bool
+    draining: bool
+    connections: set[Any]
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        lane: HitLane,
+        wheel: Wheel,
+        census: Census,
+        exchange: Callable[[ClientStream], None],
+        refuse: Callable[[ClientStream, int, str], None],
+        *,
+        secure: bool,
+        names: NameSet | None,
+        log: HitLog | None,
+        limits: Limits,
+        timeouts: Timeouts,
+    ) -> None: ...
+    def configure(self, limits: Limits, timeouts: Timeouts) -> None: ...
+    def covers(self, host: str) -> bool: ...
+    def protocol(self) -> Protocol: ...
+    def drain(self) -> None: ...
+    def abort(self) -> None: ...

@@ -1,0 +1,79 @@
+"""The front owns a client's socket and is the only judge of framing.
+
+It cuts the byte stream into requests, refuses what is ambiguous, offers each request to the hit lane and gives what the
+lane declines to the exchange as one `ClientStream`, one at a time and in order. Deadlines, limits, keep-alive and close
+are decided here. It must not know cache rules, routes or origins.
+
+    READING --head--> lane answers --small--> READING
+                           |      --large--> SENDING --> READING
+                      exchange --> BUSY --answered--> READING
+                                        --body left--> DRAINING --> READING or LINGERING
+                                        --101--------> TUNNEL
+    any --fault--> answer with close --> LINGERING --> CLOSED
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.uio cimport iovec
+
+from cdn._core cimport (
+    CHUNK_BAD, CHUNK_DATA, CHUNK_END, CHUNK_MORE, Chunked, F_EXPECT, F_UPGRADE, FieldSpan, RequestHead,
+    chunked_next, scan_error_name, scan_error_status, scan_request,
+)
+from cdn.proxy._lane cimport Answer, HitLane, NameSet
+from cdn.proxy._log cimport HitLog
+from cdn.store.layout cimport Record
+
+cdef extern from "<time.h>" nogil:
+    int CLOCK_MONOTONIC_COARSE
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        void* msg_name
+        unsigned int msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    ssize_t send(int fd, const void* buf, size_t n, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+
+cdef enum:
+    SLICE = 256 << 10           # the most that one send takes from the store
+    TURN = 1 << 20              # and that one connection sends before the loop has its turn
+    NOTICE = 16 << 10           # copied into the transport to be told when the socket takes more
+    BODY_WINDOW = 256 << 10     # request body bytes that wait for the exchange
+    PENDING_WINDOW = 64 << 10   # bytes of pipelined requests that wait for their turn
+    WRITE_HIGH = 256 << 10
+    DRAIN_BOUND = 256 << 10     # of an unread request body
+    LINGER = 2000               # ms
+    GRACE = 5000                # ms between two looks at a transfer's rate
+
+# One scratch head a process: a head is scanned and used up within one callback.
+cdef RequestHead scanned
+
+
+cdef inline int64_t monotonic() noexcept nogil:
+    """ms, to a few ms; for deadlines."""
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t)
+    return <int64_t>t.tv_sec * 1000 + t.tv_nsec // 1000000
+
+
+cdef inline int64_t microseconds() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
+
+
+include "front/wheel.pyx"
+include "front/connection.pyx"
+include "front/sending.pyx"
+include "front/stream.pyx"

@@ -1,0 +1,65 @@
+"""The hit lane for the front: one request in, one answer out, no Python object between."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cdn._core cimport RequestHead
+from cdn.proxy._clock cimport Clock
+from cdn.proxy._routes cimport RouteTable
+from cdn.store._memory cimport Memory
+from cdn.store.layout cimport Record
+
+cdef enum:
+    SCRATCH = 192 << 10     # a head (<= 64 KiB) and a small body
+    COPY_LIMIT = 16 << 10   # bodies up to this are copied behind their head
+
+cdef struct Answer:
+    const char* out         # the head, and the body where it is small
+    size_t out_len
+    Record* record          # set when body bytes are still to be sent from the store; pinned
+    uint64_t offset         # of those
+    uint64_t length
+    int status
+    int route
+    uint64_t body_length    # of this answer, for the log
+    uint64_t key0           # leading word of the key's hash, for the log
+
+cdef struct LaneCounters:
+    uint64_t hits
+    uint64_t not_modified
+    uint64_t ranges
+    uint64_t declined
+
+
+cdef class HitLane:
+    cdef readonly RouteTable routes
+    cdef readonly Memory memory
+    cdef readonly Clock clock
+    cdef public bint enabled
+    cdef LaneCounters counters
+    cdef bytes name         # of the node
+    cdef bytes via_line
+    cdef bytes status_head  # "Cache-Status: NAME; hit; ttl="
+    cdef const char* via
+    cdef size_t via_len
+    cdef const char* member
+    cdef size_t member_len
+    cdef char* scratch
+    cdef char* key
+    cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
+                    Answer* out) noexcept nogil
+    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n) noexcept nogil
+
+
+cdef class NameSet:
+    """The host names a TLS listener's certificate covers."""
+    cdef readonly tuple names
+    cdef uint32_t count
+    cdef list keep
+    cdef const char** text
+    cdef uint32_t* length
+    cdef bint covers(self, const char* host, size_t n) noexcept nogil
+
+
+cdef char* compose(char* dst, const char* head, size_t head_len, size_t status_line_len, uint64_t lines_304,
+                   int status_as, int64_t content_length, int64_t first, int64_t total,
+                   int64_t age) noexcept nogil

@@ -1,0 +1,338 @@
+"""The hit lane: a GET or HEAD whose response is stored and fresh is answered here, by comparing only.
+
+Decides nothing that was not decided at fill time: it normalises and hashes the key, compares the record's stamp and times
+with now, evaluates the request's conditions against the record's validators, and writes the head. It must not know cache
+rules; whatever is not plain (request directives, several ranges, a changed stamp, a stale record) it declines, and the
+exchange takes the request.
+"""
+
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memchr, memcmp, memcpy
+from posix.uio cimport iovec
+
+from cdn._core cimport (
+    F_CACHE_CONTROL, F_COOKIE, F_EXPECT, F_HTTP2_SETTINGS, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
+    F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, F_UPGRADE, FieldSpan, M_GET, M_HEAD, QueryFilter,
+    RANGE_IGNORE, RANGE_ONE, RequestHead, TARGET_PLAIN, TargetParts, etag_list_matches, parse_http_date,
+    parse_range, put_uint, split_request_target, write_key,
+)
+from cdn.proxy._clock cimport Clock
+from cdn.proxy._routes cimport CompiledRoute, RouteTable
+from cdn.store._memory cimport Memory
+from cdn.store.layout cimport RECORD_NO_BODY, RECORD_VARY_MARKER, Record, record_head
+
+cdef enum:
+    TARGET_ROOM = 16 << 10      # longer targets are not for the lane
+    KEY_ROOM = 6 * TARGET_ROOM
+
+# Fields that take a request out of the lane.
+cdef uint64_t NEVER = (
+    (1ULL << F_EXPECT) | (1ULL << F_UPGRADE) | (1ULL << F_HTTP2_SETTINGS)
+    | (1ULL << F_IF_MATCH) | (1ULL << F_IF_UNMODIFIED_SINCE)
+)
+cdef uint64_t DIRECTIVES = (1ULL << F_CACHE_CONTROL) | (1ULL << F_PRAGMA)
+cdef uint64_t CONDITIONS = (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_MODIFIED_SINCE)
+
+
+cdef inline FieldSpan* _only(RequestHead* head, int which) noexcept nogil:
+    """The single field with this id, or NULL when there are several."""
+    cdef uint32_t i
+    cdef FieldSpan* found = NULL
+    for i in range(head.nfields):
+        if <int>head.fields[i].id == which:
+            if found != NULL:
+                return NULL
+            found = &head.fields[i]
+    return found
+
+
+cdef inline char* _literal(char* dst, const char* text, size_t n) noexcept nogil:
+    memcpy(dst, text, n)
+    return dst + n
+
+
+cdef char* compose(char* dst, const char* head, size_t head_len, size_t status_line_len, uint64_t lines_304,
+                   int status_as, int64_t content_length, int64_t first, int64_t total,
+                   int64_t age) noexcept nogil:
+    """Write a stored head as the head of a 200 (or whatever was stored: `status_as` 0), a 206 or a 304.
+
+    `content_length` < 0 writes none. For a 206 it is the length of the part that starts at `first` of `total`. `age` is
+    in seconds, negative for none. What follows (Via, Cache-Status, Connection, the empty line) is the caller's. `dst`
+    needs head_len + 256 bytes.
+    """
+    cdef const char* p = head + status_line_len
+    cdef const char* end = head + head_len
+    cdef const char* line
+    cdef uint32_t i = 0
+    if status_as == 304:
+        dst = _literal(dst, b"HTTP/1.1 304 Not Modified\r\n", 27)
+        while p < end and i < 64:
+            line = <const char*>memchr(p, b"\n", end - p) + 1
+            if (lines_304 >> i) & 1:
+                dst = _literal(dst, p, line - p)
+            p = line
+            i += 1
+    elif status_as == 206:
+        dst = _literal(dst, b"HTTP/1.1 206 Partial Content\r\n", 30)
+        dst = _literal(dst, p, end - p)
+        dst = _literal(dst, b"Content-Range: bytes ", 21)
+        dst = put_uint(dst, first)
+        dst[0] = b"-"
+        dst = put_uint(dst + 1, first + content_length - 1)
+        dst[0] = b"/"
+        dst = put_uint(dst + 1, total)
+        dst = _literal(dst, b"\r\n", 2)
+    else:
+        dst = _literal(dst, head, head_len)
+    if content_length >= 0 and status_as != 304:
+        dst = _literal(dst, b"Content-Length: ", 16)
+        dst = put_uint(dst, content_length)
+        dst = _literal(dst, b"\r\n", 2)
+    if age >= 0:
+        dst = _literal(dst, b"Age: ", 5)
+        dst = put_uint(dst, age)
+        dst = _literal(dst, b"\r\n", 2)
+    return dst
+
+
+cdef class NameSet:
+    """The host names a TLS listener's certificate covers; `*.x` covers one label."""
+
+    def __cinit__(self, names):
+        cdef uint32_t i
+        self.names = tuple(names)
+        self.count = len(self.names)
+        self.keep = [name.lower().encode("ascii") for name in self.names]
+        self.text = <const char**>calloc(self.count + 1, sizeof(char*))
+        self.length = <uint32_t*>calloc(self.count + 1, sizeof(uint32_t))
+        for i in range(self.count):
+            self.text[i] = <bytes>self.keep[i]
+            self.length[i] = len(self.keep[i])
+
+    def __dealloc__(self):
+        free(self.text)
+        free(self.length)
+
+    cdef bint covers(self, const char* host, size_t n) noexcept nogil:
+        cdef uint32_t i
+        cdef const char* dot
+        cdef size_t rest
+        for i in range(self.count):
+            if self.length[i] == n and memcmp(self.text[i], host, n) == 0:
+                return True
+            if self.length[i] > 2 and self.text[i][0] == b"*":
+                dot = <const char*>memchr(host, b".", n)
+                if dot != NULL and dot != host:
+                    rest = n - (dot - host)
+                    if rest == self.length[i] - 1 and memcmp(dot, self.text[i] + 1, rest) == 0:
+                        return True
+        return False
+
+    def __contains__(self, str host):
+        cdef bytes h = host.encode("latin-1")
+        return self.covers(h, len(h))
+
+
+cdef inline size_t _host_length(const char* authority, size_t n) noexcept nogil:
+    """The length of the host inside a normalised authority."""
+    cdef const char* colon
+    if n and authority[0] == b"[":
+        colon = <const char*>memchr(authority, b"]", n)
+        return n if colon == NULL else colon - authority + 1
+    colon = <const char*>memchr(authority, b":", n)
+    return n if colon == NULL else colon - authority
+
+
+cdef class HitLane:
+    """One per worker."""
+
+    def __cinit__(self, Memory memory, Clock clock, str name):
+        self.memory = memory
+        self.clock = clock
+        self.enabled = True
+        self.name = name.encode("ascii")
+        self.via_line = b"Via: 1.1 " + self.name + b"\r\n"
+        self.status_head = b"Cache-Status: " + self.name + b"; hit; ttl="
+        self.via = self.via_line
+        self.via_len = len(self.via_line)
+        self.member = self.status_head
+        self.member_len = len(self.status_head)
+        self.scratch = <char*>malloc(SCRATCH)
+        self.key = <char*>malloc(KEY_ROOM)
+        self.routes = RouteTable(())
+        if self.scratch == NULL or self.key == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.scratch)
+        free(self.key)
+
+    def use(self, RouteTable routes) -> None:
+        """Answer by these routes from now on."""
+        self.routes = routes
+
+    def stats(self) -> dict:
+        return {
+            "hits": self.counters.hits,
+            "not_modified": self.counters.not_modified,
+            "ranges": self.counters.ranges,
+            "declined": self.counters.declined,
+        }
+
+    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n) noexcept nogil:
+        """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant."""
+        cdef Record* r = self.memory.find(self.key, n)
+        if r == NULL:
+            return NULL
+        if r.flags & RECORD_VARY_MARKER:
+            return NULL
+        return r
+
+    cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
+                    Answer* out) noexcept nogil:
+        """1: answered, `out` is filled. 0: declined, nothing happened."""
+        cdef char* authority = self.scratch
+        cdef char* path = self.scratch + TARGET_ROOM
+        cdef char* query_room = self.scratch + SCRATCH - TARGET_ROOM
+        cdef const char* query = NULL
+        cdef TargetParts parts
+        cdef int route
+        cdef size_t na, np
+        cdef int64_t nq, now, age, ttl, first = 0, last = 0, length, date
+        cdef size_t host, n
+        cdef CompiledRoute* c
+        cdef Record* r
+        cdef FieldSpan* f
+        cdef char* dst
+        cdef int kind, status = 0, pieces, i
+        cdef iovec iov[8]
+        cdef uint64_t left
+
+        if not self.enabled or (head.method_id != M_GET and head.method_id != M_HEAD):
+            return 0
+        if head.minor != 1 or head.chunked or head.content_length >= 0 or head.present & NEVER:
+            return 0
+        if head.target_len >= TARGET_ROOM or head.length >= 2 * TARGET_ROOM:
+            return 0
+        if split_request_target(head, buf, secure, authority, path, &parts) != TARGET_PLAIN:
+            return 0
+        na = parts.authority_len
+        np = parts.path_len
+        nq = parts.query_len
+        query = buf + parts.query
+        host = _host_length(authority, na)
+        if names is not None and not names.covers(authority, host):
+            return 0
+        route = self.routes.match(authority, host, path, np, head.method_id,
+                                  buf + head.method, head.method_len)
+        if route < 0:
+            return 0
+        c = &self.routes.compiled[route]
+        if not c.lane or (c.directives and head.present & DIRECTIVES):
+            return 0
+        if (c.cookie_bypass and head.present & (1ULL << F_COOKIE)) or (c.query_bypass and nq >= 0):
+            return 0
+        if nq >= 0 and c.filtered:
+            nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
+            query = query_room
+        n = write_key(secure, authority, na, path, np, query, nq, self.key)
+        r = self._select(buf, head, n)
+        if r == NULL or r.stamp != self.memory.stamp:
+            return 0
+        now = self.clock.read()
+        if now >= r.fresh_until or now < r.born:
+            return 0
+        length = <int64_t>r.body_length
+
+        if r.status == 200:
+            if head.present & (1ULL << F_IF_NONE_MATCH):
+                f = _only(head, F_IF_NONE_MATCH)
+                if f == NULL:
+                    return 0
+                if etag_list_matches(buf + f.value, f.value_len, record_head(r) + r.etag, r.etag_len, True):
+                    status = 304
+            elif head.present & (1ULL << F_IF_MODIFIED_SINCE) and r.last_modified != INT64_MIN:
+                f = _only(head, F_IF_MODIFIED_SINCE)
+                if f == NULL:
+                    return 0
+                date = parse_http_date(buf + f.value, f.value_len, now // 1000)
+                if date != INT64_MIN and r.last_modified <= date:
+                    status = 304
+            if status == 0 and head.present & (1ULL << F_RANGE) and head.method_id == M_GET:
+                f = _only(head, F_RANGE)
+                if f == NULL:
+                    return 0
+                kind = parse_range(buf + f.value, f.value_len, length, &first, &last)
+                if kind == RANGE_ONE:
+                    status = 206
+                elif kind != RANGE_IGNORE:
+                    return 0
+                if status == 206 and head.present & (1ULL << F_IF_RANGE):
+                    f = _only(head, F_IF_RANGE)
+                    if f == NULL or f.value_len < 2 or buf[f.value] != b'"':
+                        return 0        # a date, or a weak tag: the exchange knows whether it is strong enough
+                    if f.value_len != r.etag_len or memcmp(
+                            buf + f.value, record_head(r) + r.etag, r.etag_len) != 0:
+                        status = 0
+        elif head.present & CONDITIONS or head.present & (1ULL << F_RANGE):
+            return 0
+
+        if status == 206:
+            length = last - first + 1
+        else:
+            first = 0
+        age = (now - r.born) // 1000
+        ttl = (r.fresh_until - now) // 1000
+        dst = compose(self.scratch, record_head(r), r.head_len, r.status_line_len, r.lines_304, status,
+                      -1 if r.flags & RECORD_NO_BODY else length, first, <int64_t>r.body_length, age)
+        dst = _literal(dst, self.via, self.via_len)
+        dst = _literal(dst, self.member, self.member_len)
+        dst = put_uint(dst, ttl)
+        if head.close:
+            dst = _literal(dst, b"\r\nConnection: close", 19)
+        dst = _literal(dst, b"\r\n\r\n", 4)
+
+        out.record = NULL
+        out.status = status if status else r.status
+        out.route = route
+        out.key0 = r.hash0
+        out.body_length = 0
+        if status != 304 and head.method_id == M_GET and length > 0:
+            out.body_length = length
+            if length <= COPY_LIMIT:
+                pieces = self.memory.body_iov(r, first, length, iov, 8)
+                left = length
+                for i in range(pieces):
+                    dst = _literal(dst, <const char*>iov[i].iov_base, iov[i].iov_len)
+                    left -= iov[i].iov_len
+                if left:
+                    return 0
+            else:
+                self.memory.pin(r)
+                out.record = r
+                out.offset = first
+                out.length = length
+        out.out = self.scratch
+        out.out_len = dst - self.scratch
+        self.memory.touch(r, now)
+        if status == 304:
+            self.counters.not_modified += 1
+        elif status == 206:
+            self.counters.ranges += 1
+        self.counters.hits += 1
+        return 1
+
+
+def compose_head(bytes head, size_t status_line_len, uint64_t lines_304, int status_as=0,
+                 int64_t content_length=-1, int64_t first=0, int64_t total=0, int64_t age=-1) -> bytes:
+    """`compose` for the exchange: the same bytes, by the same function."""
+    cdef char* dst = <char*>malloc(len(head) + 256)
+    if dst == NULL:
+        raise MemoryError
+    cdef char* end = compose(dst, head, len(head), status_line_len, lines_304, status_as, content_length,
+                             first, total, age)
+    try:
+        return dst[:end - dst]
+    finally:
+        free(dst)

@@ -1,0 +1,236 @@
+"""The access log lines of the hit lane, written in C into one buffer that leaves in batches.
+
+Decides only how a line looks: the names, their order and the escapes are those of `cdn.control.access_log`, which writes
+the lines of every other lane (a test compares the two). It must not know where the lines go.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strlen
+from posix.time cimport clock_gettime, timespec
+
+from cdn._core cimport F_HOST, F_REFERER, F_USER_AGENT, FieldSpan, RequestHead, put_uint
+from cdn.proxy._lane cimport Answer
+from cdn.proxy._clock cimport Clock
+
+cdef extern from "<time.h>" nogil:
+    struct tm:
+        pass
+    ctypedef long time_t
+    tm* gmtime_r(const time_t* t, tm* out)
+    size_t strftime(char* s, size_t most, const char* format, const tm* t)
+
+cdef enum:
+    ROOM = 128 << 10
+    LINE = 4096
+    FLUSH_AT = 96 << 10
+    # bytes that a text may take in its line, escapes included
+    METHOD = 32
+    HOST = 256
+    TARGET = 1536
+    REFERER = 640
+    AGENT = 512
+
+cdef const char* HEX = b"0123456789abcdef"
+cdef const char* HEX_UPPER = b"0123456789ABCDEF"
+
+
+cdef inline char* _text(char* dst, const char* text) noexcept nogil:
+    cdef size_t n = strlen(text)
+    memcpy(dst, text, n)
+    return dst + n
+
+
+cdef char* _escape(char* dst, const char* text, size_t n, size_t limit, bint json) noexcept nogil:
+    """Printable ASCII as it is, every other byte as \\u00XX or \\xXX; cut to `limit` bytes, ending in three dots."""
+    cdef size_t i
+    cdef unsigned char c
+    cdef size_t room, piece
+    cdef bint plain = n <= limit
+    if plain:
+        for i in range(n):
+            c = text[i]
+            if c < 0x20 or c > 0x7e or c == b'"' or c == b"\\":
+                plain = False
+                break
+    if plain:
+        memcpy(dst, text, n)
+        return dst + n
+    room = limit - 3
+    for i in range(n if n < limit else limit):
+        c = text[i]
+        if c < 0x20 or c > 0x7e or c == b'"' or c == b"\\":
+            piece = 6 if json else 4
+            if piece > room:
+                return _text(dst, b"...")
+            dst[0] = b"\\"
+            if json:
+                memcpy(dst + 1, b"u00", 3)
+                dst[4] = HEX[c >> 4]
+                dst[5] = HEX[c & 15]
+            else:
+                dst[1] = b"x"
+                dst[2] = HEX_UPPER[c >> 4]
+                dst[3] = HEX_UPPER[c & 15]
+        else:
+            piece = 1
+            if piece > room:
+                return _text(dst, b"...")
+            dst[0] = c
+        dst += piece
+        room -= piece
+    return _text(dst, b"...") if n > limit else dst
+
+
+cdef inline FieldSpan* _first(RequestHead* head, int which) noexcept nogil:
+    cdef uint32_t i
+    if not (head.present >> which) & 1:
+        return NULL
+    for i in range(head.nfields):
+        if <int>head.fields[i].id == which:
+            return &head.fields[i]
+    return NULL
+
+
+cdef inline char* _hex64(char* dst, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(16):
+        dst[i] = HEX[(value >> (60 - 4 * i)) & 15]
+    return dst + 16
+
+
+cdef inline char* _three(char* dst, int64_t value) noexcept nogil:
+    dst[0] = 48 + value // 100
+    dst[1] = 48 + value // 10 % 10
+    dst[2] = 48 + value % 10
+    return dst + 3
+
+
+
+
+cdef class HitLog:
+    """`sink.write(chunk)` gets whole lines at the latest 0.2 s after the first of them; it must not block."""
+
+    def __cinit__(self, loop, sink, Clock clock):
+        self.loop = loop
+        self.sink = sink
+        self.clock = clock
+        self.json = sink.format == "json"
+        self.second = -1
+        self.buf = <char*>malloc(ROOM)
+        if self.buf == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.buf)
+
+    cdef void hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
+                  int64_t micros):
+        cdef Py_ssize_t na
+        cdef const char* a = PyUnicode_AsUTF8AndSize(address, &na)
+        cdef char* dst = self.buf + self.used
+        if na > 64:
+            na = 64
+        if self.json:
+            dst = self._json(dst, a, na, secure, buf, head, answer, micros)
+        else:
+            dst = self._combined(dst, a, na, buf, head, answer, micros)
+        self.lines += 1
+        self.used = dst - self.buf
+        if self.used >= FLUSH_AT:
+            self.flush()
+        elif self.timer is None:
+            self.timer = self.loop.call_later(0.2, self.flush)
+
+    cdef void _clock(self, int64_t now) noexcept nogil:
+        cdef time_t at = now // 1000
+        cdef tm t
+        if at == self.second:
+            return
+        self.second = at
+        gmtime_r(&at, &t)
+        self.stamp_len = strftime(self.stamp, sizeof(self.stamp),
+                                  b"%Y-%m-%dT%H:%M:%S" if self.json else b"%d/%b/%Y:%H:%M:%S +0000", &t)
+
+    cdef char* _field(self, char* dst, const char* buf, RequestHead* head, int which, size_t limit) noexcept nogil:
+        cdef FieldSpan* f = _first(head, which)
+        if f == NULL:
+            return _text(dst, b"null" if self.json else b'"-"')
+        dst[0] = b'"'
+        dst = _escape(dst + 1, buf + f.value, f.value_len, limit, self.json)
+        dst[0] = b'"'
+        return dst + 1
+
+    cdef char* _json(self, char* dst, const char* address, size_t na, bint secure, const char* buf,
+                     RequestHead* head, Answer* answer, int64_t micros) noexcept nogil:
+        cdef int64_t now = self.clock.read()
+        self._clock(now)
+        dst = _text(dst, b'{"time":"')
+        memcpy(dst, self.stamp, self.stamp_len)
+        dst += self.stamp_len
+        dst[0] = b"."
+        dst = _three(dst + 1, now % 1000)
+        dst = _text(dst, b'Z","id":null,"client":"')
+        dst = _escape(dst, address, na, 64, True)
+        dst = _text(dst, b'","method":"')
+        dst = _escape(dst, buf + head.method, head.method_len, METHOD, True)
+        dst = _text(dst, b'","host":')
+        dst = self._field(dst, buf, head, F_HOST, HOST)
+        dst = _text(dst, b',"target":"')
+        dst = _escape(dst, buf + head.target, head.target_len, TARGET, True)
+        dst = _text(dst, b'","protocol":"HTTP/1.1","status":')
+        dst = put_uint(dst, answer.status)
+        dst = _text(dst, b',"bytes":')
+        dst = put_uint(dst, answer.body_length)
+        dst = _text(dst, b',"outcome":"hit","no_store":null,"key":"')
+        dst = _hex64(dst, answer.key0)
+        dst = _text(dst, b'","duration_us":')
+        dst = put_uint(dst, micros if micros > 0 else 0)
+        dst = _text(dst, b',"origin":null,"origin_first_byte_us":null,"referer":')
+        dst = self._field(dst, buf, head, F_REFERER, REFERER)
+        dst = _text(dst, b',"user_agent":')
+        dst = self._field(dst, buf, head, F_USER_AGENT, AGENT)
+        return _text(dst, b"}\n")
+
+    cdef char* _combined(self, char* dst, const char* address, size_t na, const char* buf,
+                         RequestHead* head, Answer* answer, int64_t micros) noexcept nogil:
+        self._clock(self.clock.read())
+        dst = _escape(dst, address, na, 64, False)
+        dst = _text(dst, b" - - [")
+        memcpy(dst, self.stamp, self.stamp_len)
+        dst = _text(dst + self.stamp_len, b'] "')
+        dst = _escape(dst, buf + head.method, head.method_len, METHOD, False)
+        dst = _text(dst, b" ")
+        dst = _escape(dst, buf + head.target, head.target_len, TARGET, False)
+        dst = _text(dst, b' HTTP/1.1" ')
+        dst = put_uint(dst, answer.status)
+        dst = _text(dst, b" ")
+        dst = put_uint(dst, answer.body_length)
+        dst = _text(dst, b" ")
+        dst = self._field(dst, buf, head, F_REFERER, REFERER)
+        dst = _text(dst, b" ")
+        dst = self._field(dst, buf, head, F_USER_AGENT, AGENT)
+        dst = _text(dst, b" hit ")
+        dst = _hex64(dst, answer.key0)
+        dst = _text(dst, b" ")
+        dst = put_uint(dst, micros if micros > 0 else 0)
+        return _text(dst, b"\n")
+
+    def flush(self) -> None:
+        """Hand over what is there."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.used:
+            data = PyBytes_FromStringAndSize(self.buf, self.used)
+            self.used = 0
+            self.sink.write(data)
+
+    def use(self, sink) -> None:
+        """Flush, then write to another sink, or in the other form, from here on."""
+        self.flush()
+        self.sink = sink
+        self.json = sink.format == "json"
+        self.second = -1

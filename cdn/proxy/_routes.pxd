@@ -1,0 +1,58 @@
+"""The route matcher for C callers."""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+from cdn._core cimport NamePatterns, QueryFilter
+
+cdef enum:
+    NO_HOST = -1     # no route knows this host: 421
+    NO_ROUTE = -2    # the host is known, nothing matches: 404
+
+cdef enum PathKind:
+    PATH_ANY = 0
+    PATH_EXACT
+    PATH_PREFIX
+    PATH_GLOB
+
+cdef struct CompiledPath:
+    int kind
+    uint32_t length
+    const char* text
+
+cdef struct CompiledRoute:
+    CompiledPath path
+    uint32_t methods        # bit (1 << MethodId); 0: every method
+    bint other_methods      # some of its methods have no MethodId: ask Python
+    bint cached             # cache is on
+    bint lane               # the hit lane may answer (key and bypass are plain)
+    bint cookie_bypass      # a request with Cookie needs a closer look
+    bint query_bypass       # a request with a query needs a closer look
+    uint8_t directives      # 0: request directives are ignored; 1: honoured
+    bint filtered           # the query is filtered for the key
+    void* filter            # QueryFilter, borrowed from RouteTable.filters
+
+
+cdef class RouteTable:
+    cdef readonly tuple routes          # config.Route
+    cdef readonly list filters          # QueryFilter per route
+    cdef list keep                      # bytes that C pointers lie in
+    cdef dict exact                     # host -> candidates (bytes of int32)
+    cdef CompiledRoute* compiled
+    cdef uint32_t count
+    # exact hosts, open addressing
+    cdef uint32_t slots
+    cdef const char** slot_host
+    cdef uint32_t* slot_length
+    cdef const int32_t** slot_routes
+    cdef uint32_t* slot_count
+    # candidates for every other host
+    cdef list suffixes                  # (suffix bytes, route index)
+    cdef uint32_t nsuffix
+    cdef const char** suffix
+    cdef uint32_t* suffix_length
+    cdef int32_t* suffix_route          # ascending; suffix NULL: any host
+    cdef int match(self, const char* host, size_t nh, const char* path, size_t np,
+                   int method, const char* name, size_t nm) noexcept nogil
+    cdef bint _named(self, int route, const char* name, size_t nm) noexcept with gil
+    cdef bint _accepts(self, int route, const char* path, size_t np, int method,
+                       const char* name, size_t nm) noexcept nogil

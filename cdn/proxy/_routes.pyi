@@ -1,0 +1,13 @@
+from collections.abc import Iterable
+
+from cdn._core import QueryFilter
+from cdn.config.values import Route
+
+class RouteTable:
+    """The routes of one configuration, compiled."""
+
+    routes: tuple[Route, ...]
+    def __init__(self, routes: Iterable[Route]) -> None: ...
+    def find(self, host: str, path: str, method: str) -> int:
+        """The index of the route, -1 (no route knows the host: 421) or -2 (no route matches: 404)."""
+    def query_filter(self, index: int) -> QueryFilter: ...

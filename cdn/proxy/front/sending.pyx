@@ -1,0 +1,123 @@
+# Part of cdn/proxy/_front.pyx: bytes to the socket.
+#
+# On plain TCP an empty transport is bypassed: send(2) copies from the store's memory at once, so no buffer and no pin
+# outlives the call. When the socket is full, a small copy goes through the transport, which tells when it has left.
+
+
+cdef class Transfer:
+    def __dealloc__(self):
+        if self.record != NULL:
+            self.lane.memory.unpin(self.record)
+
+
+cdef void send_bytes(Connection c, const char* data, size_t n):
+    """All of it: now as far as the socket takes it, the rest through the transport, in order."""
+    cdef ssize_t sent = 0
+    c.written += n
+    c.front.census.bytes_out += n
+    if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:
+        c.queued = False
+    if c.fd >= 0 and not c.queued:
+        while True:
+            sent = send(c.fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent >= 0 or errno != EINTR:
+                break
+        if <size_t>sent == n:
+            return
+        if sent < 0:
+            if errno != EAGAIN:
+                c._abort()
+                return
+            sent = 0
+    c.queued = True
+    c.transport.write(PyBytes_FromStringAndSize(data + sent, n - sent))
+
+
+cdef void start_transfer(Connection c, Answer* answer):
+    """Send the rest of an answer from the store, while other connections have their turn."""
+    cdef Transfer transfer = Transfer.__new__(Transfer)
+    transfer.lane = c.front.lane
+    transfer.record = answer.record
+    transfer.offset = answer.offset
+    transfer.left = answer.length
+    c.send = transfer
+    c.state = SENDING
+    c.marked = monotonic()
+    c.mark = c.written
+    c._due(c.marked + GRACE)
+    pump(c)
+
+
+cdef bytes _take(Transfer transfer, uint64_t most):
+    """A copy of the next bytes."""
+    cdef iovec iov[8]
+    cdef uint64_t n = transfer.left if transfer.left < most else most
+    cdef int pieces = transfer.lane.memory.body_iov(transfer.record, transfer.offset, n, iov, 8)
+    cdef int i
+    cdef uint64_t have = 0
+    for i in range(pieces):
+        have += iov[i].iov_len
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, have)
+    cdef char* dst = PyBytes_AS_STRING(data)
+    for i in range(pieces):
+        memcpy(dst, iov[i].iov_base, iov[i].iov_len)
+        dst += iov[i].iov_len
+    transfer.offset += have
+    transfer.left -= have
+    return data
+
+
+cdef void pump(Connection c):
+    """Send the stored body until it is out, the socket is full or the turn is over."""
+    cdef Transfer transfer = c.send
+    cdef msghdr message
+    cdef iovec iov[8]
+    cdef uint64_t want, turn = 0, i
+    cdef ssize_t sent
+    cdef bytes data
+    memset(&message, 0, sizeof(msghdr))
+    while transfer.left:
+        if c.paused or c.state != SENDING:
+            return
+        if turn >= TURN:
+            c.front.loop.call_soon(c._turn)
+            return
+        if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:
+            c.queued = False
+        if c.fd >= 0 and not c.queued:
+            want = transfer.left if transfer.left < SLICE else SLICE
+            message.msg_iov = iov
+            message.msg_iovlen = transfer.lane.memory.body_iov(transfer.record, transfer.offset, want, iov, 8)
+            want = 0
+            for i in range(message.msg_iovlen):
+                want += iov[i].iov_len
+            sent = sendmsg(c.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent < 0:
+                if errno == EINTR:
+                    continue
+                if errno != EAGAIN:
+                    c._abort()
+                    return
+                sent = 0
+            transfer.offset += sent
+            transfer.left -= sent
+            c.written += sent
+            c.front.census.bytes_out += sent
+            turn += sent
+            if <uint64_t>sent == want:
+                continue
+            # full: let the transport tell when it takes more
+            c.transport.set_write_buffer_limits(0)
+            data = _take(transfer, NOTICE)
+        else:
+            data = _take(transfer, 64 << 10)
+        c.written += len(data)
+        c.front.census.bytes_out += len(data)
+        turn += len(data)
+        c.queued = True
+        c.transport.write(data)
+    c.send = None
+    if c.state == SENDING:
+        if c.fd >= 0:
+            c.transport.set_write_buffer_limits(WRITE_HIGH)
+        c._next()

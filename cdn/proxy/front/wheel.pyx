@@ -1,0 +1,120 @@
+# Part of cdn/proxy/_front.pyx: deadlines and limits of all connections of a worker.
+
+
+cdef class Wheel:
+    """A connection stands in one bucket. Moving its deadline later costs nothing: the bucket finds out when it is due."""
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.buckets = {}
+        self.armed = 0
+
+    cdef void schedule(self, Connection connection, int64_t deadline):
+        """See that `connection._check` runs at `deadline` (monotonic ms) or up to a second later."""
+        cdef int64_t second = deadline // 1000 + 1
+        if connection.slot and connection.slot <= second:
+            return
+        if connection.slot:
+            self.forget(connection)
+        connection.slot = second
+        bucket = self.buckets.get(second)
+        if bucket is None:
+            bucket = self.buckets[second] = set()
+        bucket.add(connection)
+        if self.armed == 0 or second < self.armed:
+            self._arm(second)
+
+    cdef void forget(self, Connection connection):
+        if connection.slot:
+            bucket = self.buckets.get(connection.slot)
+            if bucket is not None:
+                bucket.discard(connection)
+                if not bucket:
+                    del self.buckets[connection.slot]
+            connection.slot = 0
+
+    def _arm(self, int64_t second):
+        if self.timer is not None:
+            self.timer.cancel()
+        self.armed = second
+        self.timer = self.loop.call_later(max(0.0, (second * 1000 - monotonic()) / 1000.0), self._turn)
+
+    def _turn(self):
+        cdef int64_t now = monotonic()
+        cdef Connection connection
+        self.timer = None
+        self.armed = 0
+        for second in sorted(s for s in self.buckets if s * 1000 <= now):
+            for connection in self.buckets.pop(second):
+                connection.slot = 0
+                connection._check(now)
+        if self.buckets and self.armed == 0:
+            self._arm(min(self.buckets))
+
+    def close(self):
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.buckets.clear()
+
+
+cdef class Census:
+    def __cinit__(self, uint32_t most, uint32_t most_per_address):
+        self.most = most
+        self.most_per_address = most_per_address
+        self.by_address = {}
+        self.faults = {}
+
+    def stats(self):
+        return {
+            "open": self.open, "accepted": self.accepted, "refused": self.refused,
+            "timeouts": self.timeouts, "bytes_out": self.bytes_out, "faults": dict(self.faults),
+        }
+
+
+cdef class Front:
+    """`exchange(stream)` must return at once (it starts a task); `refuse(stream, status, name)` answers a fault."""
+
+    def __cinit__(self, loop, HitLane lane, Wheel wheel, Census census, exchange, refuse, *,
+                  bint secure, NameSet names, HitLog log, limits, timeouts):
+        self.loop = loop
+        self.lane = lane
+        self.wheel = wheel
+        self.census = census
+        self.exchange = exchange
+        self.refuse = refuse
+        self.secure = secure
+        self.names = names
+        self.log = log
+        self.connections = set()
+        self.configure(limits, timeouts)
+
+    def configure(self, limits, timeouts):
+        """Take over new limits (sizes in bytes) and timeouts (ms)."""
+        self.head_limit = limits.head
+        self.field_limit = limits.fields
+        self.body_limit = limits.body
+        self.head_timeout = timeouts.head
+        self.idle_timeout = timeouts.idle
+        self.min_rate = timeouts.body_min_rate
+
+    def covers(self, str host) -> bool:
+        """Whether this listener's certificate covers the host; always so on plain HTTP."""
+        return self.names is None or host in self.names
+
+    def protocol(self):
+        return Connection(self)
+
+    def drain(self):
+        """Close idle connections now and every other one after its exchange."""
+        cdef Connection connection
+        self.draining = True
+        for connection in list(self.connections):
+            connection.last = True
+            if connection.state == READING:
+                connection._close()
+
+    def abort(self):
+        cdef Connection connection
+        for connection in list(self.connections):
+            connection._abort()
