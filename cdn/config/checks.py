@@ -6,8 +6,9 @@ from typing import Any
 
 from cdn.config.addresses import collide, is_loopback
 from cdn.config.document import Mapping, Node
-from cdn.config.kinds import BAD, Reader, lines_of, names_of
+from cdn.config.kinds import BAD, Reader
 from cdn.config.problems import quote, suggestion
+from cdn.config.sections import lines_of, names_of
 
 
 def check_admin(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:

@@ -1,7 +1,7 @@
 """A YAML text as nodes that know their lines; the only file that knows PyYAML's reading side.
 
-Accepted is YAML as JSON would have it (text, lists, mappings with text keys) with anchors and merge keys. Tags
-that build other things are mistakes. Work is bounded whatever the text holds: at most `MAX_NODES` values once
+Accepted is YAML as JSON would have it (text, lists, mappings with text keys) with anchors and merge keys.
+Tags that build other things are mistakes. Work is bounded whatever the text holds: at most `MAX_NODES` values once
 aliases are expanded, at most `MAX_DEPTH` levels.
 """
 

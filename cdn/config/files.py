@@ -10,8 +10,9 @@ import ssl
 from typing import Any
 
 from cdn.config.document import Mapping, Node, Scalar
-from cdn.config.kinds import BAD, Kind, Reader, lines_of
+from cdn.config.kinds import BAD, Kind, Reader
 from cdn.config.problems import nearest, quote
+from cdn.config.sections import lines_of
 
 
 def _text(node: Node, path: str, reader: Reader, wanted: str) -> Any:
@@ -43,7 +44,7 @@ class ReadableFile(Kind):
             )
 
     def describe(self) -> str:
-        return "path of a file"
+        return "the path of a file"
 
 
 class LogTarget(Kind):
@@ -63,7 +64,7 @@ class LogTarget(Kind):
         return absolute
 
     def describe(self) -> str:
-        return "`stdout` \\| `stderr` \\| path of a file"
+        return "`stdout` | `stderr` | the path of a file"
 
 
 def check_listener(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:

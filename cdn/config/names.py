@@ -156,6 +156,10 @@ def parse_field_name(text: str) -> str:
     return text
 
 
+def parse_field_name_lower(text: str) -> str:
+    return parse_field_name(text).lower()
+
+
 def parse_key_field(text: str) -> str:
     """A request field that goes into the cache key, in lower case."""
     name = parse_field_name(text).lower()

@@ -6,50 +6,37 @@ The reader, the normalised output and docs/configuration.md are made from these 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from cdn.config import addresses, document, fields, names
-from cdn.config.checks import check_admin, check_query_key
+from cdn.config import addresses, document, names
+from cdn.config.checks import check_admin
 from cdn.config.files import LogTarget, ReadableFile, check_listener
 from cdn.config.kinds import (
     BAD,
     Choice,
     Count,
-    Flag,
-    Key,
     Kind,
-    ListOf,
-    MapOf,
     Or,
     Reader,
-    Section,
     Text,
     duration,
-    later,
     nullable,
     or_off,
     rate,
     size,
 )
+from cdn.config.schema_routes import ROUTES
+from cdn.config.sections import Key, ListOf, MapOf, Section, later
 from cdn.config.values import (
     AccessLog,
     Admin,
-    Bypass,
-    CachePolicy,
     Config,
-    FieldEdits,
-    HeaderEdits,
-    KeySpec,
     Limits,
     Listener,
-    Match,
     Node,
     Origin,
     OriginTimeouts,
-    QueryKey,
-    Route,
     Server,
     StoreConfig,
     Tier,
@@ -65,16 +52,6 @@ class BoundUrl(Text):
         if address is not BAD:
             reader.bound.append((node.line, path.removesuffix(".url"), address))
         return address
-
-
-class OriginName(Text):
-    """The name of an origin that stands elsewhere in the file."""
-
-    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
-        name = super().read(node, path, reader)
-        if name is not BAD:
-            reader.references.append((node.line, path, name))
-        return name
 
 
 class Origins(MapOf):
@@ -93,23 +70,11 @@ class Origins(MapOf):
         return super().show(value.items())
 
 
-class Routes(ListOf):
-    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
-        routes = super().read(node, path, reader)
-        if routes is BAD:
-            return BAD
-        return tuple(dataclasses.replace(route, index=index) for index, route in enumerate(routes))
-
-
 class Log(Section):
     def show(self, value: Any) -> Any:
         kind = self.keys[0].kind
         assert kind is not None
         return {"access": kind.show(value)}
-
-
-def _route(**values: Any) -> Route:
-    return Route(index=0, **values)
 
 
 def _access(access: AccessLog | None) -> AccessLog | None:
@@ -184,7 +149,7 @@ LIMITS = Section(
         Key(
             "head",
             size("32 KiB", "1 KiB", "256 KiB"),
-            "The longest request or response head; beyond it 431 or 414 (502 to origins).",
+            "The longest head; a longer request is 431 or 414, a longer response 502.",
         ),
         Key("fields", Count(1, 256), "The most header fields in one head; beyond it 431."),
         Key("body", size("1 GiB", "0", "16 TiB"), "The longest request body; beyond it 413."),
@@ -204,7 +169,7 @@ TIMEOUTS = Section(
         Key(
             "head",
             duration("10s", "10ms", "10m"),
-            "From a request's first byte to the end of its head, however it drips; then 408.",
+            "From a request's first byte to the end of its head, however it drips.",
         ),
         Key(
             "idle", duration("75s", "10ms", "1d"), "How long a client's connection is kept without a request."
@@ -253,7 +218,7 @@ SERVER = Section(
 ORIGIN_TIMEOUTS = Section(
     OriginTimeouts,
     (
-        Key("connect", duration("2s", "1ms", "10m"), "To a connection, TLS included; then 504."),
+        Key("connect", duration("2s", "1ms", "10m"), "To a connection, TLS included."),
         Key(
             "first_byte",
             duration("15s", "1ms", "1d"),
@@ -285,181 +250,6 @@ ORIGIN = Section(
         later("s3", "An object store as an origin."),
     ),
     "origins.NAME",
-)
-MATCH = Section(
-    Match,
-    (
-        Key(
-            "host",
-            ListOf(
-                Text("a host", names.parse_host_pattern),
-                '[www.example.com, "*.example.org"]',
-                "leave it out to match every Host",
-            ),
-            "Hosts, exact or `*.` and a suffix (any name below it). Left out: every Host; none is unknown.",
-            "hosts",
-        ),
-        Key(
-            "path",
-            Text("a path", names.parse_path_pattern),
-            "A pattern of the path in its normal form; `*` is any run, `/` included.",
-        ),
-        Key(
-            "method",
-            ListOf(Text("a method", names.parse_method), "[GET, HEAD]", "leave it out to match every method"),
-            "Methods. Left out: all.",
-            "methods",
-        ),
-    ),
-    "routes[].match",
-)
-QUERY_KEY = Section(
-    QueryKey,
-    (
-        Key(
-            "ignore",
-            ListOf(Text("a parameter", names.parse_parameter_pattern), '["utm_*", fbclid]'),
-            "Parameters that are not in the key; a `*` at the end is any rest.",
-        ),
-        Key(
-            "only",
-            nullable(ListOf(Text("a parameter", names.parse_parameter_pattern), "[page, lang]")),
-            "The only parameters in the key (`[]`: none); `null`: all. Not beside `ignore`.",
-        ),
-        Key("sort", Flag(), "Whether the order of parameters is the same to the key."),
-    ),
-    "routes[].cache.key.query",
-    check_query_key,
-)
-KEY = Section(
-    KeySpec,
-    (
-        Key("query", QUERY_KEY, "Which query parameters are in the key."),
-        Key(
-            "headers",
-            ListOf(Text("a field name", names.parse_key_field), "[X-Device]"),
-            "Request fields that are in the key.",
-        ),
-        Key(
-            "cookies",
-            ListOf(Text("a cookie's name", names.parse_cookie_name), "[currency]"),
-            "Cookies that are in the key.",
-        ),
-    ),
-    "routes[].cache.key",
-)
-BYPASS = Section(
-    Bypass,
-    (
-        Key(
-            "cookies",
-            ListOf(Text("a cookie's name", names.parse_cookie_pattern), '["session*"]'),
-            "Names of cookies; a `*` at the end is any rest.",
-        ),
-        Key(
-            "headers",
-            ListOf(Text("a field name", names.parse_field_pattern), "[X-Preview]"),
-            "Names of request fields, likewise.",
-        ),
-        Key(
-            "query",
-            ListOf(Text("a parameter", names.parse_parameter_pattern), "[preview]"),
-            "Names of query parameters, likewise.",
-        ),
-    ),
-    "routes[].cache.bypass",
-)
-CACHE = Section(
-    CachePolicy,
-    (
-        Key(
-            "ttl",
-            nullable(duration("1h", "0s", "3650d")),
-            "Freshness where the response says nothing; `null`: none.",
-        ),
-        Key(
-            "override_ttl",
-            nullable(duration("1h", "0s", "3650d")),
-            "Freshness whatever the response says; `null`: as it says.",
-        ),
-        Key(
-            "stale_while_revalidate",
-            duration("60s", "0s", "3650d"),
-            "How long a stale response is served while a new one is fetched, if the response says nothing.",
-        ),
-        Key(
-            "stale_if_error",
-            duration("1d", "0s", "3650d"),
-            "How long a stale response is served when the origin fails, if the response says nothing.",
-        ),
-        Key(
-            "heuristic",
-            Flag(),
-            "Without any freshness: 10 % of Date − Last-Modified, at most 1 day, for statuses that allow it.",
-        ),
-        Key("bypass", BYPASS, "Requests that are passed to the origin and not stored."),
-        Key("key", KEY, "What is in the cache key beside scheme, host, path and query."),
-        Key(
-            "status_ttl",
-            MapOf(
-                Text("a status", names.parse_status, int, literal=True),
-                duration("10s", "0s", "3650d"),
-                ordered=False,
-            ),
-            "Freshness by status where the response says nothing, such as `{404: 10s}`.",
-        ),
-    ),
-    "routes[].cache",
-)
-FIELD_VALUE = Text("a field's value", fields.parse_field_value, literal=True)
-
-
-def _edits(title: str, set_name: Text) -> Section:
-    return Section(
-        FieldEdits,
-        (
-            Key(
-                "set",
-                MapOf(set_name, FIELD_VALUE, str.lower, show_pair=fields.shown_value),
-                "Fields that are there afterwards with this value and no other.",
-            ),
-            Key(
-                "remove",
-                ListOf(Text("a field name", fields.parse_removed_field), "[Server]"),
-                "Fields that are taken out; before `set`.",
-            ),
-        ),
-        title,
-    )
-
-
-HEADERS = Section(
-    HeaderEdits,
-    (
-        Key(
-            "request",
-            _edits("routes[].headers.request", Text("a field name", fields.parse_set_request_field)),
-            "Edits of the request to the origin.",
-        ),
-        Key(
-            "response",
-            _edits("routes[].headers.response", Text("a field name", fields.parse_set_response_field)),
-            "Edits of the response to the client.",
-        ),
-    ),
-    "routes[].headers",
-)
-ROUTE = Section(
-    _route,
-    (
-        Key("match", MATCH, "Which requests take this route."),
-        Key("origin", OriginName("the name of an origin"), "Where its responses come from."),
-        Key("cache", or_off(CACHE), "What may be stored and for how long; `off`: nothing is."),
-        Key("headers", HEADERS, "Edits of header fields."),
-        later("compress", "Content codings chosen by `Accept-Encoding`."),
-    ),
-    "routes[]",
-    defaults={"cache": CachePolicy(), "headers": HeaderEdits()},
 )
 CONFIG = Section(
     Config,
@@ -497,11 +287,7 @@ CONFIG = Section(
         later("shields", "Shields between this edge and the origins."),
         Key(
             "routes",
-            Routes(
-                ROUTE,
-                "[{match: {path: /*}, origin: NAME}]",
-                "write at least one, such as {match: {path: /*}, origin: NAME}",
-            ),
+            ROUTES,
             "Which request goes where; the first match wins. What matches none is 404, an unknown host 421.",
         ),
     ),
@@ -509,19 +295,17 @@ CONFIG = Section(
 )
 
 
-def sections(kind: Kind | None = CONFIG) -> Iterator[Section]:
+def all_sections(kind: Kind | None = CONFIG) -> Iterator[Section]:
     """`kind` and the sections inside it, in the order of the contract."""
     if isinstance(kind, Section):
         yield kind
         for key in kind.keys:
-            yield from sections(key.kind)
+            yield from all_sections(key.kind)
     elif isinstance(kind, ListOf | MapOf | Or):
-        yield from sections(kind.kind)
+        yield from all_sections(kind.kind)
 
 
 HOMES: dict[str, list[str]] = {}
-for _section in sections():
+for _section in all_sections():
     for _key in _section.keys:
         HOMES.setdefault(_key.name, []).append(_section.title or "the top")
-
-__all__ = ["CONFIG", "HOMES", "sections"]
