@@ -1,0 +1,80 @@
+"""The `cdn` command: finds the subcommand, turns what it raises into one sentence and an exit code.
+
+Exit codes: 0 done; 1 failed while running; 2 wrong use, configuration, or a port or file that cannot be had;
+3 the admin listener refused or could not be reached. What each command does is in the module of its name;
+nothing here knows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from cdn import __version__
+from cdn.cli.errors import Refused
+
+from . import check, demo, explain, purge, serve
+
+COMMANDS: tuple[ModuleType, ...] = (serve, check, demo, purge, explain)
+
+EXAMPLES = """\
+examples:
+  cdn demo                              see it work: an origin, the proxy and the dashboard on localhost
+  cdn check site.yaml                   every mistake with its line, or the normalised configuration
+  cdn serve site.yaml                   run it in the foreground
+  cdn explain http://www.example.com/   why a URL is cached, or not
+  cdn purge --url http://www.example.com/logo.png
+
+Each command has its own help: cdn serve --help
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; every command module adds its own arguments."""
+    top = argparse.ArgumentParser(
+        prog="cdn",
+        description="A caching reverse proxy: it stands before web servers and answers from its store.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"cdn {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        sub = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.DESCRIPTION,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.arguments(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the return value is the exit code."""
+    top = parser()
+    args = top.parse_args(argv)
+    if args.command is None:
+        top.print_help(sys.stderr)
+        return 2
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except Refused as refusal:
+        for line in refusal.lines:
+            print(line if refusal.bare else f"cdn {args.command}: {line}", file=sys.stderr)
+        return refusal.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left (`cdn check … | head`): nothing more can be said to it, at exit
+        # neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code

@@ -1,0 +1,283 @@
+"""The admin listener: purge, explain, counters, health, the dashboard. Its own port, never the public one.
+
+Without a token it answers loopback only. A page in somebody's browser must not reach it: the Host has to be
+this listener's own (DNS rebinding), a POST has to be JSON (a form cannot send that without being asked
+first), and no CORS field is ever sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import resources
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from cdn import __version__
+from cdn.config.values import Admin
+from cdn.control import metrics
+from cdn.control.log import NodeLog, describe, one_line
+from cdn.control.preflight import admin_token, is_loopback
+
+BODY = 1 << 20  # bytes of a purge request
+URLS = 1_000  # URLs of one purge
+URL = 8_192  # characters of one
+DEADLINE = 15.0  # seconds for a whole request
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_OPEN = frozenset(("/", "/healthz", "/readyz"))  # say nothing worth a token
+_PURGE_KEYS = frozenset(("urls", "all", "soft", "tags", "prefixes", "hosts"))
+_NOT_YET = ("tags", "prefixes", "hosts")
+
+
+class NodeView(Protocol):
+    """What the admin listener may ask of the node."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ready(self) -> bool:
+        """False while starting and draining: a balancer should send nothing new."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]: ...
+    def purge(self, urls: list[str], all: bool, soft: bool) -> int: ...
+    def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]: ...
+
+
+class AdminServer:
+    """Serves `node` on `config.address`; `start` raises OSError when the port cannot be had."""
+
+    def __init__(self, config: Admin, node: NodeView, log: NodeLog) -> None:
+        self._config = config
+        self._node = node
+        self._log = log
+        token = admin_token(config)
+        self._token = token.encode("ascii") if token is not None else None
+        self._runner: web.AppRunner | None = None
+        self.port = config.address.port
+        self._page, self._policy = dashboard()
+        self._wild = config.address.host in ("", "0.0.0.0", "::")
+        self._names = {config.address.host.lower(), "localhost"}
+        if self._wild:
+            self._names |= {socket.gethostname().lower(), node.name.lower()}
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=BODY, middlewares=[self._guard])
+        app.router.add_get("/", self._dashboard)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/v1/stats", self._stats)
+        app.router.add_get("/v1/explain", self._explain)
+        app.router.add_post("/v1/purge", self._purge)
+        # keepalive_timeout is the only deadline aiohttp has for a request's head.
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=DEADLINE, handle_signals=False, shutdown_timeout=1.0
+        )
+        await self._runner.setup()
+        address = self._config.address
+        site = web.TCPSite(self._runner, address.host or None, address.port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    # What every request has to pass
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            refusal = self._refusal(request)
+            if refusal is None:
+                response = await asyncio.wait_for(handler(request), DEADLINE)
+            else:
+                response = refusal
+        except web.HTTPException as error:
+            response = _error(error.status, error.reason)
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+        except TimeoutError:
+            response = _error(408, f"the request took longer than {DEADLINE:.0f} s")
+        except Exception as error:  # a fault of ours must not end the admin listener, nor show its inside
+            self._log.event("admin", f"admin: {request.method} {request.path}: {describe(error)}", "error")
+            response = _error(500, "internal error; the node's log names it")
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if response.status >= 400:
+            response.force_close()  # whatever is left of the body is not read
+        return response
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        if not self._host_is_ours(request.host):
+            return _error(421, "this Host is not the admin listener's; use its address or localhost")
+        if request.method == "POST" and request.content_type != "application/json":
+            return _error(415, "send the body with Content-Type: application/json")
+        if self._token is not None and request.path not in _OPEN:
+            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+            token = given.strip().encode("utf-8", "surrogateescape")
+            if not (hmac.compare_digest(token, self._token) and scheme.lower() == "bearer"):
+                self._log.event(
+                    "admin-token", f"admin: {request.remote} came without the right token", "warning"
+                )
+                response = _error(401, "send the admin token as Authorization: Bearer TOKEN")
+                response.headers["WWW-Authenticate"] = 'Bearer realm="cdn admin"'
+                return response
+        return None
+
+    def _host_is_ours(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        if name in self._names or is_loopback(name):
+            return True
+        if not self._wild:
+            return False
+        try:  # a literal address is never the result of a rebound name
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    # The pages
+
+    async def _dashboard(self, _request: web.Request) -> web.Response:
+        headers = {
+            "Content-Security-Policy": self._policy,
+            "Referrer-Policy": "no-referrer",
+            "X-Frame-Options": "DENY",
+        }
+        return web.Response(text=self._page, content_type="text/html", headers=headers)
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        ready = self._node.ready
+        return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        text = metrics.render(self._node.stats(), self._node.name, __version__)
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _stats(self, _request: web.Request) -> web.Response:
+        return _json({"node": self._node.name, "version": __version__, **self._node.stats()})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        url = request.query.get("url", "")
+        if not url:
+            return _error(400, "name the URL: /v1/explain?url=http://www.example.com/")
+        fields: list[tuple[str, str]] = []
+        for text in request.query.getall("header", []):
+            field = parse_field(text)
+            if field is None:
+                return _error(400, f"header has to be Name:value, got {one_line(text, 80)!r}")
+            fields.append(field)
+        try:
+            return _json(self._node.explain(url, fields))
+        except ValueError as error:
+            return _error(400, one_line(str(error), 300))
+
+    async def _purge(self, request: web.Request) -> web.Response:
+        try:
+            wanted = await request.json()
+        except (ValueError, RecursionError):
+            return _error(400, "the body is not JSON")
+        problem = purge_problem(wanted)
+        if problem is not None:
+            return _error(*problem)
+        urls, everything, soft = wanted.get("urls", []), wanted.get("all", False), wanted.get("soft", False)
+        try:
+            count = self._node.purge(urls, everything, soft)
+        except ValueError as error:
+            return _error(400, one_line(str(error), 300))
+        what = "all" if everything else f"{len(urls)} URLs, first {urls[0]}" if len(urls) > 1 else urls[0]
+        kind = "soft purge" if soft else "purge"
+        self._log.say(one_line(f"audit: {kind} of {what} by {request.remote}: {count} reached", 600))
+        return _json({"purged": count, "urls": len(urls), "all": everything, "soft": soft})
+
+
+_FIELD = re.compile(
+    r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]{0,8192})"
+).fullmatch
+
+
+def parse_field(text: str) -> tuple[str, str] | None:
+    """ "Name: value" as a field; None when it is not one (RFC 9110 §5.1, §5.5)."""
+    match = _FIELD(text)
+    return None if match is None else (match[1], match[2].rstrip(" \t"))
+
+
+def purge_problem(wanted: Any) -> tuple[int, str] | None:
+    """(status, sentence) when a purge request is not one that can be done."""
+    if not isinstance(wanted, dict):
+        return 400, 'the body has to be an object: {"urls": [...], "all": false, "soft": false}'
+    for key in wanted:
+        if key not in _PURGE_KEYS:
+            return 400, f"unknown key {one_line(str(key), 60)!r}; known are urls, all, soft"
+    for key in _NOT_YET:
+        if wanted.get(key):
+            return 501, f"purging by {key} is not available yet; use urls or all"
+    urls = wanted.get("urls", [])
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        return 400, "urls has to be a list of texts"
+    for key in ("all", "soft"):
+        if not isinstance(wanted.get(key, False), bool):
+            return 400, f"{key} has to be true or false"
+    if wanted.get("all", False) and urls:
+        return 400, "give urls or all, not both"
+    if not urls and not wanted.get("all", False):
+        return 400, 'nothing to purge: give urls, or "all": true'
+    if len(urls) > URLS:
+        return 400, f"{len(urls)} URLs are too many for one purge; send at most {URLS}"
+    for url in urls:
+        if len(url) > URL or not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
+            return 400, f"not an absolute http or https URL: {one_line(url, 100)!r}"
+    return None
+
+
+def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
+    body = json.dumps(value, default=str).encode() + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def _error(status: int, sentence: str) -> web.Response:
+    return _json({"error": sentence}, status)
+
+
+def dashboard() -> tuple[str, str]:
+    """The page, and a policy that lets exactly its own script and style run and nothing be loaded from
+    elsewhere.
+    """
+    page = resources.files("cdn.control").joinpath("dashboard.html").read_text(encoding="utf-8")
+
+    def hashes(tag: str) -> str:
+        found = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        return " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in found
+        )
+
+    policy = (
+        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, policy

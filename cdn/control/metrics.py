@@ -1,0 +1,162 @@
+"""The counters of a node as Prometheus text (exposition format 0.0.4).
+
+One table names the families; what the worker counts beyond it appears as `cdn_<section>_<name>`, so that
+nothing is hidden. Label values come from our own enums and the configuration, never from a client, and their
+number is bounded all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MAX_LABELS = 64  # label values of one family; the rest is summed under "other"
+MAX_FAMILIES = 400
+
+_NOT_NAME = re.compile(r"[^a-zA-Z0-9_]")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """`path` leads into the stats; with `label`, every key below it is a value of that label."""
+
+    path: tuple[str, ...]
+    name: str
+    type: str  # "counter" | "gauge"
+    help: str
+    label: str | None = None
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(("outcomes",), "cdn_requests_total", "counter", "Requests answered, by outcome.", "outcome"),
+    Family(
+        ("lanes",), "cdn_lane_requests_total", "counter", "Requests, by the lane that served them.", "lane"
+    ),
+    Family(("no_store",), "cdn_not_stored_total", "counter", "Responses not stored, by reason.", "reason"),
+    Family(("statuses",), "cdn_responses_total", "counter", "Responses, by status class.", "class"),
+    Family(("bytes",), "cdn_bytes_total", "counter", "Bytes moved, by direction.", "direction"),
+    Family(
+        ("refused",), "cdn_refused_total", "counter", "Requests and connections refused, by reason.", "reason"
+    ),
+    Family(("connections", "open"), "cdn_connections", "gauge", "Client connections open now."),
+    Family(
+        ("connections", "accepted"), "cdn_connections_accepted_total", "counter", "Client connections taken."
+    ),
+    Family(
+        ("connections", "refused"), "cdn_connections_refused_total", "counter", "Connections over a limit."
+    ),
+    Family(
+        ("store", "used"), "cdn_store_used_bytes", "gauge", "Bytes of the store in use, overhead included."
+    ),
+    Family(("store", "size"), "cdn_store_size_bytes", "gauge", "Bytes the store may use."),
+    Family(("store", "objects"), "cdn_store_objects", "gauge", "Responses stored now."),
+    Family(("store", "evictions"), "cdn_store_evictions_total", "counter", "Responses evicted for space."),
+    Family(("access_log", "dropped"), "cdn_access_log_dropped_total", "counter", "Log lines without room."),
+    Family(("access_log", "lost"), "cdn_access_log_lost_total", "counter", "Log lines whose write failed."),
+    Family(("access_log", "waiting"), "cdn_access_log_waiting_bytes", "gauge", "Log bytes not written yet."),
+    Family(("purges", "requests"), "cdn_purges_total", "counter", "Purges asked for on the admin listener."),
+    Family(("uptime_ms",), "cdn_uptime_milliseconds", "gauge", "Milliseconds since the node started."),
+    Family(("process", "rss"), "cdn_resident_memory_bytes", "gauge", "Resident memory of the process."),
+    Family(("process", "cpu_ms"), "cdn_cpu_milliseconds_total", "counter", "Processor time used."),
+    Family(("log_events",), "cdn_log_events_total", "counter", "Events of the node's log, by kind.", "kind"),
+)
+
+
+def _escape(text: str) -> str:
+    text = text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return text[:128]
+
+
+def _number(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return repr(value) if isinstance(value, (int, float)) else None
+
+
+def _at(stats: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = stats
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+def _samples(values: Mapping[str, Any], label: str) -> Iterator[tuple[str, int | float]]:
+    """(label text, value), biggest first where there are too many."""
+    numbers = [(str(name), value) for name, value in values.items() if _number(value) is not None]
+    if len(numbers) > MAX_LABELS:
+        numbers.sort(key=lambda pair: -pair[1])
+        rest = sum(value for _, value in numbers[MAX_LABELS - 1 :])
+        numbers = [*numbers[: MAX_LABELS - 1], ("other", rest)]
+    for name, value in numbers:
+        yield f'{{{label}="{_escape(name)}"}}', value
+
+
+def _unnamed(stats: Mapping[str, Any], path: tuple[str, ...], known: set[tuple[str, ...]]) -> Iterator[str]:
+    """Every numeric leaf that no family covers."""
+    for key, value in stats.items():
+        here = (*path, str(key))
+        if here in known:
+            continue
+        if isinstance(value, Mapping):
+            if len(here) < 6:
+                yield from _unnamed(value, here, known)
+            continue
+        number = _number(value)
+        if number is not None:
+            name = "cdn_" + "_".join(_NOT_NAME.sub("_", part) for part in here)[:180]
+            text = _escape(".".join(here))
+            yield f"# HELP {name} The worker's {text}.\n# TYPE {name} untyped\n{name} {number}\n"
+
+
+def render(stats: Mapping[str, Any], node: str, version: str) -> str:
+    """The whole /metrics page."""
+    out = [
+        "# HELP cdn_info The node and its version.\n# TYPE cdn_info gauge\n"
+        f'cdn_info{{node="{_escape(node)}",version="{_escape(version)}"}} 1\n'
+    ]
+    for family in FAMILIES:
+        value = _at(stats, family.path)
+        lines: list[str] = []
+        if family.label is None:
+            number = _number(value)
+            lines = [f"{family.name} {number}\n"] if number is not None else []
+        elif isinstance(value, Mapping):
+            lines = [f"{family.name}{text} {_number(n)}\n" for text, n in _samples(value, family.label)]
+        if lines:
+            out.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n")
+            out += lines
+    out += _origins(stats.get("origins"))
+    known = {family.path for family in FAMILIES} | {("origins",)}
+    seen: set[str] = set()
+    for text in _unnamed(stats, (), known):
+        name = text.split(" ", 3)[2]
+        if name not in seen and len(seen) < MAX_FAMILIES:
+            seen.add(name)
+            out.append(text)
+    return "".join(out)
+
+
+def _origins(origins: Any) -> list[str]:
+    """One family per counter that any origin has, labelled with the origin's name from the configuration."""
+    if not isinstance(origins, Mapping):
+        return []
+    families: dict[str, list[str]] = {}
+    for name, counters in list(origins.items())[:MAX_LABELS]:
+        if isinstance(counters, Mapping):
+            for counter, value in counters.items():
+                number = _number(value)
+                if number is not None:
+                    metric = "cdn_origin_" + _NOT_NAME.sub("_", str(counter))[:100]
+                    families.setdefault(metric, []).append(
+                        f'{metric}{{origin="{_escape(str(name))}"}} {number}\n'
+                    )
+    out: list[str] = []
+    for metric, lines in families.items():
+        counter = metric.removeprefix("cdn_origin_").replace("_", " ")
+        out += [f"# HELP {metric} Per origin: {counter}.\n# TYPE {metric} untyped\n", *lines]
+    return out

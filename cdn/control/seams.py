@@ -1,0 +1,66 @@
+"""What `control` needs of a worker and of an access log, and nothing more: the only way it touches the proxy.
+
+`cdn.proxy.worker.Worker` is the real one. Tests use a small one of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from cdn.config.values import Config
+
+
+class AccessSink(Protocol):
+    """Where a worker puts its access log lines; `None` in its place means that none are wanted."""
+
+    @property
+    def format(self) -> str:
+        """ "json" or "combined": the form of the lines given to `write`."""
+        ...
+
+    def write(self, chunk: bytes, /) -> bool:
+        """Whole lines, each with its line feed; never blocks, False when they were dropped."""
+        ...
+
+
+class WorkerSeam(Protocol):
+    """One worker: its listeners, its lanes, its store."""
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """The bound ports in the order of `config.listen`."""
+        ...
+
+    async def start(self) -> None:
+        """Binds and listens; OSError when a port or file cannot be had."""
+        ...
+
+    async def stop(self) -> None:
+        """Closes everything at once."""
+        ...
+
+    async def drain(self, seconds: float) -> None:
+        """No new connections; returns when the last exchange has ended, or after `seconds`."""
+        ...
+
+    def reload(self, config: Config) -> None:
+        """Takes routes, origins, limits and timeouts of a new configuration; ValueError when it cannot."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """Counters since the start, nested by name; every leaf a number or a text. See docs/operations.md."""
+        ...
+
+    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
+        """How many URLs (or stored objects) this reached; ValueError with one sentence for a URL it
+        refuses.
+        """
+        ...
+
+    def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
+        """Which route, which key, stored or not, and why; ValueError with one sentence for a bad URL."""
+        ...
+
+
+WorkerFactory = Callable[[Config, AccessSink | None], WorkerSeam]
