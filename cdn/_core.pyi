@@ -1,6 +1,7 @@
-"""Python face of the leaves; the C face is `_core.pxd`. Bytes in, values out; hostile input raises HeadError at most."""
+"""Python face of the leaves; the C face is `_core.pxd`. Bytes in, values out; hostile input raises HeadError
+at most."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 FIELD_IDS: dict[bytes, int]
@@ -44,7 +45,8 @@ class ResponseHeadView(NamedTuple):
     length: int
 
 def scan_request_head(data: bytes, max_head: int = 32768, max_fields: int = 128) -> RequestHeadView | None:
-    """The request head that `data` begins with, or None while it is incomplete (RFC 9112 §2–6). Raises HeadError."""
+    """The request head that `data` begins with, or None while it is incomplete (RFC 9112 §2–6). Raises
+    HeadError."""
 
 def scan_response_head(data: bytes, max_head: int = 32768, max_fields: int = 128) -> ResponseHeadView | None:
     """The response head that `data` begins with, or None while it is incomplete. Raises HeadError."""
@@ -71,15 +73,15 @@ def normal_path(path: bytes) -> str:
     """The normal form of a path without query (RFC 3986 §6.2.2); "" is "/". Raises HeadError(400, "path")."""
 
 def normal_authority(authority: bytes, https: bool = False) -> str:
-    """host[:port] in lower case, default port and trailing dot removed. Raises HeadError(400, "authority")."""
+    """host[:port] in lower case, no default port, no trailing dot. Raises HeadError(400, "authority")."""
 
 def split_target(
     target: bytes, https: bool, host: bytes | None, method: str = "GET"
 ) -> tuple[str, str, str | None]:
     """(authority, path, query) of a request target (RFC 9112 §3.2), normalised.
 
-    `host` is the Host value, None where an HTTP/1.0 request has none (authority "", or the target's own). The path is
-    "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
+    `host` is the Host value, None where an HTTP/1.0 request has none (authority "", or the target's own). The
+    path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
     """
 
 class NamePatterns:
@@ -120,16 +122,22 @@ def etag_list_matches(value: bytes, etag: bytes, weak: bool = True) -> bool:
 def parse_range(
     value: bytes, length: int
 ) -> tuple[Literal["ignore", "one", "many", "unsatisfiable"], int, int]:
-    """(kind, first, last) of a Range value on `length` >= 0 bytes; positions count for "one" only (RFC 9110 §14.2)."""
+    """(kind, first, last) of a Range value on `length` >= 0 bytes; positions count for "one" only (RFC 9110
+    §14.2)."""
 
 def parse_ranges(value: bytes, length: int) -> list[tuple[int, int]] | None:
-    """Every satisfiable (first, last) in the field's order; [] when none is; None when the field is to be ignored."""
+    """Every satisfiable (first, last) in the field's order; [] when none is; None when the field is to be
+    ignored."""
 
 def parse_http_date(value: bytes, now: int) -> int | None:
-    """Seconds since the epoch (RFC 9110 §5.6.7, all three forms), or None; `now` (seconds) resolves two-digit years."""
+    """Seconds since the epoch (RFC 9110 §5.6.7, all three forms), or None; `now` (seconds) resolves two-digit
+    years."""
 
 def format_http_date(seconds: int) -> str:
     """IMF-fixdate of seconds since the epoch; ValueError outside the years 1 to 9999."""
+
+def choose_victim(candidates: Sequence[tuple[int, int, int, int]], clock: int, now: int) -> int:
+    """Who is evicted among (access, weight, expires, useful_until): an index, -1 for an empty sequence."""
 
 def reason_phrase(status: int) -> str:
     """The registered reason phrase, "" when unknown."""

@@ -1,7 +1,9 @@
-"""The leaves that every hot module shares: head scanning, framing, normal forms, keys, ranges, dates, head assembly.
+"""The leaves that every hot module shares: head scanning, framing, normal forms, keys, ranges, dates, head
+assembly.
 
-Pure functions of bytes, no policy: nothing here knows a socket, a clock, a route or what may be cached. Each file in
-`core/` is one concept; C callers cimport the signatures in `_core.pxd`, Python callers see `_core.pyi`.
+Pure functions of bytes, no policy: nothing here knows a socket, a clock, a route or what may be cached. Each
+file in `core/` is one concept; C callers cimport the signatures in `_core.pxd`, Python callers see
+`_core.pyi`.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -26,5 +28,5 @@ include "core/conditional.pyx"
 include "core/range.pyx"
 include "core/dates.pyx"
 include "core/assembly.pyx"
-include "core/exports.pyx"
 include "core/eviction.pyx"
+include "core/exports.pyx"

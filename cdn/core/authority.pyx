@@ -1,7 +1,8 @@
 # The one normal form of host[:port]: lower case, no trailing dot, no default port, the port in plain decimal.
 #
-# Names of letters, digits, "-", "_" and dots, IPv4, or an IPv6 literal in brackets without a zone. Nothing else: no
-# user information, no escapes, no empty host or label. An empty port is the default one (RFC 3986 §6.2.3).
+# Names of letters, digits, "-", "_" and dots, IPv4, or an IPv6 literal in brackets without a zone. Nothing
+# else: no user information, no escapes, no empty host or label. An empty port is the default one (RFC 3986
+# §6.2.3).
 
 cdef enum:
     HOST_MAX = 255

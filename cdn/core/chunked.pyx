@@ -1,9 +1,9 @@
-# Chunked framing (RFC 9112 §7.1), strict. A size line ends in CRLF alone, white space only before an extension's ";",
-# extensions are skipped, trailer lines checked and dropped.
+# Chunked framing (RFC 9112 §7.1), strict. A size line ends in CRLF alone, white space only before an
+# extension's ";", extensions are skipped, trailer lines checked and dropped.
 #
-# What a sender may spend on framing is bounded three ways: one size line, the trailer section, and over the whole
-# message what exceeds a fair allowance (16 bytes and twice the data of each chunk), so that one-byte chunks under long
-# extensions end early.
+# What a sender may spend on framing is bounded three ways: one size line, the trailer section, and over the
+# whole message what exceeds a fair allowance (16 bytes and twice the data of each chunk), so that one-byte
+# chunks under long extensions end early.
 
 cdef enum:
     CHUNK_LINE_MAX = 4096
@@ -131,8 +131,8 @@ cdef int chunked_next(Chunked* st, const char* buf, size_t n, size_t* pos,
 cdef class ChunkedDecoder:
     """De-frames a chunked body fed in pieces.
 
-    `feed` returns the body bytes in it, piece by piece; `done` once the message has ended, and `rest` then holds what
-    came behind it. Raises HeadError(400, "chunked") on bad framing.
+    `feed` returns the body bytes in it, piece by piece; `done` once the message has ended, and `rest` then
+    holds what came behind it. Raises HeadError(400, "chunked") on bad framing.
     """
     cdef Chunked st
     cdef readonly bint done

@@ -1,7 +1,8 @@
 # Entity-tags: a list from a request against one stored tag (RFC 9110 §8.8.3, §13.1.1, §13.1.2).
 #
-# A malformed member never matches. One without a quote is skipped; where a quote stands in the wrong place nobody can say
-# where members begin, so the rest of the list matches nothing: the answer is then the full response or 412, never a wrong 304.
+# A malformed member never matches. One without a quote is skipped; where a quote stands in the wrong place
+# nobody can say where members begin, so the rest of the list matches nothing: the answer is then the full
+# response or 412, never a wrong 304.
 
 cdef inline const uint8_t* opaque_end(const uint8_t* p, const uint8_t* end) noexcept nogil:
     """Behind the opaque-tag that starts at p, or NULL."""
@@ -17,7 +18,8 @@ cdef inline bint is_weak_mark(const uint8_t* p, const uint8_t* end) noexcept nog
     return end - p >= 2 and p[0] == 0x57 and p[1] == 0x2F
 
 
-cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t ne, bint weak) noexcept nogil:
+cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t ne,
+                            bint weak) noexcept nogil:
     cdef const uint8_t* p = <const uint8_t*>list
     cdef const uint8_t* end = p + n
     cdef const uint8_t* own = <const uint8_t*>etag

@@ -1,5 +1,5 @@
-# HTTP dates (RFC 9110 §5.6.7): three forms read, IMF-fixdate written. Names of days are checked to be names, not to fit
-# the date; a leap second counts as the second behind it.
+# HTTP dates (RFC 9110 §5.6.7): three forms read, IMF-fixdate written. Names of days are checked to be names,
+# not to fit the date; a leap second counts as the second behind it.
 
 cdef const char* DAYS = b"SunMonTueWedThuFriSat"
 cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -21,7 +21,8 @@ cdef inline int64_t floor_div(int64_t a, int64_t b) noexcept nogil:
 
 
 cdef int64_t days_from_civil(int64_t year, int month, int day) noexcept nogil:
-    """Days since 1970-01-01 in the Gregorian calendar; a year is counted from March, so that leap days come last."""
+    """Days since 1970-01-01 in the Gregorian calendar; a year is counted from March, so that leap days come
+    last."""
     cdef int64_t y = year - (month <= 2)
     cdef int64_t era = floor_div(y, 400)
     cdef int64_t year_of_era = y - era * 400
@@ -90,8 +91,8 @@ cdef inline int64_t checked(const Civil* c) noexcept nogil:
 
 
 cdef int64_t rfc850_date(const uint8_t* p, size_t n, int64_t now) noexcept nogil:
-    """Weekday, DD-Mon-YY HH:MM:SS GMT. The year is the last one with these two digits that is not more than 50 years
-    ahead."""
+    """Weekday, DD-Mon-YY HH:MM:SS GMT. The year is the last one with these two digits that is not more than
+    50 years ahead."""
     cdef Civil c, ahead
     cdef const uint8_t* comma = <const uint8_t*>memchr(p, 0x2C, n)
     cdef size_t name = comma - p

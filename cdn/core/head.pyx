@@ -1,5 +1,5 @@
-# Whole heads: lines one after another, and what their fields mean for framing. RFC 9112 §6 read so that no two readers
-# can disagree: whatever is ambiguous is refused here, and no later code looks at framing again.
+# Whole heads: lines one after another, and what their fields mean for framing. RFC 9112 §6 read so that no
+# two readers can disagree: whatever is ambiguous is refused here, and no later code looks at framing again.
 #
 # `resume` packs three offsets (line, token, checked up to), 21 bits each, so a head is at most 2 MiB - 1.
 
@@ -23,7 +23,8 @@ cdef inline int64_t decimal(const uint8_t* p, size_t n) noexcept nogil:
     return value
 
 
-cdef void connection_options(const uint8_t* p, size_t n, bint* close, bint* keep, bint* upgrade) noexcept nogil:
+cdef void connection_options(const uint8_t* p, size_t n,
+                             bint* close, bint* keep, bint* upgrade) noexcept nogil:
     cdef const char* value = <const char*>p
     if n == 10 and same_folded(value, n, b"keep-alive", 10):
         keep[0] = True
@@ -124,8 +125,8 @@ cdef inline void cursor_at(Cursor* c, const char* buf, size_t n, uint32_t limit)
 
 
 cdef inline bint continue_line(Cursor* c, size_t resume, const uint8_t** line) noexcept nogil:
-    """True where the new bytes end no line, so that only the line in progress has to be looked at, from where it was
-    left; else the head is read from its start."""
+    """True where the new bytes end no line, so that only the line in progress has to be looked at, from where
+    it was left; else the head is read from its start."""
     cdef const uint8_t* checked = c.buf + ((resume >> (2 * OFFSET_BITS)) & OFFSET_MASK)
     if resume == 0 or checked > c.end or memchr(checked, 0x0A, c.end - checked) != NULL:
         return False

@@ -72,7 +72,8 @@ def scan_response_head(bytes data not None, uint32_t max_head=32768, uint32_t ma
 
 
 cdef class HeadScanner:
-    """One head that arrives in pieces: `feed` returns its view once it is complete, None before, and raises HeadError.
+    """One head that arrives in pieces: `feed` returns its view once it is complete, None before, and raises
+    HeadError.
 
     `buffer` is all that was fed. Work is linear in the bytes, however they are cut.
     """
@@ -93,11 +94,15 @@ cdef class HeadScanner:
         cdef RequestHead request
         cdef ResponseHead response
         cdef int step
+        cdef const char* buf
+        cdef size_t n
         self.buffer += piece
+        buf = self.buffer
+        n = len(self.buffer)
         if self.response:
-            step = scan_response(self.buffer, len(self.buffer), &self.resume, self.max_head, self.max_fields, &response)
+            step = scan_response(buf, n, &self.resume, self.max_head, self.max_fields, &response)
         else:
-            step = scan_request(self.buffer, len(self.buffer), &self.resume, self.max_head, self.max_fields, &request)
+            step = scan_request(buf, n, &self.resume, self.max_head, self.max_fields, &request)
         if step < 0:
             raise head_error(step)
         if step == 0:

@@ -1,8 +1,9 @@
-# One line of a head at a time, by the strictest reading of RFC 9112: CRLF only, single SPs, no folding, no white space
-# before a colon, no control but HTAB in a value.
+# One line of a head at a time, by the strictest reading of RFC 9112: CRLF only, single SPs, no folding, no
+# white space before a colon, no control but HTAB in a value.
 #
-# A line that is not complete leaves in the cursor where its unfinished token starts and how far that was checked, so
-# that the next call goes on from there: the bytes of a line are looked at once, however they arrive.
+# A line that is not complete leaves in the cursor where its unfinished token starts and how far that was
+# checked, so that the next call goes on from there: the bytes of a line are looked at once, however they
+# arrive.
 
 cdef struct Cursor:
     const uint8_t* buf
@@ -140,7 +141,8 @@ cdef inline const uint8_t* request_line(Cursor* c, RequestHead* out) noexcept no
 
 
 cdef inline const uint8_t* status_line(Cursor* c, ResponseHead* out) noexcept nogil:
-    """HTTP/1.x SP 3DIGIT [SP [reason]] CRLF (RFC 9112 §4); a missing reason is tolerated, with or without its SP."""
+    """HTTP/1.x SP 3DIGIT [SP [reason]] CRLF (RFC 9112 §4); a missing reason is tolerated, with or without its
+    SP."""
     cdef const uint8_t* p = c.buf
     cdef const uint8_t* start
     cdef int step = http_version(p, c.end, &out.minor)

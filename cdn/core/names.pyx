@@ -54,8 +54,8 @@ FIELD_IDS = {
 
 
 cdef inline void name_words(const uint8_t* p, size_t n, KnownName* out) noexcept nogil:
-    """The folded words of a name of 1 to NAME_LONGEST bytes. OR 0x20 folds exactly here: no other token byte becomes
-    a letter, digit or "-" by it."""
+    """The folded words of a name of 1 to NAME_LONGEST bytes. OR 0x20 folds exactly here: no other token byte
+    becomes a letter, digit or "-" by it."""
     cdef uint64_t word = 0
     cdef uint32_t low, high
     cdef size_t i
@@ -174,7 +174,8 @@ cdef bint list_has_token(const char* value, size_t n, const char* token, size_t 
     return False
 
 
-cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id, uint32_t start) noexcept nogil:
+cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id,
+                    uint32_t start) noexcept nogil:
     cdef uint32_t i
     for i in range(start, nfields):
         if fields[i].id == field_id:

@@ -1,8 +1,10 @@
-# The one normal form of a path: what the key, the route match and the origin see. RFC 3986 §6.2.2 in one pass.
+# The one normal form of a path: what the key, the route match and the origin see. RFC 3986 §6.2.2 in one
+# pass.
 #
-# Escapes of unreserved bytes are decoded, other escapes get upper-case hex, dot segments (also written %2e) are resolved,
-# "//" and %2f stay. Bytes that no path may hold raw but browsers send (" < > ^ ` { | } [ ]) are percent-encoded. Refused:
-# a backslash or control, raw or escaped, a malformed escape, space, "?", "#" and bytes above 0x7e.
+# Escapes of unreserved bytes are decoded, other escapes get upper-case hex, dot segments (also written %2e)
+# are resolved, "//" and %2f stay. Bytes that no path may hold raw but browsers send (" < > ^ ` { | } [ ]) are
+# percent-encoded. Refused: a backslash or control, raw or escaped, a malformed escape, space, "?", "#" and
+# bytes above 0x7e.
 
 cdef inline bint path_escaped(uint8_t c) noexcept nogil:
     """Visible bytes outside RFC 3986 pchar that are sent raw and get percent-encoded."""
@@ -10,8 +12,8 @@ cdef inline bint path_escaped(uint8_t c) noexcept nogil:
 
 
 cdef inline size_t close_segment(char* dst, size_t segment, size_t out, bint last) noexcept nogil:
-    """The segment dst[segment:out] is complete; the new length: with its "/" where another follows, resolved where it
-    is a dot segment."""
+    """The segment dst[segment:out] is complete; the new length: with its "/" where another follows, resolved
+    where it is a dot segment."""
     cdef size_t n = out - segment
     if n == 1 and dst[segment] == 0x2E:
         return segment

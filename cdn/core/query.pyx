@@ -1,5 +1,6 @@
-# Which parameters of a query belong to the key. One parser: raw text split at "&" only, the name is what stands before
-# "=", compared with its %XX decoded; ";" and "+" are ordinary bytes. Kept parameters keep their own bytes.
+# Which parameters of a query belong to the key. One parser: raw text split at "&" only, the name is what
+# stands before "=", compared with its %XX decoded; ";" and "+" are ordinary bytes. Kept parameters keep their
+# own bytes.
 
 cdef enum:
     PATTERN_MAX = 255           # bytes of one pattern
@@ -25,7 +26,9 @@ cdef class NamePatterns:
         encoded = [text_.encode("utf-8") for text_ in self.texts]
         for raw in encoded:
             if not raw or len(raw) > PATTERN_MAX or raw.find(b"*") not in (-1, len(raw) - 1):
-                raise ValueError(f"a pattern is a name of 1 to {PATTERN_MAX} bytes, with a `*` at its end at most: {raw!r}")
+                raise ValueError(
+                    f"{raw!r} is no name of 1 to {PATTERN_MAX} bytes, with a `*` at its end at most"
+                )
         self.starts = <uint32_t*>malloc((self.count + 1) * sizeof(uint32_t))
         self.blob = <char*>malloc(sum(map(len, encoded)) + 1)
         if self.starts == NULL or self.blob == NULL:
@@ -66,7 +69,8 @@ cdef class NamePatterns:
         return False
 
     cdef bint matches_parameter(self, const char* name, size_t n) noexcept nogil:
-        cdef char decoded[PATTERN_MAX + 1]      # more than any pattern can hold: what is cut off decides nothing
+        # One byte more than any pattern can hold: what is cut off decides nothing.
+        cdef char decoded[PATTERN_MAX + 1]
         cdef size_t i = 0, out = 0
         cdef uint8_t a, b
         if self.count == 0:
@@ -158,7 +162,8 @@ cdef void merge_sort(const char* query, Parameter* items, Parameter* spare, size
 
 
 cdef class QueryFilter:
-    """`apply` keeps the parameters that `only` names and `ignore` does not, sorted by name (stable) where asked."""
+    """`apply` keeps the parameters that `only` names and `ignore` does not, sorted by name (stable) where
+    asked."""
 
     def __cinit__(self, ignore=(), only=None, bint sort=False):
         self.ignore = NamePatterns(ignore)
@@ -181,7 +186,8 @@ cdef class QueryFilter:
             for i in range(n):
                 total += src[i] == 0x26
             if total > SORT_ON_STACK:
-                kept = <Parameter*>malloc(2 * total * sizeof(Parameter))    # NULL: unsorted, still a key of its own
+                # NULL, no memory: unsorted, still a key of its own.
+                kept = <Parameter*>malloc(2 * total * sizeof(Parameter))
         while next_parameter(src, n, &at, &one):
             if self.has_only and not self.only.matches_parameter(src + one.start, one.name_len):
                 continue
@@ -213,7 +219,8 @@ cdef class QueryFilter:
             free(dst)
 
 
-cdef inline char* put_parameter(char* dst, bint behind, const char* query, const Parameter* one) noexcept nogil:
+cdef inline char* put_parameter(char* dst, bint behind, const char* query,
+                                const Parameter* one) noexcept nogil:
     if behind:
         dst[0] = 0x26
         dst += 1

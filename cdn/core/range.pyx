@@ -69,7 +69,8 @@ cdef int next_range(const uint8_t** at, const uint8_t* end, int64_t length,
     return SPEC_HELD
 
 
-cdef int parse_range(const char* value, size_t n, int64_t length, int64_t* first, int64_t* last) noexcept nogil:
+cdef int parse_range(const char* value, size_t n, int64_t length,
+                     int64_t* first, int64_t* last) noexcept nogil:
     cdef const uint8_t* p = <const uint8_t*>value
     cdef const uint8_t* end = p + n
     cdef int64_t from_, to
@@ -98,8 +99,8 @@ cdef int parse_range(const char* value, size_t n, int64_t length, int64_t* first
 
 
 def _parse_range(bytes value not None, int64_t length):
-    """("ignore" | "one" | "many" | "unsatisfiable", first, last) of a Range value on `length` >= 0 bytes; the positions
-    count for "one" only, else they are 0."""
+    """("ignore" | "one" | "many" | "unsatisfiable", first, last) of a Range value on `length` >= 0 bytes; the
+    positions count for "one" only, else they are 0."""
     cdef int64_t first = 0, last = 0
     cdef int kind
     if length < 0:
@@ -111,8 +112,8 @@ def _parse_range(bytes value not None, int64_t length):
 
 
 def parse_ranges(bytes value not None, int64_t length):
-    """Every satisfiable (first, last) of a Range value in its own order; [] when none is; None when the field is to be
-    ignored (malformed, another unit, or nothing that a 206 can express)."""
+    """Every satisfiable (first, last) of a Range value in its own order; [] when none is; None when the field
+    is to be ignored (malformed, another unit, or nothing that a 206 can express)."""
     cdef const char* text = value
     cdef const uint8_t* p = <const uint8_t*>text
     cdef const uint8_t* end = p + len(value)

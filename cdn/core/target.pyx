@@ -1,9 +1,9 @@
-# The request target (RFC 9112 §3.2) taken apart and normalised: authority, path, query. Which method takes which form is
-# decided here; a query passes as it is.
+# The request target (RFC 9112 §3.2) taken apart and normalised: authority, path, query. Which method takes
+# which form is decided here; a query passes as it is.
 
 cdef int target_query(const char* target, size_t n, size_t offset, TargetParts* out) noexcept nogil:
-    """Record the query of target[0:n], which begins at `offset` of its buffer; the length of what stands before it, or
-    an error for a fragment."""
+    """Record the query of target[0:n], which begins at `offset` of its buffer; the length of what stands
+    before it, or an error for a fragment."""
     cdef const char* mark = <const char*>memchr(target, 0x3F, n)
     if memchr(target, 0x23, n) != NULL:
         return -E_TARGET_FORM
@@ -16,7 +16,8 @@ cdef int target_query(const char* target, size_t n, size_t offset, TargetParts* 
     return <int>(mark - target)
 
 
-cdef int target_path(const char* target, size_t n, size_t offset, char* path, TargetParts* out) noexcept nogil:
+cdef int target_path(const char* target, size_t n, size_t offset, char* path,
+                     TargetParts* out) noexcept nogil:
     cdef int before = target_query(target, n, offset, out)
     cdef int length
     if before < 0:
@@ -57,7 +58,8 @@ cdef int absolute_target(const char* target, size_t n, size_t offset, bint https
     return length if length < 0 else TARGET_ABSOLUTE
 
 
-cdef int authority_target(const char* target, size_t n, bint https, char* authority, TargetParts* out) noexcept nogil:
+cdef int authority_target(const char* target, size_t n, bint https, char* authority,
+                          TargetParts* out) noexcept nogil:
     """host:port of a CONNECT; the port is required (RFC 9112 §3.2.3)."""
     cdef int length = normal_authority(target, n, https, authority)
     if length < 0 or not CLASS[<uint8_t>target[n - 1]] & C_DIGIT or memchr(target, 0x3A, n) == NULL:
@@ -135,8 +137,8 @@ cdef int split_request_target(const RequestHead* head, const char* buf, bint htt
 def split_target(bytes target not None, bint https, host, str method="GET"):
     """(authority, path, query or None) of a request target, normalised, as str.
 
-    `host` is the Host value or None (an HTTP/1.0 request without one: the authority is then "", or the target's own).
-    The path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
+    `host` is the Host value or None (an HTTP/1.0 request without one: the authority is then "", or the
+    target's own). The path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
     """
     cdef size_t n = len(target)
     cdef bytes host_bytes = b"" if host is None else host
@@ -147,7 +149,8 @@ def split_target(bytes target not None, bint https, host, str method="GET"):
     cdef char* room
     cdef int form
     cdef size_t room_for_host = max(n, <size_t>len(host_bytes)) + 16
-    if n == 0 or n >= OFFSET_MASK or skip_visible(<const uint8_t*>text, <const uint8_t*>text + n) != <const uint8_t*>text + n:
+    cdef const uint8_t* start = <const uint8_t*>text
+    if n == 0 or n >= OFFSET_MASK or skip_visible(start, start + n) != start + n:
         raise head_error(E_TARGET)
     room = <char*>malloc(room_for_host + 3 * n + 1)
     if room == NULL:
@@ -158,10 +161,11 @@ def split_target(bytes target not None, bint https, host, str method="GET"):
                            room, room + room_for_host, &parts)
         if form < 0:
             raise head_error(form)
+        query = target[parts.query:parts.query + parts.query_len] if parts.query_len >= 0 else None
         return (
             room[:parts.authority_len].decode("ascii"),
             room[room_for_host:room_for_host + parts.path_len].decode("ascii"),
-            None if parts.query_len < 0 else target[parts.query:parts.query + parts.query_len].decode("ascii"),
+            None if query is None else query.decode("ascii"),
         )
     finally:
         free(room)
