@@ -4,6 +4,7 @@ One `Origins(config.origins)` a worker, made inside its running loop; `fetch` an
 `OriginResponse` or a `Tunnel`, or raise `OriginError`. The shapes are in `seam`.
 """
 
+from cdn.tier.origins import Origins
 from cdn.tier.seam import (
     DEFAULT_UPGRADES,
     Kind,
@@ -22,6 +23,7 @@ __all__ = [
     "OriginError",
     "OriginRequest",
     "OriginResponse",
+    "Origins",
     "Tunnel",
     "allowed_upgrade",
 ]

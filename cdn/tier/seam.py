@@ -23,6 +23,24 @@ NO_FIELDS = Fields()
 # Methods that may be sent a second time when a kept connection turned out to be dead (RFC 9110 §9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
+# Fields about framing or the connection (RFC 9110 §7.6.1, RFC 9112 §6): the clients write their own and never
+# copy these from a request's fields.
+OWN_FIELDS = frozenset(
+    {
+        "host",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "content-length",
+        "upgrade",
+        "expect",
+        "http2-settings",
+    }
+)
+
 # Upgrades that may be tunnelled. Never `h2c`: it would start a second protocol that nobody judges.
 DEFAULT_UPGRADES = frozenset({"websocket"})
 

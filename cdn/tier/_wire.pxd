@@ -1,0 +1,115 @@
+"""Fields and signatures of the wire client; bodies and rules in `_wire.pyx`. The fill lane derives its own Sink."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cdn cimport _core
+
+cdef enum Framing:
+    BY_NOTHING = 0              # no body: HEAD, 204, 304
+    BY_LENGTH = 1
+    BY_CHUNKS = 2
+    BY_CLOSE = 3
+
+cdef enum State:
+    S_NEW = 0                   # connecting, or just connected
+    S_IDLE = 1                  # in the pool: any byte or end from the origin discards it
+    S_HEAD = 2                  # a request went out, its response head is awaited
+    S_LENGTH = 3                # inside a body of known length
+    S_CHUNKS = 4
+    S_CLOSE = 5
+    S_TUNNEL = 6                # after 101
+    S_DONE = 7                  # no exchange any more, the transport is closed or closing
+
+
+cdef class Sink:
+    """What one exchange hears from its connection, in this order, each call from within the loop's callback:
+
+    on_interim*  (on_fail | on_head on_data* (on_end | on_fail))        on_tunnel instead of on_head after a 101
+
+    After on_end or on_fail the connection has forgotten the sink. A sink may call `Connection.abort` at any time and
+    hears nothing afterwards. `head` and `base` are valid during the call only; `chunk` is a whole received segment of
+    which [at, at + n) is body.
+    """
+    cdef int on_interim(self, int status, object fields) except -1
+    cdef int on_head(self, Connection conn, const char* base, _core.ResponseHead* head, Framing framing) except -1
+    cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1
+    cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1
+    cdef int on_end(self, bint whole) except -1
+    cdef int on_fail(self, object error) except -1
+    cdef int on_writable(self) except -1
+
+
+cdef class Connection:
+    cdef readonly object transport
+    cdef readonly str server
+    cdef object loop
+    cdef Pool pool
+    cdef Sink sink
+    cdef object sender              # the task that sends the request's body, while it does
+    cdef readonly uint8_t state
+    cdef int fd                     # -1 under TLS: what the socket holds says nothing about the stream
+    cdef uint32_t max_head
+    cdef uint32_t max_fields
+    cdef double first_byte          # seconds
+    cdef double between_bytes
+    cdef public double connect_ms
+    cdef double idle_since
+    cdef readonly bint lost
+    # one exchange
+    cdef bint for_head              # the request's method is HEAD
+    cdef str upgrade                # the protocol asked for, or None
+    cdef bint keep                  # the response allows another exchange
+    cdef bint body_open             # our request body is not all written: no other exchange may follow
+    cdef bint sending               # it is on its way, and the response is not due before it has left
+    cdef readonly bint sent
+    cdef readonly bint received
+    cdef uint32_t interims
+    cdef bytearray partial          # an unfinished head
+    cdef size_t resume
+    cdef uint64_t left
+    cdef _core.Chunked chunks
+    cdef double asked_at
+    cdef double answered_at
+    cdef bint reading_paused
+    cdef readonly bint writing_paused
+    # the one deadline
+    cdef double deadline            # loop time; 0: nothing is awaited
+    cdef double fires
+    cdef object timer
+    cdef bint graced
+    cdef Py_ssize_t unsent
+
+    cpdef start(self, Sink sink, bytes head, bint for_head, bint has_body, str upgrade)
+    cpdef abort(self)
+    cdef pause(self)
+    cdef resume_reading(self)
+    cdef int _feed(self, bytes data) except -1
+    cdef Py_ssize_t _head(self, bytes data, Py_ssize_t at) except -1
+    cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1
+    cdef int _interim(self, const char* base, _core.ResponseHead* head) except -1
+    cdef int _dechunk(self, bytes data, Py_ssize_t at) except -1
+    cdef int _finish(self, bint whole, bint surplus) except -1
+    cdef int _fail(self, object kind, str detail) except -1
+    cdef int _raise(self, object error) except -1
+    cdef Sink _let_go(self)
+    cdef int _stop_sending(self) except -1
+    cdef int _discard(self) except -1
+    cdef int _ended(self, object exc) except -1
+    cdef int _watch(self) except -1
+    cdef int _arm(self, double seconds) except -1
+    cdef int _waiting_bytes(self) noexcept
+
+
+cdef class Pool:
+    cdef readonly str server
+    cdef object loop
+    cdef list idle
+    cdef set live
+    cdef double ttl
+    cdef Py_ssize_t max_idle
+    cdef object sweeper
+    cdef readonly uint64_t opened
+    cdef readonly uint64_t reused
+    cpdef Connection take(self)
+    cdef give(self, Connection conn)
+    cdef forget(self, Connection conn)
