@@ -1,7 +1,7 @@
 """HTTP messages as values, the vocabulary of `rules`: fields, request, response.
 
-Field names and values are str, decoded as ISO-8859-1 so that every byte survives the round trip. Nothing here knows a
-socket, a clock or how a message was framed: a body has already been cut by whoever made the message.
+Field names and values are str, decoded as ISO-8859-1 so that every byte survives the round trip. Nothing here
+knows a socket, a clock or how a message was framed: a body has already been cut by whoever made the message.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 class Fields:
-    """An immutable list of (name, value) in wire order, duplicates kept; look-ups ignore the case of names."""
+    """An immutable list of (name, value) in wire order, duplicates kept; look-ups ignore the names' case."""
 
     __slots__ = ("_index", "_lines")
 
@@ -68,8 +68,8 @@ class Fields:
 class RequestHead:
     """A request as received from a client, its target already in normal form.
 
-    `authority` is the normalised host[:port] (default port removed), `path` the normal form of the path, `query` the
-    raw text behind `?` or None when there is none. `version` is (1, 0) or (1, 1).
+    `authority` is the normalised host[:port] (default port removed), `path` the normal form of the path,
+    `query` the raw text behind `?` or None when there is none. `version` is (1, 0) or (1, 1).
     """
 
     method: str

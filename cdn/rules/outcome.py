@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What a request got. A request has exactly one."""
 
     HIT = "hit"
@@ -19,7 +19,7 @@ class Outcome(str, Enum):
     ERROR = "error"
 
 
-class NoStoreReason(str, Enum):
+class NoStoreReason(StrEnum):
     """Why a response was not stored. An unstored response has exactly one."""
 
     METHOD = "method"
@@ -37,5 +37,6 @@ class NoStoreReason(str, Enum):
     TOO_LARGE = "too-large"
     NO_SPACE = "no-space"
     TRUNCATED = "truncated"
+    CLOSE_DELIMITED = "close-delimited"  # no framing proves the body's end (RFC 9112 §6.3)
     PREDICTED_UNCACHEABLE = "predicted-uncacheable"
     PURGED = "purged"  # the purge came while it was on its way
