@@ -24,7 +24,7 @@ from .origin import (
 )
 from .site import Tree, site, yaml_text
 from .sync import PATIENCE, Barrier, Crew, Signal, eventually
-from .wire import BodyReader, Closed, Request, Response, Wire, WireError
+from .wire import BodyReader, Closed, FieldsLike, Request, Response, Wire, WireError
 
 __all__ = [
     "HOST",
@@ -34,6 +34,7 @@ __all__ = [
     "Closed",
     "Conn",
     "Crew",
+    "FieldsLike",
     "Origin",
     "PeerGone",
     "RawClient",

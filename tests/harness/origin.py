@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -189,7 +189,7 @@ class Conn:
 Step = Callable[[Conn], object]
 Script = Step | Sequence[Step]
 RuleFunction = Callable[[Request], Reply | None]
-Rule = Reply | RuleFunction | dict[str, "Reply | RuleFunction"]
+Rule = Reply | RuleFunction | Mapping[str, "Reply | RuleFunction"]
 
 
 def expect(
@@ -369,7 +369,7 @@ class Origin:
 
     def _answer(self, request: Request) -> Reply | None:
         rule = self.rule
-        if isinstance(rule, dict):
+        if isinstance(rule, Mapping):
             found = rule.get(request.target) or rule.get(request.target.partition("?")[0])
             rule = found if found is not None else reply(404, {"Cache-Control": "no-store"}, b"no rule")
         return rule(request) if callable(rule) else rule

@@ -1,0 +1,138 @@
+"""What is stored is answered from the store: the whole point, first."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness import Origin, fresh, reply, request_bytes, site
+from tests.harness.proxy import Proxy, is_hit, ours
+
+
+def test_a_miss_then_a_hit_with_age() -> None:
+    with Origin(fresh(60, b"hello", etag='"1"', x_thing="kept")) as origin, Proxy(site(origin)) as proxy:
+        with proxy.lanes(hit=0), proxy.outcomes(miss=1):
+            first = proxy.get("/a")
+        proxy.advance(10)
+        with proxy.lanes(hit=1), proxy.outcomes(hit=1):
+            second = proxy.get("/a")
+
+        assert (first.status, first.body, first["x-thing"]) == (200, b"hello", "kept")
+        assert (second.status, second.body, second["x-thing"]) == (200, b"hello", "kept")
+        assert second["etag"] == '"1"'
+        assert (ours(first).get("stored"), ours(first)["fwd"]) == (True, "uri-miss")
+        assert is_hit(second)
+        assert second["age"] == "10"
+        assert second["date"] == first["date"]
+        assert second["content-length"] == "5"
+        assert origin.count() == 1
+
+
+def test_it_expires_when_its_time_is_over() -> None:
+    with Origin(lambda request: fresh(60, b"%d" % origin.count())) as origin, Proxy(site(origin)) as proxy:
+        assert proxy.get("/a").body == b"1"
+        proxy.advance(59)
+        assert proxy.get("/a").body == b"1"
+        proxy.advance(2)
+        second = proxy.get("/a")
+        assert second.body == b"2"
+        assert ours(second)["fwd"] == "stale"
+
+
+def test_the_age_it_came_with_counts() -> None:
+    with Origin(fresh(60, age="50")) as origin, Proxy(site(origin)) as proxy:
+        proxy.get("/a")
+        proxy.advance(5)
+        assert proxy.get("/a")["age"] == "55"
+        proxy.advance(6)
+        proxy.get("/a")
+        assert origin.count() == 2
+
+
+def test_a_head_is_answered_from_a_stored_get() -> None:
+    with Origin(fresh(60, b"hello")) as origin, Proxy(site(origin)) as proxy:
+        proxy.get("/a")
+        with proxy.lanes(hit=1), proxy.client() as client:
+            head = client.ask("HEAD", "/a")
+            client.expect_open()  # no body follows
+        assert (head.status, head.body, head["content-length"]) == (200, b"", "5")
+        assert is_hit(head)
+        assert origin.count() == 1
+
+
+def test_a_head_miss_is_forwarded_and_stores_no_body() -> None:
+    with Origin(fresh(60, b"hello")) as origin, Proxy(site(origin)) as proxy:
+        assert proxy.ask("HEAD", "/a")["content-length"] == "5"
+        assert proxy.get("/a").body == b"hello"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("size", [0, 1, 16384, 16385, 300_000])
+def test_every_size_and_framing_is_stored_whole(framing: str, size: int) -> None:
+    body = bytes(index % 251 for index in range(size))
+    answer = reply(200, {"Cache-Control": "max-age=60"}, body, framing=framing)
+    with Origin(answer) as origin, Proxy(site(origin)) as proxy:
+        assert proxy.get("/a").body == body
+        with proxy.lanes(hit=1):
+            hit = proxy.get("/a")
+        assert hit.body == body
+        assert hit.all("content-length") == [str(size)]
+        assert "transfer-encoding" not in hit
+        assert origin.count() == 1
+
+
+def test_keys_are_the_whole_url() -> None:
+    targets = ["/a", "/A", "/a/", "/a?", "/a?x", "/a?x=1", "/a%2fb", "/a/b"]
+    with Origin(lambda request: fresh(60, request.target.encode())) as origin, Proxy(site(origin)) as proxy:
+        for _ in range(2):
+            for target in targets:
+                assert proxy.get(target).body.decode().lower() == target.lower()
+        assert origin.count() == len(targets)
+
+
+def test_every_lane_answers_a_stored_response_alike() -> None:
+    """The hit lane declines what it need not know; the answer behind it is the same."""
+    plain = request_bytes("GET", "/a")
+    asides = {
+        "an empty body": request_bytes("GET", "/a", {"Content-Length": "0"}),
+        "an empty chunked body": request_bytes("GET", "/a", {"Transfer-Encoding": "chunked"}, b"0\r\n\r\n"),
+    }
+    with Origin(fresh(60, b"hello", etag='"1"')) as origin, Proxy(site(origin)) as proxy:
+        proxy.get("/a")
+        with proxy.lanes(hit=1), proxy.client() as client:
+            client.send(plain)
+            expected = client.read_response()
+        for what, data in asides.items():
+            with proxy.lanes(hit=0), proxy.client() as client:
+                client.send(data)
+                answer = client.read_response()
+            assert (answer.fields, answer.body) == (expected.fields, expected.body), what
+        assert origin.count() == 1
+
+
+def test_a_full_store_lets_the_oldest_go_and_stays_right() -> None:
+    body = bytes(200_000)
+    with Origin(lambda request: fresh(60, request.target.encode() + body)) as origin:
+        with Proxy(site(origin, store={"memory": "8 MiB"})) as proxy:
+            for index in range(100):  # 20 MB through 8 MiB
+                assert proxy.get(f"/{index}").body == b"/%d" % index + body
+            with proxy.lanes(hit=1):
+                assert proxy.get("/99").body == b"/99" + body
+            with proxy.lanes(hit=0):
+                assert proxy.get("/0").body == b"/0" + body
+
+
+def test_what_is_larger_than_the_store_passes_through() -> None:
+    body = bytes(9 << 20)
+    with Origin(fresh(60, body)) as origin, Proxy(site(origin, store={"memory": "8 MiB"})) as proxy:
+        for _ in range(2):
+            answer = proxy.get("/huge")
+            assert len(answer.body) == len(body)
+            assert "stored" not in ours(answer)
+        assert origin.count() == 2
+
+
+def test_an_object_above_the_configured_limit_is_not_stored() -> None:
+    with Origin(fresh(60, bytes(2000))) as origin, Proxy(site(origin, limits={"object": "1 KiB"})) as proxy:
+        for _ in range(2):
+            assert len(proxy.get("/a").body) == 2000
+        assert origin.count() == 2
