@@ -34,11 +34,19 @@ cdef class Memory:
     cdef void touch(self, Record* r, int64_t now) noexcept nogil
     cdef void pin(self, Record* r) noexcept nogil
     cdef void unpin(self, Record* r) noexcept nogil
+    # private
+    cdef Record* at_slot(self, uint64_t at) noexcept
+    cdef Entry publish_run(self, Record* r)
+    cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL
+    cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL
+    cdef bint leave(self, Record* r, bint soft, int64_t now) noexcept
+    cdef int void_fill(self, bytes key) except -1
 
 
 cdef class Entry:
     cdef Memory memory
     cdef Record* r
+    cdef Record* record(self) except NULL
 
 
 cdef class Fill:
@@ -63,3 +71,14 @@ cdef class Fill:
     cdef uint64_t npages, pages_cap, gone
     cdef readonly Entry entry           # once committed
     cdef object __weakref__
+    cdef int open(self, Memory memory, bytes key) except -1
+    cdef int notify(self) except -1
+    cdef int unregister(self) except -1
+    cdef int end(self, int state) except -1
+    cdef int void(self, str reason) except -1
+    cdef char* in_page(self, uint64_t offset) noexcept
+    cdef void give_back(self) noexcept
+    cdef bint new_run(self, const Record* t, uint64_t run_bytes) noexcept
+    cdef int append(self, const char* data, uint64_t n) except -1
+    cdef int room_for(self, uint64_t total) except -1
+    cdef Record* settle(self, Record* t, bytes head, bytes meta) except? NULL

@@ -191,7 +191,7 @@ class Memory:
         """Store at once. None: no space could be made."""
 
     def republish(self, entry: Entry, draft: Draft) -> Entry | None:
-        """A new record over the same body. None: no space, or the entry was meanwhile purged or replaced."""
+        """A new record over the same body. None: no space, or the entry is not `current` any more."""
 
     def remove(self, key: bytes) -> bool:
         """Remove what is stored under exactly this key. Fills in flight are not touched."""
@@ -207,5 +207,3 @@ class Memory:
     def purge_all(self, soft: bool = False, now: int | None = None) -> int: ...
     def keys(self, limit: int | None = None) -> list[bytes]: ...
     def stats(self) -> dict[str, int | float]: ...
-    def close(self) -> None:
-        """Unmap; ValueError while entries or fills are alive."""

@@ -50,7 +50,6 @@ cdef enum:
 # Record.pins: a count, and what the record has become
 cdef enum:
     PIN_COUNT = 0x0fffffff
-    PIN_VOID = 0x20000000       # purged, removed or replaced: must not be published again
     PIN_RETIRED = 0x40000000    # no slot points at it; freed with its last pin
     PIN_FILLING = 0x80000000    # not published yet
 

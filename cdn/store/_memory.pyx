@@ -1,0 +1,359 @@
+"""The memory store: one mapping per node, from a key to a record, a head and a body.
+
+Decides where things lie and who goes when room is needed. Must not know HTTP, sockets, asyncio or a clock: times come in
+with drafts and touches. One writer per process for now (every method that writes holds the GIL); `layout.pxd` says
+what a process must do to read what another one writes.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.uio cimport iovec
+
+from cdn._core cimport Candidate, lru_victim, siphash128
+from cdn.store.layout cimport *
+
+import dataclasses
+import os
+from enum import IntEnum
+
+from cdn.store.record import Draft
+
+assert sizeof(Record) == 128 and sizeof(Bucket) == 64 and sizeof(Page) == 8 and sizeof(Super) <= 4096
+
+include "memory/pages.pyx"
+include "memory/index.pyx"
+include "memory/room.pyx"
+include "memory/entry.pyx"
+include "memory/fill.pyx"
+
+cdef enum:
+    LEAST_SIZE = 1 << 20
+    PIECES = 64
+
+
+@cython.final
+cdef class Memory:
+
+    def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16):
+        cdef Super geometry
+        cdef uint64_t nbuckets
+        cdef uint64_t npages
+        cdef void* base
+        self.fd = -1
+        self.fills = {}
+        if len(secret) != 16:
+            raise ValueError("the store's secret is 16 bytes")
+        if size < LEAST_SIZE:
+            raise ValueError("the memory store takes at least 1 MiB")
+        if not 1 <= sample <= 1 << 20:
+            raise ValueError("an eviction chooses among 1 to 1048576 entries")
+        memcpy(self.secret, PyBytes_AS_STRING(secret), 16)
+        size -= size % 4096
+        nbuckets = ((size >> 10 if objects is None else <uint64_t> objects) + SLOTS - 1) // SLOTS
+        if nbuckets * sizeof(Bucket) > size // 2:
+            raise ValueError("an index for that many objects takes more than half of the memory store")
+        if nbuckets == 0:
+            raise ValueError("the index of the memory store needs room for one object")
+        memset(&geometry, 0, sizeof(geometry))
+        npages = size // PAGE_BYTES
+        while lay_out(&geometry, npages, nbuckets) > size:
+            npages -= 1
+        memcpy(geometry.magic, b"cdn-mem\0", 8)
+        geometry.version = LAYOUT_VERSION
+        geometry.size = size
+        geometry.stamp = 1
+        self.fd = os.memfd_create("cdn-store", os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, size)
+        os.posix_fallocate(self.fd, 0, size)
+        base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, self.fd, 0)
+        if base == MAP_FAILED:
+            raise OSError(f"cannot map {size} bytes for the memory store")
+        memcpy(base, &geometry, sizeof(geometry))
+        look_at(&self.s, <char*> base)
+        format_pages(&self.s)
+        self.s.sample = sample
+        self.s.random = <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
+        self.s.candidates = <Candidate*> calloc(sample + 2 * SLOTS, sizeof(Candidate))
+        self.s.where = <uint64_t*> calloc(sample + 2 * SLOTS, sizeof(uint64_t))
+        if self.s.candidates == NULL or self.s.where == NULL:
+            raise MemoryError()
+        self.stamp = 1
+
+    def __dealloc__(self):
+        if self.s.base != NULL:
+            munmap(self.s.base, self.s.top.size)
+        if self.fd >= 0:
+            os.close(self.fd)
+        free(self.s.candidates)
+        free(self.s.where)
+
+    # -- for C callers --------------------------------------------------------------------------------------------
+
+    cdef Record* find(self, const char* key, size_t n) noexcept nogil:
+        cdef uint64_t h[2]
+        siphash128(self.secret, key, n, h)
+        return index_find(&self.s, h[0], h[1], key, n)
+
+    cdef Record* find_hashed(self, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil:
+        return index_find(&self.s, h0, h1, key, n)
+
+    cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil:
+        """Up to `most` pieces of the body from `offset` on; how many. Add up their lengths: `most` may have cut it."""
+        cdef int n
+        body_pieces(&self.s, r, offset, length, iov, most, &n)
+        return n
+
+    cdef void touch(self, Record* r, int64_t now) noexcept nogil:
+        cdef Bucket* b
+        cdef int i = slot_of(&self.s, r, &b)
+        if now > self.s.now:
+            self.s.now = now
+        if i >= 0:
+            cdn_store32(&b.access[i], access_stamp(now))
+
+    cdef void pin(self, Record* r) noexcept nogil:
+        pin_record(r)
+
+    cdef void unpin(self, Record* r) noexcept nogil:
+        unpin_record(&self.s, r)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self):
+        return self.s.now
+
+    @now.setter
+    def now(self, int64_t value):
+        if value > self.s.now:
+            self.s.now = value
+
+    @property
+    def stamp(self):
+        return self.stamp
+
+    def next_stamp(self):
+        self.stamp += 1
+        self.s.top.stamp = self.stamp
+        return self.stamp
+
+    @property
+    def size(self):
+        return self.s.top.size
+
+    @property
+    def largest(self):
+        # one page is the reserve, one at least holds the run; the page numbers of one body fit into half a run
+        return min(<uint64_t> self.s.top.npages - 2, <uint64_t> (PAGE_BYTES // 8)) * PAGE_BYTES
+
+    @property
+    def fileno(self):
+        return self.fd
+
+    def lookup(self, bytes key):
+        cdef Record* r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        return None if r == NULL else pinned_entry(self, r)
+
+    def keys(self, limit=None):
+        cdef list out = []
+        cdef uint64_t at
+        cdef uint64_t most = <uint64_t> INT64_MAX if limit is None else <uint64_t> limit
+        cdef Record* r
+        for at in range(self.s.top.nbuckets * SLOTS):
+            if <uint64_t> len(out) >= most:
+                break
+            r = self.at_slot(at)
+            if r != NULL:
+                out.append(PyBytes_FromStringAndSize(record_key(r), r.key_len))
+        return out
+
+    cdef Record* at_slot(self, uint64_t at) noexcept:
+        cdef uint64_t word = self.s.index[at // SLOTS].slot[at % SLOTS]
+        return NULL if word == 0 else record_at(&self.s, word & GRANULE_MASK)
+
+    def stats(self):
+        cdef Super* t = self.s.top
+        cdef uint64_t fixed = t.size - (t.npages - 1) * PAGE_BYTES
+        return {
+            "size": t.size,
+            "used": fixed + t.used_granules * GRANULE,
+            "fixed": fixed,
+            "objects": t.objects,
+            "object_bytes": t.object_bytes,
+            "evictions": t.evictions,
+            "expired_evictions": t.expired_evictions,
+            "moved": t.moved,
+            "commits": t.commits,
+            "aborts": t.aborts,
+            "fills": len(self.fills),
+            "slots": t.nbuckets * SLOTS,
+            "index_load": t.objects / <double> (t.nbuckets * SLOTS),
+        }
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def begin_fill(self, bytes key):
+        cdef Fill fill
+        borrowed = self.fills.get(key)
+        if borrowed is not None:
+            return <object> <PyObject*> <size_t> borrowed, False
+        fill = Fill.__new__(Fill)
+        fill.open(self, key)
+        return fill, True
+
+    def publish(self, bytes key, draft not None, body=b""):
+        cdef Record t
+        cdef Record* r
+        cdef Py_buffer view
+        cdef bytes head
+        cdef bytes meta
+        head, meta = read_draft(draft, self.stamp, key, &t)
+        siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), &t.hash0)
+        PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
+        try:
+            t.body_length = view.len
+            r = self.lay(&t, key, head, meta, <const char*> view.buf)
+        finally:
+            PyBuffer_Release(&view)
+        if r == NULL:
+            return None
+        return self.publish_run(r)
+
+    def republish(self, Entry entry not None, draft not None):
+        cdef Record t
+        cdef Record* old = entry.record()
+        cdef Record* r
+        cdef bytes key
+        cdef bytes head
+        cdef bytes meta
+        if entry.memory is not self:
+            raise ValueError("an entry of another store")
+        if old.pins & PIN_RETIRED:
+            return None
+        key = PyBytes_FromStringAndSize(record_key(old), old.key_len)
+        head, meta = read_draft(draft, self.stamp, key, &t)
+        t.hash0, t.hash1, t.body_length, t.body = old.hash0, old.hash1, old.body_length, old.body
+        r = self.lay_over(&t, old, key, head, meta)
+        if r == NULL or old.pins & PIN_RETIRED:     # room was made at the cost of the entry itself? then it is gone
+            if r != NULL:
+                discard(&self.s, r)
+            return None
+        return self.publish_run(r)
+
+    cdef Entry publish_run(self, Record* r):
+        if r.response_time > self.s.now:
+            self.s.now = r.response_time
+        publish_record(&self.s, r)
+        self.s.top.commits += 1
+        return pinned_entry(self, r)
+
+    cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL:
+        """A run (and pages) with everything in it, not published; NULL: no room. Hash, length and times are in t."""
+        cdef uint64_t npages
+        cdef uint64_t run_bytes
+        cdef uint64_t i
+        cdef uint64_t here
+        cdef Record* r
+        cdef uint32_t* list
+        cdef int64_t page = -1
+        if t.body_length > self.largest or not plan(t.key_len, t.head_len, t.meta_len, t.body_length,
+                                                    &npages, &run_bytes):
+            return NULL
+        r = make_run(&self.s, granules(run_bytes))
+        if r == NULL:
+            return NULL
+        t.body = npages
+        write_run(r, t, key, head, meta)
+        list = record_pages(r)
+        for i in range(npages):
+            page = make_page(&self.s, page)
+            if page < 0:
+                while i > 0:
+                    i -= 1
+                    give_page(&self.s, list[i])
+                give_granules(&self.s, r, r.run)
+                return NULL
+            list[i] = <uint32_t> page
+            here = min(<uint64_t> PAGE_BYTES, t.body_length - i * PAGE_BYTES)
+            memcpy(page_bytes(&self.s, page), body + i * PAGE_BYTES, here)
+        if npages:
+            self.s.table[list[0]].refs = 1
+        here = npages * PAGE_BYTES
+        if here < t.body_length:
+            memcpy(record_body(r), body + here, t.body_length - here)
+        return r
+
+    cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL:
+        """The same over the body of `old`, which is pinned: whole pages are shared, what lies in the run is copied."""
+        cdef uint64_t whole = old.body * PAGE_BYTES
+        cdef uint64_t tail = 0 if old.body_length <= whole else old.body_length - whole
+        cdef uint64_t run_bytes = lead(t.key_len, t.head_len, t.meta_len, old.body) + tail
+        cdef Record* r
+        cdef bytes body
+        if run_bytes > PAGE_BYTES:      # the new head is so much longer that the body has to be laid anew
+            body = read_body(&self.s, old, 0, old.body_length)
+            return self.lay(t, key, head, meta, PyBytes_AS_STRING(body))
+        r = make_run(&self.s, granules(run_bytes))
+        if r == NULL:
+            return NULL
+        write_run(r, t, key, head, meta)
+        memcpy(record_body(r), record_body(old), tail)
+        if old.body:
+            memcpy(record_pages(r), record_pages(old), old.body * sizeof(uint32_t))
+            self.s.table[record_pages(r)[0]].refs += 1
+        return r
+
+    # -- leaving --------------------------------------------------------------------------------------------------
+
+    def remove(self, bytes key):
+        cdef Record* r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if r == NULL:
+            return False
+        withdraw(&self.s, r)
+        return True
+
+    cdef bint leave(self, Record* r, bint soft, int64_t now) noexcept:
+        """Hard: out of the index. Soft: not fresh any more; the one word of a published record that may change."""
+        if not soft:
+            withdraw(&self.s, r)
+        elif r.fresh_until > now:
+            cdn_lower64(&r.fresh_until, now)
+        return True
+
+    def purge(self, bytes key, bint soft=False, now=None):
+        cdef int64_t at_time = self.s.now if now is None else now
+        cdef size_t n = PyBytes_GET_SIZE(key)
+        cdef const char* text = PyBytes_AS_STRING(key)
+        cdef uint64_t at
+        cdef uint64_t count = 0
+        cdef Record* r
+        for other in list(self.fills):
+            if (<bytes> other).startswith(key):
+                self.void_fill(<bytes> other)
+        for at in range(self.s.top.nbuckets * SLOTS):
+            r = self.at_slot(at)
+            if r != NULL and r.key_len >= n and memcmp(record_key(r), text, n) == 0:
+                count += self.leave(r, soft, at_time)
+        return count
+
+    def soft_purge(self, bytes key, now=None):
+        cdef Record* r
+        self.void_fill(key)
+        r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        return r != NULL and self.leave(r, True, self.s.now if now is None else now)
+
+    def purge_all(self, bint soft=False, now=None):
+        return self.purge(b"", soft, now)
+
+    cdef int void_fill(self, bytes key) except -1:
+        cdef Fill fill
+        borrowed = self.fills.get(key)
+        if borrowed is not None:
+            fill = <Fill> <PyObject*> <size_t> borrowed
+            fill.void("purged")

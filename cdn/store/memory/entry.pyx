@@ -1,0 +1,212 @@
+# A stored response as Python sees it, and a draft as the store sees it.
+
+
+cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):
+    """Fill a record's header from a Draft; returns (head, meta). Hash and body are left to the caller.
+
+    ValueError for what contradicts itself, OverflowError for a number out of its field's range.
+    """
+    cdef bytes head = draft.head
+    cdef bytes meta = draft.meta
+    memset(t, 0, sizeof(Record))
+    if PyBytes_GET_SIZE(key) + PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(meta) > PAGE_BYTES - <int> sizeof(Record):
+        # such a head fits no run; leave the lengths, `plan` refuses them
+        t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
+        return head, meta
+    t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
+    t.stamp = stamp if draft.stamp is None else draft.stamp
+    t.born = draft.born
+    t.fresh_until = draft.fresh_until
+    t.swr_until = draft.swr_until
+    t.sie_until = draft.sie_until
+    t.response_time = draft.response_time
+    t.last_modified = INT64_MIN if draft.last_modified is None else draft.last_modified
+    t.lines_304 = draft.lines_304
+    t.flags = draft.flags
+    t.status = draft.status
+    t.status_line_len = draft.status_line_len
+    t.etag = draft.etag_offset
+    t.etag_len = draft.etag_len
+    if t.status_line_len > t.head_len or t.etag + t.etag_len > t.head_len:
+        raise ValueError("a draft whose status line or entity-tag lies outside of its head")
+    return head, meta
+
+
+cdef void write_run(Record* r, const Record* t, bytes key, bytes head, bytes meta) noexcept:
+    """Header, key, head and meta into a run that was made for them; `run` and `pins` stay."""
+    cdef uint16_t run = r.run
+    cdef uint32_t pins = r.pins
+    cdef char* at = <char*> (r + 1)
+    memcpy(r, t, sizeof(Record))
+    r.run = run
+    r.pins = pins
+    memcpy(at, PyBytes_AS_STRING(key), t.key_len)
+    at += t.key_len
+    memcpy(at, PyBytes_AS_STRING(head), t.head_len)
+    at += t.head_len
+    memcpy(at, PyBytes_AS_STRING(meta), t.meta_len)
+
+
+cdef void discard(Space* s, Record* r) noexcept:
+    """Give back a written run that was never published, and its share of the pages."""
+    r.pins = 0
+    free_record(s, r)
+
+
+cdef bytes read_body(Space* s, const Record* r, uint64_t offset, uint64_t length):
+    cdef iovec iov[PIECES]
+    cdef bytes out
+    cdef char* to
+    cdef int n
+    cdef int i
+    if offset >= r.body_length:
+        return b""
+    if length > r.body_length - offset:
+        length = r.body_length - offset
+    out = PyBytes_FromStringAndSize(NULL, length)
+    to = PyBytes_AS_STRING(out)
+    while length:
+        offset += body_pieces(s, r, offset, length, iov, PIECES, &n)
+        for i in range(n):
+            memcpy(to, iov[i].iov_base, iov[i].iov_len)
+            to += iov[i].iov_len
+            length -= iov[i].iov_len
+    return out
+
+
+cdef Entry pinned_entry(Memory memory, Record* r):
+    cdef Entry entry = Entry.__new__(Entry)
+    pin_record(r)
+    entry.memory = memory
+    entry.r = r
+    return entry
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Entry:
+
+    def __init__(self):
+        raise TypeError("entries come from the store")
+
+    def __dealloc__(self):
+        if self.r != NULL:
+            unpin_record(&self.memory.s, self.r)
+
+    cdef Record* record(self) except NULL:
+        if self.r == NULL:
+            raise ValueError("this entry has been released")
+        return self.r
+
+    def release(self):
+        cdef Record* r = self.r
+        if r != NULL:
+            self.r = NULL
+            unpin_record(&self.memory.s, r)
+
+    @property
+    def released(self):
+        return self.r == NULL
+
+    @property
+    def current(self):
+        return not self.record().pins & PIN_RETIRED
+
+    @property
+    def status(self):
+        return self.record().status
+
+    @property
+    def flags(self):
+        return self.record().flags
+
+    @property
+    def stamp(self):
+        return self.record().stamp
+
+    @property
+    def born(self):
+        return self.record().born
+
+    @property
+    def fresh_until(self):
+        return self.record().fresh_until
+
+    @property
+    def swr_until(self):
+        return self.record().swr_until
+
+    @property
+    def sie_until(self):
+        return self.record().sie_until
+
+    @property
+    def response_time(self):
+        return self.record().response_time
+
+    @property
+    def last_modified(self):
+        cdef int64_t value = self.record().last_modified
+        return None if value == INT64_MIN else value
+
+    @property
+    def etag_offset(self):
+        return self.record().etag
+
+    @property
+    def etag(self):
+        cdef Record* r = self.record()
+        return PyBytes_FromStringAndSize(record_head(r) + r.etag, r.etag_len) if r.etag_len else None
+
+    @property
+    def lines_304(self):
+        return self.record().lines_304
+
+    @property
+    def status_line_len(self):
+        return self.record().status_line_len
+
+    @property
+    def body_length(self):
+        return self.record().body_length
+
+    @property
+    def key(self):
+        cdef Record* r = self.record()
+        return PyBytes_FromStringAndSize(record_key(r), r.key_len)
+
+    @property
+    def head(self):
+        cdef Record* r = self.record()
+        return PyBytes_FromStringAndSize(record_head(r), r.head_len)
+
+    @property
+    def meta(self):
+        cdef Record* r = self.record()
+        return PyBytes_FromStringAndSize(record_meta(r), r.meta_len)
+
+    @property
+    def key_hash(self):
+        return f"{self.record().hash0:016x}"
+
+    def read(self, uint64_t offset=0, length=None):
+        cdef Record* r = self.record()
+        return read_body(&self.memory.s, r, offset, r.body_length if length is None else <uint64_t> length)
+
+    def touch(self, int64_t now):
+        self.memory.touch(self.record(), now)
+
+    def draft(self):
+        cdef Record* r = self.record()
+        return Draft(
+            status=r.status, head=self.head, status_line_len=r.status_line_len, born=r.born,
+            fresh_until=r.fresh_until, swr_until=r.swr_until, sie_until=r.sie_until,
+            response_time=r.response_time, flags=r.flags, stamp=r.stamp, last_modified=self.last_modified,
+            etag_offset=r.etag, etag_len=r.etag_len, lines_304=r.lines_304, meta=self.meta,
+        )
+
+    def __repr__(self):
+        if self.r == NULL:
+            return "<Entry released>"
+        return f"<Entry {self.status} {self.key!r} {self.body_length} bytes>"

@@ -1,0 +1,272 @@
+# Pages and runs: where memory is free, taking it and giving it back. Knows granules, not what lies in them.
+
+
+cdef extern from *:
+    """
+    static inline uint64_t cdn_load64(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline void cdn_store64(uint64_t* p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+    static inline void cdn_lower64(int64_t* p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+    static inline uint32_t cdn_load32(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+    static inline void cdn_store32(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+    static inline uint32_t cdn_add32(uint32_t* p, uint32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
+    static inline uint32_t cdn_or32(uint32_t* p, uint32_t v) { return __atomic_or_fetch(p, v, __ATOMIC_ACQ_REL); }
+    static inline uint64_t cdn_spread(uint64_t h, uint64_t n) { return (uint64_t)(((unsigned __int128)h * n) >> 64); }
+    static inline int cdn_ctz(uint64_t v) { return __builtin_ctzll(v); }
+    static inline void cdn_prefetch(const void* p) { __builtin_prefetch(p); }
+    """
+    uint64_t cdn_load64(const uint64_t* p) noexcept nogil
+    void cdn_store64(uint64_t* p, uint64_t v) noexcept nogil
+    void cdn_lower64(int64_t* p, int64_t v) noexcept nogil
+    uint32_t cdn_load32(const uint32_t* p) noexcept nogil
+    void cdn_store32(uint32_t* p, uint32_t v) noexcept nogil
+    uint32_t cdn_add32(uint32_t* p, uint32_t v) noexcept nogil
+    uint32_t cdn_or32(uint32_t* p, uint32_t v) noexcept nogil
+    uint64_t cdn_spread(uint64_t h, uint64_t n) noexcept nogil
+    int cdn_ctz(uint64_t v) noexcept nogil
+    void cdn_prefetch(const void* p) noexcept nogil
+
+
+# -- the tree of longest free runs ------------------------------------------------------------------------------------
+
+cdef void tree_set(Space* s, uint64_t page, uint16_t value) noexcept nogil:
+    cdef uint16_t* level = s.tree + s.top.level[0]
+    cdef uint64_t at = page
+    cdef uint64_t k
+    cdef uint16_t* node
+    cdef uint16_t most
+    cdef int i
+    level[at] = value
+    for k in range(1, s.top.levels):
+        at //= TREE_FANOUT
+        node = level + at * TREE_FANOUT
+        most = 0
+        for i in range(TREE_FANOUT):
+            if node[i] > most:
+                most = node[i]
+        level = s.tree + s.top.level[k]
+        if level[at] == most:
+            return
+        level[at] = most
+
+
+cdef int64_t tree_first(Space* s, uint16_t n) noexcept nogil:
+    """The first page with a free run of at least n granules, or -1."""
+    cdef int64_t k = <int64_t> s.top.levels - 1
+    cdef uint64_t at = 0
+    cdef uint16_t* node
+    cdef int i
+    while k >= 0:
+        node = s.tree + s.top.level[k] + at * TREE_FANOUT
+        for i in range(TREE_FANOUT):
+            if node[i] >= n:
+                break
+        else:
+            return -1
+        at = at * TREE_FANOUT + <uint64_t> i
+        k -= 1
+    return <int64_t> at
+
+
+cdef int64_t tree_last(Space* s, uint16_t n) noexcept nogil:
+    cdef int64_t k = <int64_t> s.top.levels - 1
+    cdef uint64_t at = 0
+    cdef uint16_t* node
+    cdef int i
+    while k >= 0:
+        node = s.tree + s.top.level[k] + at * TREE_FANOUT
+        i = TREE_FANOUT - 1
+        while i >= 0 and node[i] < n:
+            i -= 1
+        if i < 0:
+            return -1
+        at = at * TREE_FANOUT + <uint64_t> i
+        k -= 1
+    return <int64_t> at
+
+
+# -- one page's bitmap ------------------------------------------------------------------------------------------------
+
+cdef inline uint64_t* page_bitmap(Space* s, uint64_t page) noexcept nogil:
+    return s.bitmaps + page * PAGE_WORDS
+
+
+cdef inline int next_bit(const uint64_t* bits, int pos, uint64_t flip) noexcept nogil:
+    """The first used (flip 0) or free (flip ~0) granule at or behind pos; PAGE_GRANULES when there is none."""
+    cdef uint64_t word
+    while pos < PAGE_GRANULES:
+        word = (bits[pos >> 6] ^ flip) >> (pos & 63)
+        if word:
+            return pos + cdn_ctz(word)
+        pos = (pos | 63) + 1
+    return PAGE_GRANULES
+
+
+cdef int longest_run(const uint64_t* bits) noexcept nogil:
+    cdef int pos = 0
+    cdef int end
+    cdef int most = 0
+    while True:
+        pos = next_bit(bits, pos, ~<uint64_t> 0)
+        if PAGE_GRANULES - pos <= most:
+            return most
+        end = next_bit(bits, pos, 0)
+        if end - pos > most:
+            most = end - pos
+        pos = end
+
+
+cdef int find_run(const uint64_t* bits, int n) noexcept nogil:
+    """Where the first free run of at least n granules begins, or -1."""
+    cdef int pos = 0
+    cdef int end
+    while True:
+        pos = next_bit(bits, pos, ~<uint64_t> 0)
+        if PAGE_GRANULES - pos < n:
+            return -1
+        end = next_bit(bits, pos, 0)
+        if end - pos >= n:
+            return pos
+        pos = end
+
+
+cdef void flip_bits(uint64_t* bits, int pos, int n) noexcept nogil:
+    cdef int here
+    cdef uint64_t mask
+    while n > 0:
+        here = 64 - (pos & 63)
+        if here > n:
+            here = n
+        mask = ~<uint64_t> 0 if here == 64 else ((<uint64_t> 1 << here) - 1) << (pos & 63)
+        bits[pos >> 6] ^= mask
+        pos += here
+        n -= here
+
+
+# -- runs and whole pages ---------------------------------------------------------------------------------------------
+
+cdef inline uint64_t page_of(Space* s, const void* p) noexcept nogil:
+    return <uint64_t> (<const char*> p - s.pages) >> 16
+
+
+cdef inline char* page_bytes(Space* s, uint64_t page) noexcept nogil:
+    return s.pages + (page << 16)
+
+
+cdef inline uint64_t granule_of(Space* s, const Record* r) noexcept nogil:
+    return <uint64_t> (<const char*> r - s.base) >> 6
+
+
+cdef inline Record* record_at(Space* s, uint64_t granule) noexcept nogil:
+    return <Record*> (s.base + (granule << 6))
+
+
+cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
+    """n granules of a page that is known to have such a run. Only `run` and `pins` of the result are set."""
+    cdef uint64_t* bits = page_bitmap(s, page)
+    cdef int at = find_run(bits, n)
+    cdef Record* r = <Record*> (page_bytes(s, page) + at * GRANULE)
+    flip_bits(bits, at, n)
+    s.table[page].kind = PAGE_RUNS
+    s.table[page].free -= n
+    s.top.used_granules += n
+    tree_set(s, page, longest_run(bits))
+    r.run = n
+    r.pins = PIN_FILLING
+    return r
+
+
+cdef Record* take_run(Space* s, int n) noexcept nogil:
+    cdef int64_t page = tree_first(s, n)
+    return NULL if page < 0 else carve(s, page, n)
+
+
+cdef void give_granules(Space* s, const void* p, int n) noexcept nogil:
+    cdef uint64_t page = page_of(s, p)
+    cdef uint64_t* bits = page_bitmap(s, page)
+    flip_bits(bits, <int> ((<const char*> p - page_bytes(s, page)) >> 6), n)
+    s.top.used_granules -= n
+    s.table[page].free += n
+    if s.table[page].free == PAGE_GRANULES:
+        s.table[page].kind = PAGE_FREE
+        tree_set(s, page, PAGE_GRANULES)
+    else:
+        tree_set(s, page, longest_run(bits))
+
+
+cdef int64_t take_page(Space* s, int64_t after) noexcept nogil:
+    """A free page for a body, best the one behind page `after` (-1: none), or -1. Bodies lie at the upper end."""
+    cdef int64_t page = after + 1
+    cdef int back
+    if after < 0 or page >= <int64_t> s.top.npages or s.table[page].kind != PAGE_FREE:
+        page = tree_last(s, PAGE_GRANULES)
+        if page < 0:
+            return -1
+        # begin some way before the end of the free stretch, so that the next ones can follow behind
+        for back in range(15):
+            if page == 0 or s.table[page - 1].kind != PAGE_FREE:
+                break
+            page -= 1
+    s.table[page].kind = PAGE_BODY
+    s.table[page].free = 0
+    s.table[page].refs = 0
+    s.top.used_granules += PAGE_GRANULES
+    tree_set(s, page, 0)
+    return page
+
+
+cdef void give_page(Space* s, uint64_t page) noexcept nogil:
+    s.table[page].kind = PAGE_FREE
+    s.table[page].free = PAGE_GRANULES
+    s.table[page].refs = 0
+    s.top.used_granules -= PAGE_GRANULES
+    tree_set(s, page, PAGE_GRANULES)
+
+
+# -- the mapping ------------------------------------------------------------------------------------------------------
+
+cdef inline uint64_t rounded(uint64_t n, uint64_t unit) noexcept nogil:
+    return (n + unit - 1) // unit * unit
+
+
+cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nogil:
+    """Fills the geometry into t; returns how many bytes it takes."""
+    cdef uint64_t entries = rounded(npages, TREE_FANOUT)
+    cdef uint64_t total = 0
+    cdef uint64_t k = 0
+    while True:
+        t.level[k] = total
+        total += entries
+        k += 1
+        if entries <= TREE_FANOUT:
+            break
+        entries = rounded(entries // TREE_FANOUT, TREE_FANOUT)
+    t.levels = k
+    t.npages = npages
+    t.nbuckets = nbuckets
+    t.index = 4096
+    t.tree = t.index + nbuckets * sizeof(Bucket)
+    t.table = rounded(t.tree + total * sizeof(uint16_t), 64)
+    t.bitmaps = rounded(t.table + npages * sizeof(Page), 64)
+    t.pages = rounded(t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t), 4096)
+    return t.pages + npages * PAGE_BYTES
+
+
+cdef void look_at(Space* s, char* base) noexcept nogil:
+    """Point s into a mapping whose superblock is there."""
+    s.base = base
+    s.top = <Super*> base
+    s.index = <Bucket*> (base + s.top.index)
+    s.tree = <uint16_t*> (base + s.top.tree)
+    s.table = <Page*> (base + s.top.table)
+    s.bitmaps = <uint64_t*> (base + s.top.bitmaps)
+    s.pages = base + s.top.pages
+
+
+cdef void format_pages(Space* s) noexcept nogil:
+    """All pages free, but for the last, which is the reserve. The mapping is zero."""
+    cdef uint64_t page
+    for page in range(<uint64_t> s.top.npages - 1):
+        s.table[page].free = PAGE_GRANULES
+        tree_set(s, page, PAGE_GRANULES)
+    s.top.reserve = s.top.npages - 1
+    s.table[s.top.reserve].kind = PAGE_RESERVE
