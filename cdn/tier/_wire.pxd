@@ -1,4 +1,6 @@
-"""Fields and signatures of the wire client; bodies and rules in `_wire.pyx`. The fill lane derives its own Sink."""
+"""Fields and signatures of the wire client; rules in `_wire.pyx`, bodies in `wire/`. The fill lane derives its
+own Sink.
+"""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -24,14 +26,15 @@ cdef enum State:
 cdef class Sink:
     """What one exchange hears from its connection, in this order, each call from within the loop's callback:
 
-    on_interim*  (on_fail | on_head on_data* (on_end | on_fail))        on_tunnel instead of on_head after a 101
+    on_interim*  (on_fail | on_head on_data* (on_end | on_fail))     on_tunnel instead of on_head after a 101
 
-    After on_end or on_fail the connection has forgotten the sink. A sink may call `Connection.abort` at any time and
-    hears nothing afterwards. `head` and `base` are valid during the call only; `chunk` is a whole received segment of
-    which [at, at + n) is body.
+    After on_end or on_fail the connection has forgotten the sink. A sink may call `Connection.abort` at any
+    time and hears nothing afterwards. `head` and `base` are valid during the call only; `chunk` is a whole
+    received segment of which [at, at + n) is body. After an on_end in a tunnel bytes may still be written.
     """
     cdef int on_interim(self, int status, object fields) except -1
-    cdef int on_head(self, Connection conn, const char* base, _core.ResponseHead* head, Framing framing) except -1
+    cdef int on_head(self, Connection conn, const char* base, _core.ResponseHead* head,
+                     Framing framing) except -1
     cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1
     cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1
     cdef int on_end(self, bint whole) except -1

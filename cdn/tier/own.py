@@ -160,7 +160,7 @@ class OwnServer:
                 conn.set_sender(self._loop.create_task(sending))
             await stream.answer()
         except asyncio.CancelledError:
-            conn.abort()
+            conn.leave(stream)
             raise
 
     async def _connect(self) -> Connection:

@@ -1,0 +1,80 @@
+# The kept connections of one server.
+
+cdef class Pool:
+    """The kept connections of one server, last in first out. A sweep timer runs only while some are idle."""
+
+    def __init__(self, str server not None, object loop, int64_t idle_ms, Py_ssize_t max_idle=256):
+        self.server = server
+        self.loop = loop
+        self.ttl = idle_ms / 1000.0
+        self.max_idle = max_idle
+        self.idle = []
+        self.live = set()
+
+    @property
+    def idle_count(self):
+        return len(self.idle)
+
+    @property
+    def live_count(self):
+        return len(self.live)
+
+    @property
+    def sweeping(self):
+        return self.sweeper is not None
+
+    cpdef Connection take(self):
+        """A connection that is fit for use, or None."""
+        cdef Connection conn
+        cdef double now
+        if not self.idle:
+            return None
+        now = self.loop.time()
+        while self.idle:
+            conn = self.idle.pop()
+            conn.state = S_NEW
+            if (now - conn.idle_since < self.ttl and not conn.transport.is_closing()
+                    and conn._waiting_bytes() == 0):
+                self.reused += 1
+                conn.connect_ms = 0
+                return conn
+            conn._discard()
+        return None
+
+    cdef give(self, Connection conn):
+        if self.ttl <= 0:
+            conn._discard()
+            return
+        conn.idle_since = self.loop.time()
+        self.idle.append(conn)
+        if len(self.idle) > self.max_idle:
+            (<Connection>self.idle[0])._discard()
+        if self.sweeper is None:
+            self.sweeper = self.loop.call_later(self.ttl, self._sweep)
+
+    cdef forget(self, Connection conn):
+        try:
+            self.idle.remove(conn)
+        except ValueError:
+            pass
+
+    def _sweep(self):
+        cdef double now = self.loop.time()
+        self.sweeper = None
+        while self.idle and now - (<Connection>self.idle[0]).idle_since >= self.ttl - 0.001:
+            (<Connection>self.idle[0])._discard()
+        if self.idle:
+            self.sweeper = self.loop.call_later(
+                max(self.ttl - (now - (<Connection>self.idle[0]).idle_since), self.ttl / 4), self._sweep)
+
+    def close(self):
+        """Close every connection, those in use too; their exchanges hear a RESET."""
+        cdef Connection conn
+        if self.sweeper is not None:
+            self.sweeper.cancel()
+            self.sweeper = None
+        for conn in list(self.live):
+            if conn.sink is not None:
+                conn._fail(Kind.RESET, "the client of the origins was closed")
+            else:
+                conn._discard()

@@ -1,0 +1,158 @@
+# The sink for `await`.
+
+cdef class Stream(Sink):
+    """The sink for `await`: the head once, then the body piece by piece. See `seam.OriginResponse`."""
+
+    cdef Connection conn                # None once the connection has forgotten this exchange
+    cdef object loop
+    cdef object heard                   # callback for interim responses, or None
+    cdef object head_waiter
+    cdef object read_waiter
+    cdef object room_waiter
+    cdef object chunks
+    cdef Py_ssize_t waiting
+    cdef object error
+    cdef bint ended
+    cdef readonly object head
+    cdef readonly object length
+    cdef readonly bint by_close
+    cdef readonly bint tunnel
+    cdef readonly bint complete
+    cdef readonly double first_byte_ms
+
+    def __init__(self, loop, heard=None):
+        self.loop = loop
+        self.heard = heard
+        self.chunks = deque()
+
+    cdef int on_interim(self, int status, object fields) except -1:
+        if self.heard is not None:
+            self.heard(status, fields)
+        return 0
+
+    cdef int on_head(self, Connection conn, const char* base, _core.ResponseHead* head,
+                     Framing framing) except -1:
+        self.conn = conn
+        self.head = _head_value(base, head)
+        self.first_byte_ms = (conn.answered_at - conn.asked_at) * 1000
+        if framing == BY_NOTHING:
+            self.length = 0
+        elif framing == BY_LENGTH:
+            self.length = head.content_length
+        self.by_close = framing == BY_CLOSE
+        _wake(self.head_waiter)
+        return 0
+
+    cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1:
+        self.tunnel = True
+        return self.on_head(conn, base, head, BY_CLOSE)
+
+    cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1:
+        if n == 0:
+            return 0
+        if n != PyBytes_GET_SIZE(chunk):
+            chunk = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + at, n)
+        self.chunks.append(chunk)
+        self.waiting += n
+        if self.waiting > QUEUE_HIGH and self.conn is not None:
+            self.conn.pause()
+        _wake(self.read_waiter)
+        return 0
+
+    cdef int on_end(self, bint whole) except -1:
+        self.ended = True
+        self.complete = whole
+        if not self.tunnel:
+            self.conn = None
+        _wake(self.read_waiter)
+        _wake(self.room_waiter)
+        return 0
+
+    cdef int on_fail(self, object error) except -1:
+        self.error = error
+        self.conn = None
+        _wake(self.head_waiter)
+        _wake(self.read_waiter)
+        _wake(self.room_waiter)
+        return 0
+
+    cdef int on_writable(self) except -1:
+        _wake(self.room_waiter)
+        return 0
+
+    async def answer(self):
+        """Wait for the final response's head (or the 101)."""
+        if self.head is None and self.error is None:
+            self.head_waiter = self.loop.create_future()
+            try:
+                await self.head_waiter
+            finally:
+                self.head_waiter = None
+        if self.head is None:
+            raise self.error
+
+    async def read(self):
+        """The next piece, or b"" at the end; raises what ended it too early."""
+        cdef bytes chunk
+        while True:
+            if self.chunks:
+                chunk = self.chunks.popleft()
+                self.waiting -= PyBytes_GET_SIZE(chunk)
+                if self.conn is not None and self.waiting <= QUEUE_LOW:
+                    self.conn.resume_reading()
+                return chunk
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return b""
+            if self.read_waiter is not None:
+                raise RuntimeError("a body has one reader at a time")
+            self.read_waiter = self.loop.create_future()
+            try:
+                await self.read_waiter
+            finally:
+                self.read_waiter = None
+
+    async def room(self, Connection conn not None):
+        """Wait until the transport takes more; returns at once, too, when the exchange ended."""
+        while conn.writing_paused and self.error is None and not (self.ended and not self.tunnel):
+            self.room_waiter = self.loop.create_future()
+            try:
+                await self.room_waiter
+            finally:
+                self.room_waiter = None
+
+    def broken(self):
+        """What ended the exchange, or None."""
+        return self.error
+
+    def detach(self):
+        """A tunnel's pieces that wait to be read, and whether the origin ended its side; for `attach`."""
+        cdef Connection conn = self.conn
+        chunks = list(self.chunks)
+        self.chunks.clear()
+        self.waiting = 0
+        self.conn = None
+        if conn is not None:
+            conn.detach()
+        return chunks, self.ended
+
+    def abort(self):
+        cdef Connection conn = self.conn
+        self.conn = None
+        if not self.ended or self.tunnel:
+            self.chunks.clear()
+            self.waiting = 0
+            if self.error is None:
+                self.error = OriginError(Kind.RESET, "the exchange was given up", sent=True, received=True)
+        if conn is not None:
+            conn.abort()
+        _wake(self.head_waiter)
+        _wake(self.read_waiter)
+        _wake(self.room_waiter)
+
+
+cdef int _wake(object waiter) except -1:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+    return 0
