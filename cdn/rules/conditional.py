@@ -10,9 +10,10 @@ from enum import StrEnum
 from cdn import _core
 from cdn.rules.dates import parse_date
 from cdn.rules.message import Fields, RequestHead
+from cdn.rules.stored import Stored
 
 
-class Condition(StrEnum):
+class Verdict(StrEnum):
     PROCEED = "proceed"
     NOT_MODIFIED = "not-modified"
     PRECONDITION_FAILED = "precondition-failed"
@@ -25,16 +26,6 @@ def etag_matches(value: str, etag: str | None, *, weak: bool) -> bool:
     return _core.etag_list_matches(value.encode("latin-1"), etag.encode("latin-1"), weak)
 
 
-def entity_tag(fields: Fields) -> str | None:
-    """The ETag field as it stands; None when absent, empty or given twice.
-
-    A value without quotes is no entity-tag (RFC 9110 §8.8.3) and matches no request, yet the origin that sent
-    it may know it again: it is kept for validation.
-    """
-    lines = fields.all("etag")
-    return lines[0] if len(lines) == 1 and lines[0] else None
-
-
 def _one_date(fields: Fields, name: str, now_s: int) -> int | None:
     """A field that is no list and holds an HTTP-date; None when absent, repeated or malformed: it is then
     ignored.
@@ -43,53 +34,50 @@ def _one_date(fields: Fields, name: str, now_s: int) -> int | None:
     return parse_date(lines[0], now_s) if len(lines) == 1 else None
 
 
-def evaluate(request: RequestHead, etag: str | None, last_modified: int | None, now_s: int) -> Condition:
-    """The outcome of all preconditions, `last_modified` in seconds. Range is not looked at: see
-    `if_range_passes`.
+def evaluate(request: RequestHead, stored: Stored) -> Verdict:
+    """The outcome of all preconditions. Range is not looked at: see `if_range_passes`.
+
+    They say nothing about a response that is no success (§13.2.1). Where the response has no Last-Modified,
+    its Date is what If-Modified-Since is compared with (RFC 9111 §4.3.2).
     """
-    failed = _evaluate_origin_conditions(request.fields, etag, last_modified, now_s)
-    return failed if failed is not None else evaluate_cache_conditions(request, etag, last_modified, now_s)
+    if not 200 <= stored.status <= 299:
+        return Verdict.PROCEED
+    return evaluate_validators(
+        request, stored.etag, stored.last_modified, stored.date, stored.response_time // 1000
+    )
 
 
-def _evaluate_origin_conditions(
-    fields: Fields, etag: str | None, last_modified: int | None, now_s: int
-) -> Condition | None:
-    """Steps 1 and 2, for whoever answers in the origin's place (RFC 9110 §13.1.1, §13.1.4)."""
+def evaluate_validators(
+    request: RequestHead, etag: str | None, last_modified: int | None, date: int, now_s: int
+) -> Verdict:
+    """RFC 9110 §13.2.2; all times in seconds."""
+    fields = request.fields
     if_match = fields.get("if-match")
     if if_match is not None:
-        return None if etag_matches(if_match, etag, weak=False) else Condition.PRECONDITION_FAILED
-    until = _one_date(fields, "if-unmodified-since", now_s)
-    if until is not None and last_modified is not None and last_modified > until:
-        return Condition.PRECONDITION_FAILED
-    return None
-
-
-def evaluate_cache_conditions(
-    request: RequestHead, etag: str | None, last_modified: int | None, now_s: int
-) -> Condition:
-    """Steps 3 and 4, the ones a cache applies (RFC 9111 §4.3.2); If-None-Match silences If-Modified-Since."""
-    fields = request.fields
+        if not etag_matches(if_match, etag, weak=False):
+            return Verdict.PRECONDITION_FAILED
+    elif last_modified is not None:
+        until = _one_date(fields, "if-unmodified-since", now_s)
+        if until is not None and last_modified > until:
+            return Verdict.PRECONDITION_FAILED
     reading = request.method in ("GET", "HEAD")
     if_none_match = fields.get("if-none-match")
     if if_none_match is not None:
         if not etag_matches(if_none_match, etag, weak=True):
-            return Condition.PROCEED
-        return Condition.NOT_MODIFIED if reading else Condition.PRECONDITION_FAILED
-    if not reading or last_modified is None:
-        return Condition.PROCEED
-    since = _one_date(fields, "if-modified-since", now_s)
-    if since is not None and last_modified <= since:
-        return Condition.NOT_MODIFIED
-    return Condition.PROCEED
+            return Verdict.PROCEED
+        return Verdict.NOT_MODIFIED if reading else Verdict.PRECONDITION_FAILED
+    if reading:
+        since = _one_date(fields, "if-modified-since", now_s)
+        if since is not None and (date if last_modified is None else last_modified) <= since:
+            return Verdict.NOT_MODIFIED
+    return Verdict.PROCEED
 
 
 def is_strong(etag: str | None) -> bool:
     return etag is not None and etag.startswith('"')
 
 
-def if_range_passes(
-    request: RequestHead, etag: str | None, last_modified: int | None, date: int, now_s: int
-) -> bool:
+def if_range_passes(request: RequestHead, stored: Stored) -> bool:
     """May the Range be honoured (RFC 9110 §13.1.5)? True without If-Range.
 
     A date counts only as a strong validator: exactly Last-Modified, and at least a second before Date
@@ -102,6 +90,6 @@ def if_range_passes(
         return False
     value = lines[0]
     if value.endswith('"'):
-        return value == etag and is_strong(etag)
-    when = parse_date(value, now_s)
-    return when is not None and when == last_modified and date - when >= 1
+        return value == stored.etag and is_strong(value)
+    when = parse_date(value, stored.response_time // 1000)
+    return when is not None and when == stored.last_modified and stored.date - when >= 1

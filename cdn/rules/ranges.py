@@ -8,12 +8,14 @@ longer than the whole response would be.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from cdn import _core
 from cdn.rules.conditional import if_range_passes
 from cdn.rules.message import RequestHead
 from cdn.rules.norms import MAX_RANGES
+from cdn.rules.stored import Stored
 
 Range = tuple[int, int]  # first and last byte position, both included
 
@@ -26,24 +28,16 @@ class Unsatisfiable:
 UNSATISFIABLE: Final = Unsatisfiable()
 
 
-def select(
-    request: RequestHead,
-    stored_status: int,
-    length: int,
-    etag: str | None,
-    last_modified: int | None,
-    date: int,
-    now_s: int,
-) -> Unsatisfiable | list[Range] | None:
-    """None: send the whole response. One range: a plain 206. Several: `multipart_parts`. Times are seconds.
+def select(request: RequestHead, stored: Stored, length: int) -> Unsatisfiable | list[Range] | None:
+    """None: send the whole response. One range: a plain 206. Several: `multipart`. `length` is the body's.
 
     Ranges that overlap or touch are sent once, as one; more than `MAX_RANGES` of them, or parts that would
     outweigh the whole, get the whole (§14.2 lets a server ignore Range).
     """
-    if request.method != "GET" or stored_status != 200 or length < 0:
+    if request.method != "GET" or stored.status != 200 or length < 0:
         return None
     lines = request.fields.all("range")
-    if len(lines) != 1 or not if_range_passes(request, etag, last_modified, date, now_s):
+    if len(lines) != 1 or not if_range_passes(request, stored):
         return None
     found = _core.parse_ranges(lines[0].encode("latin-1"), length)
     if found is None:
@@ -53,7 +47,7 @@ def select(
     if len(found) > MAX_RANGES:
         return None
     ranges = coalesce(found)
-    if len(ranges) > 1 and sum(last - first + 1 for first, last in ranges) + _overhead(len(ranges)) > length:
+    if len(ranges) > 1 and multipart(ranges, length, stored).length > length:
         return None
     return ranges
 
@@ -77,36 +71,39 @@ def unsatisfied_range(length: int) -> str:
     return f"bytes */{length}"
 
 
-def _overhead(count: int) -> int:
-    """About what the part heads cost; exact totals come from `multipart_parts`."""
-    return 160 * count
-
-
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """`parts` alternates bytes to send as they are and ranges of the stored body; `total` is their exact
-    length.
+    """`pieces` alternates bytes to send as they are and ranges of the stored body; `length` is their exact
+    sum.
     """
 
     content_type: str
-    parts: tuple[bytes | Range, ...]
-    total: int
+    pieces: tuple[bytes | Range, ...]
+    length: int
 
 
-def multipart_parts(ranges: list[Range], length: int, content_type: str | None, boundary: str) -> Multipart:
-    """A multipart/byteranges body (§14.6). `boundary` is token characters that the body is not going to hold.
+def multipart(ranges: list[Range], length: int, stored: Stored) -> Multipart:
+    """A multipart/byteranges body (§14.6) of a stored body of `length` bytes.
 
-    The response carries `content_type` of the result and no Content-Range of its own.
+    The response carries the result's `content_type` and no Content-Range of its own.
     """
-    parts: list[bytes | Range] = []
-    kind = "" if content_type is None else f"Content-Type: {content_type}\r\n"
+    boundary = _boundary(ranges, length, stored)
+    types = stored.fields.all("content-type")
+    kind = f"Content-Type: {types[0]}\r\n" if types else ""
+    pieces: list[bytes | Range] = []
     total = 0
     for index, (first, last) in enumerate(ranges):
         start = "" if index == 0 else "\r\n"
         head = f"{start}--{boundary}\r\n{kind}Content-Range: {content_range(first, last, length)}\r\n\r\n"
-        parts.append(head.encode("latin-1"))
-        parts.append((first, last))
+        pieces.append(head.encode("latin-1"))
+        pieces.append((first, last))
         total += len(head) + last - first + 1
     end = f"\r\n--{boundary}--\r\n".encode("latin-1")
-    parts.append(end)
-    return Multipart(f"multipart/byteranges; boundary={boundary}", tuple(parts), total + len(end))
+    pieces.append(end)
+    return Multipart(f"multipart/byteranges; boundary={boundary}", tuple(pieces), total + len(end))
+
+
+def _boundary(ranges: list[Range], length: int, stored: Stored) -> str:
+    """The same for the same answer, and nothing that a body could hold by accident or guess beforehand."""
+    seed = f"{stored.response_time} {stored.born} {stored.etag} {length} {ranges}"
+    return blake2b(seed.encode("latin-1"), digest_size=16).hexdigest()

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
 
-from cdn.rules.conditional import entity_tag
+from cdn.rules.dates import parse_date
+from cdn.rules.fields import entity_tag
 from cdn.rules.message import Fields
 
 META_VERSION = 1
@@ -96,6 +97,13 @@ class Stored:
     def has_validator(self) -> bool:
         return self.etag is not None or self.last_modified is not None
 
+    @property
+    def comparison_date(self) -> int:
+        """What If-Modified-Since is compared with, in seconds: the record's own `last_modified` (RFC 9111
+        §4.3.2).
+        """
+        return self.date if self.last_modified is None else self.last_modified
+
     def age(self, now: int) -> int:
         """Whole seconds, never negative: the value of the Age field."""
         return max(0, now - self.born) // 1000
@@ -173,10 +181,14 @@ def decode(
     swr_until: int,
     sie_until: int,
     response_time: int,
-    last_modified: int | None,
     body_length: int,
+    last_modified: int | None = None,
 ) -> Stored:
-    """A record's parts as a value; `last_modified` is seconds or None. Raises `MetaError`."""
+    """A record's parts as a value. Raises `MetaError` on foreign bytes.
+
+    `last_modified` of the record may be `comparison_date` and so is not read: the field itself is in the
+    head.
+    """
     try:
         version, flags, source, date, delay, lifetime = _FIXED.unpack_from(meta, 0)
         if version != META_VERSION:
@@ -190,6 +202,7 @@ def decode(
     if source >= len(SOURCES):
         raise MetaError("an unknown source of a lifetime")
     status, reason, fields = parse_head(head)
+    modified = fields.all("last-modified")
     return Stored(
         status=status,
         fields=fields,
@@ -203,7 +216,7 @@ def decode(
         reason=reason,
         body_length=body_length,
         etag=entity_tag(fields),
-        last_modified=last_modified,
+        last_modified=parse_date(modified[0], response_time // 1000) if modified else None,
         vary=vary,
         flags=Flag(flags),
         lifetime=lifetime,

@@ -12,10 +12,9 @@ from functools import lru_cache
 
 from cdn import _core
 from cdn.config.values import CachePolicy
-from cdn.rules.conditional import entity_tag
 from cdn.rules.dates import format_date, parse_date
 from cdn.rules.directives import ResponseDirectives, request_directives, response_directives
-from cdn.rules.fields import end_to_end
+from cdn.rules.fields import end_to_end, entity_tag
 from cdn.rules.freshness import (
     Lifetime,
     LifetimeSource,
@@ -104,10 +103,20 @@ def decide_store(
     if request.method != "GET" and not _post_storable(request, response, lifetime):
         return DontStore(NoStoreReason.METHOD)
     record = _compile(request, response, policy, directives, lifetime, request_time, response_time)
-    last_use = max(record.fresh_until, record.swr_until, record.sie_until)
-    if not record.has_validator and (lifetime.ms == 0 or record.no_cache or last_use <= response_time):
+    if not record.has_validator and not _usable_unasked(record, directives, response_time):
         return DontStore(NoStoreReason.NO_FRESHNESS)
     return record
+
+
+def _usable_unasked(record: Stored, directives: ResponseDirectives, now: int) -> bool:
+    """Is there a moment at which it answers without the origin having been asked?
+
+    An outage is such a moment only where the response itself names stale-if-error: else whatever comes with
+    max-age=0 would fill the store for the rare case.
+    """
+    if record.fresh_until > now or record.swr_until > now:
+        return True
+    return directives.stale_if_error is not None and record.sie_until > now
 
 
 def _forbidden(
@@ -117,7 +126,7 @@ def _forbidden(
     status = response.status
     if request.method not in ("GET", "POST"):
         return NoStoreReason.METHOD
-    if status == 206 or "content-range" in response.fields:
+    if status == 206:
         return NoStoreReason.PARTIAL
     if not 200 <= status <= 599 or status in NEVER_STORED:
         return NoStoreReason.STATUS

@@ -5,16 +5,18 @@ Makes the fields of the validating request and updates the stored response; send
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from cdn.config.values import CachePolicy
-from cdn.rules.conditional import entity_tag, is_strong
+from cdn.rules.conditional import is_strong
 from cdn.rules.dates import format_date, parse_date
-from cdn.rules.fields import end_to_end
+from cdn.rules.fields import end_to_end, entity_tag
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.norms import CONDITIONALS
 from cdn.rules.stored import Stored
 from cdn.rules.storing import DontStore, Store, decide_store
+from cdn.rules.vary import select as newest
 
 # RFC 9111 §3.2: a 304 brings no body, so nothing that describes the bytes in store changes. Content-Type and
 # the rest are updated: the stored bytes are kept as they came.
@@ -166,3 +168,22 @@ def head_update(stored: Stored, response: ResponseHead, now_s: int) -> HeadUpdat
     ):
         return HeadUpdate.INVALIDATE
     return HeadUpdate.FRESHEN
+
+
+def variants_request(request: RequestHead, candidates: Sequence[Stored]) -> Fields:
+    """When variants are stored but none matches: ask whether one of them would do after all (§4.3.1).
+
+    Only entity-tags can tell variants apart. Without any the fields are those of a plain fill.
+    """
+    tags = list(dict.fromkeys(stored.etag for stored in candidates if stored.etag is not None))
+    fields = fill_fields(request.fields)
+    return fields.plus([("If-None-Match", ", ".join(tags))]) if tags else fields
+
+
+def select_variant(candidates: Sequence[Stored], response: ResponseHead, now_s: int) -> Stored | None:
+    """The stored response that this 304 speaks of (§4.3.4), the newest of several; None: it may update
+    nothing.
+    """
+    only = len(candidates) == 1
+    matching = [stored for stored in candidates if selects(stored, response, now_s, only=only)]
+    return newest(matching)
