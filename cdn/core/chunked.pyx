@@ -30,7 +30,7 @@ cdef enum ChunkState:
 
 cdef inline bint end_size_line(Chunked* st) noexcept nogil:
     """A size line is complete: account for it; False when the message spends too much on framing."""
-    cdef uint64_t allowance = CHUNK_EXCESS_MAX if st.left > CHUNK_EXCESS_MAX else 16 + 2 * st.left
+    cdef uint64_t allowance = 16 + 2 * min(st.left, <uint64_t>CHUNK_EXCESS_MAX)
     cdef uint64_t spent = <uint64_t>st.excess + st.line
     st.excess = <uint32_t>(spent - allowance) if spent > allowance else 0
     st.line = 0
