@@ -1,0 +1,38 @@
+"""One catalogue per node: lookup, fills, eviction, purge. Knows keys, bytes and times; not HTTP, not sockets.
+
+`Memory` is the store, `Entry` what a lookup gives, `Fill` a body on its way in, `Draft` a record before it is
+published. `open_memory` makes the store that a configuration asks for, or says in one sentence why it
+cannot be had.
+"""
+
+from __future__ import annotations
+
+from cdn.store._memory import (
+    ABORTED,
+    COMMITTED,
+    DONE,
+    STREAMING,
+    WAITING,
+    Entry,
+    Fill,
+    FillState,
+    Memory,
+)
+from cdn.store.opening import StoreError, open_memory
+from cdn.store.record import Draft, RecordFlag
+
+__all__ = [
+    "ABORTED",
+    "COMMITTED",
+    "DONE",
+    "STREAMING",
+    "WAITING",
+    "Draft",
+    "Entry",
+    "Fill",
+    "FillState",
+    "Memory",
+    "RecordFlag",
+    "StoreError",
+    "open_memory",
+]

@@ -1,9 +1,8 @@
 from collections.abc import Callable
 from enum import IntEnum
+from typing import final
 
 from cdn.store.record import Draft
-
-RECORD_FLAGS: dict[str, int]
 
 class FillState(IntEnum):
     """WAITING: no head yet. STREAMING: the body arrives. COMMITTED: whole and stored. DONE: whole, not stored
@@ -21,6 +20,7 @@ COMMITTED: FillState
 DONE: FillState
 ABORTED: FillState
 
+@final
 class Entry:
     """A stored response, pinned: its bytes stay what they are until `release` or until this object goes.
 
@@ -86,11 +86,12 @@ class Entry:
 
     def release(self) -> None: ...
 
+@final
 class Fill:
     """A body on its way into the store under one key. Dropped without `commit`, it never existed.
 
-    Callbacks are called without arguments on every change of state and every arrival. They must not raise; what
-    they raise goes to `sys.unraisablehook`.
+    Callbacks are called without arguments on every change of state and every arrival. They must not raise;
+    what they raise goes to `sys.unraisablehook`.
     """
 
     @property
@@ -134,15 +135,16 @@ class Fill:
         the caller aborts, or streams through a `detach`ed fill)."""
 
     def write(self, data: bytes | bytearray | memoryview) -> bool:
-        """Append. False: no space could be made and nothing of `data` was taken. ValueError beyond `length`."""
+        """Append. False: no space could be made and nothing of `data` was taken. ValueError beyond
+        `length`."""
 
     def read(self, offset: int, n: int) -> bytes:
-        """Up to n bytes of what has arrived; b"" when there is nothing at `offset` (yet). ValueError before what
-        `release_before` gave back. After `abort` there is nothing."""
+        """Up to n bytes of what has arrived; b"" when there is nothing at `offset` (yet). ValueError before
+        what `release_before` gave back. After `abort` there is nothing."""
 
     def commit(self, **changes: object) -> Entry | None:
-        """The body is proven complete: publish it, the draft's fields replaced by `changes`. None: it is not stored
-        (detached, purged or no space: see `reason`), the state is DONE and readers go on."""
+        """The body is proven complete: publish it, the draft's fields replaced by `changes`. None: it is
+        not stored (detached, purged or no space: see `reason`), the state is DONE and readers go on."""
 
     def abort(self, reason: str) -> None: ...
     def detach(self, reason: str = "too-large") -> None:
@@ -154,6 +156,7 @@ class Fill:
     def subscribe(self, callback: Callable[[], object]) -> None: ...
     def unsubscribe(self, callback: Callable[[], object]) -> None: ...
 
+@final
 class Memory:
     """The cache of one node in one mapping of exactly `size` bytes, taken whole at once.
 
@@ -165,10 +168,10 @@ class Memory:
     ValueError for a bad argument, OSError when the memory cannot be had.
     """
 
-    def __init__(self, size: int, secret: bytes, objects: int | None = None, sample: int = 16) -> None: ...
+    def __new__(cls, size: int, secret: bytes, objects: int | None = None, sample: int = 16) -> Memory: ...
     now: int
-    """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with it. It
-    never goes back."""
+    """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with
+    it. It never goes back."""
 
     @property
     def stamp(self) -> int: ...
@@ -184,8 +187,12 @@ class Memory:
     @property
     def fileno(self) -> int: ...
     def lookup(self, key: bytes) -> Entry | None: ...
-    def begin_fill(self, key: bytes) -> tuple[Fill, bool]:
-        """The fill in flight for `key` and False, or a new one and True."""
+    def begin_fill(self, key: bytes, since: Fill | None = None) -> tuple[Fill, bool]:
+        """The fill in flight for `key` and False, or a new one and True.
+
+        `since`: the fill whose request brought the response (a variant's key is known only then): the new
+        one is as old, and as purged, as that one. Call it before that one is aborted or let go.
+        """
 
     def publish(self, key: bytes, draft: Draft, body: bytes | bytearray | memoryview = b"") -> Entry | None:
         """Store at once. None: no space could be made."""
@@ -196,13 +203,16 @@ class Memory:
     def remove(self, key: bytes) -> bool:
         """Remove what is stored under exactly this key. Fills in flight are not touched."""
 
+    def invalidate(self, key: bytes) -> bool:
+        """The same, and its fill in flight will not be stored."""
+
     def purge(self, key: bytes, soft: bool = False, now: int | None = None) -> int:
-        """Purge `key` and every key that begins with it (its variants), and void their fills in flight. Returns how
-        many stored objects this reached. Looks at every stored key."""
+        """Purge `key` and every key that begins with it (its variants), and void their fills in flight.
+        Returns how many stored objects this reached. Looks at every stored key."""
 
     def soft_purge(self, key: bytes, now: int | None = None) -> bool:
-        """What is stored under exactly this key stops being fresh now; it may still be revalidated or served stale.
-        Voids its fill in flight."""
+        """What is stored under exactly this key stops being fresh now; it may still be revalidated or
+        served stale. Voids its fill in flight."""
 
     def purge_all(self, soft: bool = False, now: int | None = None) -> int: ...
     def keys(self, limit: int | None = None) -> list[bytes]: ...

@@ -156,7 +156,7 @@ cdef class Memory:
     def fileno(self):
         return self.fd
 
-    def lookup(self, bytes key):
+    def lookup(self, bytes key not None):
         cdef Record* r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         return None if r == NULL else pinned_entry(self, r)
 
@@ -198,16 +198,20 @@ cdef class Memory:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def begin_fill(self, bytes key):
+    def begin_fill(self, bytes key not None, Fill since=None):
         cdef Fill fill
         borrowed = self.fills.get(key)
         if borrowed is not None:
             return <object> <PyObject*> <size_t> borrowed, False
         fill = Fill.__new__(Fill)
         fill.open(self, key)
+        if since is not None:
+            fill.stamp = since.stamp
+            if since.purged:
+                fill.void(since.reason)
         return fill, True
 
-    def publish(self, bytes key, draft not None, body=b""):
+    def publish(self, bytes key not None, draft not None, body=b""):
         cdef Record t
         cdef Record* r
         cdef Py_buffer view
@@ -311,12 +315,16 @@ cdef class Memory:
 
     # -- leaving --------------------------------------------------------------------------------------------------
 
-    def remove(self, bytes key):
+    def remove(self, bytes key not None):
         cdef Record* r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         if r == NULL:
             return False
         withdraw(&self.s, r)
         return True
+
+    def invalidate(self, bytes key not None):
+        self.void_fill(key)
+        return self.remove(key)
 
     cdef bint leave(self, Record* r, bint soft, int64_t now) noexcept:
         """Hard: out of the index. Soft: not fresh any more; the one word of a published record that may change."""
@@ -326,7 +334,7 @@ cdef class Memory:
             cdn_lower64(&r.fresh_until, now)
         return True
 
-    def purge(self, bytes key, bint soft=False, now=None):
+    def purge(self, bytes key not None, bint soft=False, now=None):
         cdef int64_t at_time = self.s.now if now is None else now
         cdef size_t n = PyBytes_GET_SIZE(key)
         cdef const char* text = PyBytes_AS_STRING(key)
@@ -342,7 +350,7 @@ cdef class Memory:
                 count += self.leave(r, soft, at_time)
         return count
 
-    def soft_purge(self, bytes key, now=None):
+    def soft_purge(self, bytes key not None, now=None):
         cdef Record* r
         self.void_fill(key)
         r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))

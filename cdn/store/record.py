@@ -1,7 +1,7 @@
 """What a stored response is made of, as a value: the fields that a record is published with.
 
-Decides nothing: times, flags and head come from `rules`, where the bytes lie is the store's. Times are ms of node
-time, `last_modified` is in seconds; the flags are those of `layout.pxd`.
+Decides nothing: times, flags and head come from `rules`, where the bytes lie is the store's. Times are ms
+of node time, `last_modified` is in seconds; the flags are those of `layout.pxd`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Draft:
     """A record before it is published.
 
     `head` is the status line and the field lines, each with CRLF, without the final empty line; its first
-    `status_line_len` bytes are the status line. `etag_offset` and `etag_len` say where in it the entity-tag is
-    (length 0: none). Bit i of `lines_304`: field line i belongs in a 304. `meta` is the rules' own.
+    `status_line_len` bytes are the status line. `etag_offset` and `etag_len` say where in it the entity-tag
+    is (length 0: none). Bit i of `lines_304`: field line i belongs in a 304. `meta` is the rules' own.
     A `stamp` of None is the epoch in which the fill began (or the store's, for what is published at once).
     """
 
