@@ -7,7 +7,6 @@ SHELL := /bin/sh
 VENV  ?= .venv
 BIN   := $(VENV)/bin
 ARGS  ?=
-PORT  ?=
 
 INSTALLED := $(VENV)/.installed
 BUILT     := $(VENV)/.built
@@ -71,11 +70,11 @@ $(VENV)/bin/python:
 # --no-build-isolation: one Cython, the one that also rebuilds in place below.
 $(INSTALLED): pyproject.toml | $(VENV)/bin/python
 	@echo "make: installing what the project needs into $(VENV)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade "setuptools>=68" "cython>=3.1" wheel
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade "setuptools>=77" "cython>=3.1"
 	@CDN_ONLY=none $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
 	@touch $@
 
 $(BUILT): $(INSTALLED) setup.py $(CYTHON)
 	@echo "make: building the extension modules"
-	@$(BIN)/python setup.py -q build_ext --inplace
+	@$(BIN)/python setup.py -q build_ext --inplace >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
 	@touch $@

@@ -18,9 +18,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cdn.control.sink import BUFFER, LineSink
+from cdn.proxy.log_entry import LogEntry
 
 LINE = 4096  # bytes of one line, its end included
 
@@ -30,29 +30,6 @@ _ID, _KEY, _ORIGIN, _REFERER, _AGENT, _WORD = 64, 64, 272, 640, 512, 32
 
 _PLAIN = re.compile(r"[ !#-\[\]-~]*\Z").match  # printable ASCII without the quote and the backslash
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one request was and got. Texts are ISO-8859-1 as received; None where there is nothing to say."""
-
-    time: int  # node time in ms, when the request's head was complete
-    request_id: str
-    client: str
-    method: str
-    host: str
-    target: str
-    protocol: str  # "HTTP/1.1"
-    status: int
-    bytes_sent: int  # of the body
-    outcome: str
-    duration_us: int
-    no_store: str | None = None
-    key_hash: str | None = None
-    origin: str | None = None  # the server asked, as scheme://host:port
-    origin_first_byte_us: int | None = None
-    referer: str | None = None
-    user_agent: str | None = None
 
 
 def _escape(text: str, limit: int, form: str) -> str:
@@ -96,7 +73,7 @@ def _times(ms: int) -> tuple[str, str]:
     return _iso, _apache
 
 
-def format_json(entry: Entry) -> bytes:
+def format_json(entry: LogEntry) -> bytes:
     """One JSON object and a line feed, at most LINE bytes."""
     iso, _ = _times(entry.time)
     line = (
@@ -129,7 +106,7 @@ def _word(text: str | None, limit: int) -> str:
     return _quoted(text, limit).replace(" ", "\\x20") if text else "-"
 
 
-def format_combined(entry: Entry) -> bytes:
+def format_combined(entry: LogEntry) -> bytes:
     """One line of the combined form and a line feed, at most LINE bytes."""
     _, apache = _times(entry.time)
     target, protocol = _quoted(entry.target, _TARGET), _quoted(entry.protocol, _PROTOCOL)
@@ -142,7 +119,7 @@ def format_combined(entry: Entry) -> bytes:
     return line.encode("ascii")
 
 
-FORMATS: dict[str, Callable[[Entry], bytes]] = {"json": format_json, "combined": format_combined}
+FORMATS: dict[str, Callable[[LogEntry], bytes]] = {"json": format_json, "combined": format_combined}
 
 
 class AccessLogWriter:
@@ -169,7 +146,7 @@ class AccessLogWriter:
         """Whole lines, each with its line feed. False when they were dropped."""
         return self._sink.write(chunk)
 
-    def entry(self, entry: Entry) -> bool:
+    def entry(self, entry: LogEntry) -> bool:
         return self._sink.write(self._line(entry))
 
     def reopen(self, to: str | None = None, format: str | None = None) -> None:

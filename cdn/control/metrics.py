@@ -41,6 +41,9 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         ("refused",), "cdn_refused_total", "counter", "Requests and connections refused, by reason.", "reason"
     ),
+    Family(("body_bytes",), "cdn_body_bytes_total", "counter", "Bytes of bodies sent to clients."),
+    Family(("exchanges",), "cdn_exchanges", "gauge", "Exchanges in progress outside the hit lane."),
+    Family(("failures",), "cdn_failures_total", "counter", "Faults of our own; the node's log names them."),
     Family(("connections", "open"), "cdn_connections", "gauge", "Client connections open now."),
     Family(
         ("connections", "accepted"), "cdn_connections_accepted_total", "counter", "Client connections taken."
@@ -130,8 +133,9 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
         if lines:
             out.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n")
             out += lines
+    out += _latency(stats.get("latency_ms"))
     out += _origins(stats.get("origins"))
-    known = {family.path for family in FAMILIES} | {("origins",)}
+    known = {family.path for family in FAMILIES} | {("origins",), ("latency_ms",)}
     seen: set[str] = set()
     for text in _unnamed(stats, (), known):
         name = text.split(" ", 3)[2]
@@ -139,6 +143,21 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
             seen.add(name)
             out.append(text)
     return "".join(out)
+
+
+def _latency(histogram: Any) -> list[str]:
+    """The histogram of `latency_ms`: bounds in ms, a count for each and one for what is beyond."""
+    if not isinstance(histogram, Mapping):
+        return []
+    name = "cdn_request_duration_seconds"
+    out = [f"# HELP {name} From the head of a request to the end of its answer.\n# TYPE {name} histogram\n"]
+    so_far = 0
+    for bound, number in zip((*histogram["bounds"], None), histogram["counts"], strict=True):
+        so_far += number
+        le = "+Inf" if bound is None else repr(bound / 1000)
+        out.append(f'{name}_bucket{{le="{le}"}} {so_far}\n')
+    out.append(f"{name}_sum {histogram['sum_seconds']!r}\n{name}_count {so_far}\n")
+    return out
 
 
 def _origins(origins: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `control` needs of a worker and of an access log, and nothing more: the only way it touches the proxy.
+"""What `control` needs of a worker, and nothing more: the only way it touches the proxy.
 
 `cdn.proxy.worker.Worker` is the real one. Tests use a small one of their own.
 """
@@ -9,19 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from cdn.config.values import Config
-
-
-class AccessSink(Protocol):
-    """Where a worker puts its access log lines; `None` in its place means that none are wanted."""
-
-    @property
-    def format(self) -> str:
-        """ "json" or "combined": the form of the lines given to `write`."""
-        ...
-
-    def write(self, chunk: bytes, /) -> bool:
-        """Whole lines, each with its line feed; never blocks, False when they were dropped."""
-        ...
+from cdn.proxy.log_entry import AccessSink
 
 
 class WorkerSeam(Protocol):
