@@ -84,6 +84,13 @@ def split_target(
     path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
     """
 
+def split_head(data: bytes, https: bool) -> tuple[str, tuple[str, str, str | None]]:
+    """`split_target` of a complete request head: (form, (authority, path, query)).
+
+    The form is "plain" (origin-form with a Host), "absolute", "asterisk", "authority" or "no-host". Raises
+    HeadError, or ValueError when the head is incomplete.
+    """
+
 class NamePatterns:
     """Names, or prefixes written `name*`; case matters. Raises ValueError for an empty or long pattern."""
 
@@ -141,6 +148,15 @@ def choose_victim(candidates: Sequence[tuple[int, int, int, int]], clock: int, n
 
 def reason_phrase(status: int) -> str:
     """The registered reason phrase, "" when unknown."""
+
+def list_has_token(value: bytes, token: bytes) -> bool:
+    """A comma list (Connection, Vary, ...) holds this token, case ignored (RFC 9110 §5.6.1)."""
+
+def format_uint(value: int) -> bytes:
+    """Decimal digits of 0 <= value < 2**64 (else OverflowError)."""
+
+def format_field(name: bytes, value: bytes) -> bytes:
+    """One field line with its CRLF; nothing is checked."""
 
 def status_line(status: int) -> bytes:
     """The HTTP/1.1 status line with its CRLF; ValueError outside 100 to 999."""

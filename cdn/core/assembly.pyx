@@ -125,6 +125,24 @@ def reason_phrase(int status):
     return (<bytes>reason_phrase_c(status)).decode("ascii")
 
 
+def format_uint(uint64_t value):
+    """Decimal digits, as bytes."""
+    cdef char dst[20]
+    return dst[:put_uint(dst, value) - dst]
+
+
+def format_field(bytes name not None, bytes value not None):
+    """One field line with its CRLF, nothing checked."""
+    cdef size_t room = len(name) + len(value) + 4
+    cdef char* dst = <char*>malloc(room)
+    if dst == NULL:
+        raise MemoryError
+    try:
+        return dst[:put_field(dst, name, len(name), value, len(value)) - dst]
+    finally:
+        free(dst)
+
+
 def _status_line(int status):
     """The HTTP/1.1 status line with its CRLF, as bytes; status 100..999 (else ValueError)."""
     cdef char dst[64]

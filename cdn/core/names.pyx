@@ -174,6 +174,11 @@ cdef bint list_has_token(const char* value, size_t n, const char* token, size_t 
     return False
 
 
+def _list_has_token(bytes value not None, bytes token not None):
+    """A comma list holds this token, case ignored."""
+    return bool(list_has_token(value, len(value), token, len(token)))
+
+
 cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id,
                     uint32_t start) noexcept nogil:
     cdef uint32_t i

@@ -134,38 +134,68 @@ cdef int split_request_target(const RequestHead* head, const char* buf, bint htt
                        host, host_len, https, authority, path, out)
 
 
+cdef object target_tuple(const char* buf, const char* authority, const char* path, const TargetParts* parts):
+    query = None
+    if parts.query_len >= 0:
+        query = buf[parts.query:parts.query + parts.query_len].decode("ascii")
+    return authority[:parts.authority_len].decode("ascii"), path[:parts.path_len].decode("ascii"), query
+
+
 def split_target(bytes target not None, bint https, host, str method="GET"):
     """(authority, path, query or None) of a request target, normalised, as str.
 
-    `host` is the Host value or None (an HTTP/1.0 request without one: the authority is then "", or the
-    target's own). The path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
+    `host` is the Host value or None (an HTTP/1.0 request without one: the authority is then "", or the target's
+    own). The path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
     """
     cdef size_t n = len(target)
     cdef bytes host_bytes = b"" if host is None else host
     cdef bytes name = method.encode("latin-1")
     cdef const char* text = target
     cdef const char* name_text = name
+    cdef const uint8_t* start = <const uint8_t*>text
+    cdef size_t host_room = max(n, <size_t>len(host_bytes)) + 1
     cdef TargetParts parts
     cdef char* room
     cdef int form
-    cdef size_t room_for_host = max(n, <size_t>len(host_bytes)) + 16
-    cdef const uint8_t* start = <const uint8_t*>text
     if n == 0 or n >= OFFSET_MASK or skip_visible(start, start + n) != start + n:
         raise head_error(E_TARGET)
-    room = <char*>malloc(room_for_host + 3 * n + 1)
+    room = <char*>malloc(host_room + 3 * n + 1)
     if room == NULL:
         raise MemoryError
     try:
         form = split_spans(text, n, 0, method_id(<const uint8_t*>name_text, len(name)), False,
                            host_bytes, -1 if host is None else <int64_t>len(host_bytes), https,
-                           room, room + room_for_host, &parts)
+                           room, room + host_room, &parts)
         if form < 0:
             raise head_error(form)
-        query = target[parts.query:parts.query + parts.query_len] if parts.query_len >= 0 else None
-        return (
-            room[:parts.authority_len].decode("ascii"),
-            room[room_for_host:room_for_host + parts.path_len].decode("ascii"),
-            None if query is None else query.decode("ascii"),
-        )
+        return target_tuple(text, room, room + host_room, &parts)
+    finally:
+        free(room)
+
+
+def split_head(bytes data not None, bint https):
+    """The same of a complete request head (its own Host, method and version count): (form, (authority, path, query)),
+    where form is "plain", "absolute", "asterisk", "authority" or "no-host". Raises HeadError; ValueError for an
+    incomplete head."""
+    cdef RequestHead head
+    cdef TargetParts parts
+    cdef size_t resume = 0
+    cdef const char* buf = data
+    cdef size_t n = len(data)
+    cdef char* room
+    cdef int step = scan_request(buf, n, &resume, OFFSET_MASK, MAX_FIELDS, &head)
+    if step == 0:
+        raise ValueError("the head is incomplete")
+    if step < 0:
+        raise head_error(step)
+    room = <char*>malloc(n + 3 * <size_t>head.target_len + 1)
+    if room == NULL:
+        raise MemoryError
+    try:
+        step = split_request_target(&head, buf, https, room, room + n, &parts)
+        if step < 0:
+            raise head_error(step)
+        form = ("plain", "absolute", "asterisk", "authority", "no-host")[step]
+        return form, target_tuple(buf, room, room + n, &parts)
     finally:
         free(room)

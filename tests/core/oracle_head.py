@@ -208,9 +208,13 @@ def scan(data: bytes, response: bool, max_head: int, max_fields: int) -> tuple[o
 
 def scan_request(data: bytes, max_head: int = 32768, max_fields: int = 128) -> tuple[object, ...] | None:
     """(method, target, minor, fields, content_length, chunked, close, keep_alive, upgrade, length) or
-    None.""" return scan(data, False, max_head, max_fields)
+    None.
+    """
+    return scan(data, False, max_head, max_fields)
 
 
 def scan_response(data: bytes, max_head: int = 32768, max_fields: int = 128) -> tuple[object, ...] | None:
     """(status, reason, minor, fields, content_length, chunked, close, keep_alive, upgrade, length) or
-    None.""" return scan(data, True, max_head, max_fields)
+    None.
+    """
+    return scan(data, True, max_head, max_fields)
