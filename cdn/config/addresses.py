@@ -42,7 +42,8 @@ def _parse_url(text: str) -> Address:
     found = _URL.fullmatch(text)
     if found is None:
         if re.fullmatch(r"[A-Za-z0-9_.\[\]:-]+", text):
-            raise BadValueError(f"is {_shown(text)}, which has no scheme; write `http://{text.strip(':/')}`")
+            host = f"127.0.0.1:{text}" if text.isdigit() else text.strip(":")
+            raise BadValueError(f"is {_shown(text)}, which has no scheme; write `http://{host}`")
         raise BadValueError(f"is {_shown(text)}; it must be a URL such as `http://127.0.0.1:8080`")
     scheme, authority, rest = found[1].lower(), found[2], found[3]
     if scheme not in _DEFAULT_PORTS:
@@ -92,6 +93,8 @@ def parse_host(text: str) -> str:
 
     Raises BadValueError with a sentence of its own, not one that begins with a key.
     """
+    if "%" in text:
+        raise BadValueError("addresses with a zone are not supported")
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -101,8 +104,6 @@ def parse_host(text: str) -> str:
         raise BadValueError(f"a host name is ASCII here: write {punycode(host)}")
     if host == "*":
         raise BadValueError("for every address of this machine write `0.0.0.0` or `[::]`")
-    if "%" in host:
-        raise BadValueError("addresses with a zone are not supported")
     if host.endswith("."):
         raise BadValueError("leave out the final dot of the host name")
     labels = host.split(".")

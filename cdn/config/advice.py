@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 
 from cdn.config.problems import quote
 from cdn.config.values import Config, Match, Route
@@ -11,11 +12,7 @@ from cdn.config.values import Config, Match, Route
 
 def warnings(config: Config) -> list[str]:
     """One sentence each: routes for every Host or for none, origins that nothing uses, trust in everybody."""
-    said = [
-        f"{_name(route)} names no host: every Host is known, none is answered 421"
-        for route in config.routes
-        if not route.match.hosts
-    ]
+    said = list(_hostless([route for route in config.routes if not route.match.hosts]))
     for index, route in enumerate(config.routes):
         for earlier in config.routes[:index]:
             if _covers(earlier.match, route.match):
@@ -29,6 +26,12 @@ def warnings(config: Config) -> list[str]:
         if ipaddress.ip_network(network).prefixlen == 0
     ]
     return said
+
+
+def _hostless(routes: list[Route]) -> Iterator[str]:
+    if routes:
+        others = f" and {len(routes) - 1} more name" if len(routes) > 1 else " names"
+        yield f"{_name(routes[0])}{others} no host: every Host is known, none is answered 421"
 
 
 def _name(route: Route) -> str:

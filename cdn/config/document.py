@@ -1,8 +1,8 @@
 """A YAML text as nodes that know their lines; the only file that knows PyYAML's reading side.
 
 Accepted is YAML as JSON would have it (text, lists, mappings with text keys) with anchors and merge keys.
-Tags that build other things are mistakes. Work is bounded whatever the text holds: at most `MAX_NODES` values once
-aliases are expanded, at most `MAX_DEPTH` levels.
+Tags that build other things are mistakes. Work is bounded whatever the text holds: at most `MAX_NODES`
+values once aliases are expanded, at most `MAX_DEPTH` levels.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import yaml
+
+from cdn.config.problems import quote
 
 MAX_NODES = 200_000
 MAX_DEPTH = 40
@@ -76,7 +78,9 @@ def read(text: str, report: Report) -> Node | None:
 
 def _explain(error: yaml.MarkedYAMLError) -> str:
     context, problem = error.context or "", error.problem or "syntax error"
-    if "alias" in context or "undefined alias" in problem:
+    if "undefined alias" in problem:
+        return f"{problem.removeprefix('found ')}; a text that begins with `*` needs quotes"
+    if "alias" in context:
         return 'a value that begins with `*` needs quotes, such as "*.example.org"'
     if "anchor" in context:
         return "a value that begins with `&` needs quotes"
@@ -120,13 +124,13 @@ class _Converter:
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Scalar:
         tag = str(node.tag)
         if tag not in _SCALARS:
-            self._report(line, f"the tag `{tag[:60]}` has no meaning here; leave it out")
+            self._report(line, f"the tag {quote(tag)} has no meaning here; leave it out")
         return Scalar(str(node.value), tag.removeprefix(_CORE), line)
 
     def _core_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != _CORE + kind:
             self._report(
-                node.start_mark.line + 1, f"the tag `{str(node.tag)[:60]}` has no meaning here; leave it out"
+                node.start_mark.line + 1, f"the tag {quote(str(node.tag))} has no meaning here; leave it out"
             )
 
     def _entries(self, node: yaml.MappingNode, depth: int) -> tuple[tuple[Scalar, Node], ...]:
@@ -146,7 +150,7 @@ class _Converter:
             if key.text in own:
                 first = own[key.text][0].line
                 self._report(
-                    line, f"the key `{key.text[:60]}` is here a second time; the first is on line {first}"
+                    line, f"the key {quote(key.text)} is here a second time; the first is on line {first}"
                 )
                 continue
             own[key.text] = (key, value)

@@ -44,7 +44,7 @@ class Reader:
 
     def wrong(self, line: int, path: str, predicate: str) -> Mark:
         """`path` (empty: the whole file) is what `predicate` says."""
-        subject = quote(path) if path else "the configuration"
+        subject = quote(path, 160) if path else "the configuration"
         self.problems.append(Problem(self.source, line, f"{subject} {predicate}"))
         return BAD
 
@@ -67,7 +67,7 @@ def wrong_type(node: Node, wanted: str) -> str:
     if isinstance(node, Mapping):
         return f"must be {wanted}, not a section"
     if node.kind == "null":
-        return f"is empty; it must be {wanted}, or be left out"
+        return f"is empty; it must be {wanted}"
     return f"is {quote(node.text)}; it must be {wanted}"
 
 
@@ -83,14 +83,15 @@ class Text(Kind):
     def read(self, node: Node, path: str, reader: Reader) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":
             return reader.wrong(node.line, path, wrong_type(node, self.what))
-        if node.kind in {"int", "float", "bool"} and not self.literal:
-            return reader.wrong(
-                node.line, path, f'is {quote(node.text)}; it must be {self.what}: write "{node.text[:80]}"'
-            )
         try:
-            return self.parse(node.text)
+            value = self.parse(node.text)
         except BadValueError as error:
             return reader.wrong(node.line, path, str(error))
+        if node.kind in {"int", "float", "bool"} and not self.literal:
+            return reader.wrong(
+                node.line, path, f'is {quote(node.text)}, which YAML takes for no text; write "{node.text}"'
+            )
+        return value
 
     def show(self, value: Any) -> Any:
         return self.shown(value)
@@ -207,21 +208,27 @@ class Choice(Kind):
         return self.shown(value)
 
     def describe(self) -> str:
-        return " | ".join(f"`{word}`" for word in self.words)
+        words = " | ".join(f"`{word}`" for word in self.words)
+        return f"{words} (not available yet: {', '.join(self.later)})" if self.later else words
 
 
 @dataclass(frozen=True)
 class Or(Kind):
-    """A word (of YAML's own kind, such as null or off) that stands for a value, or else another kind."""
+    """A word that stands for a value, or else another kind; `closed`: no other single word can be right."""
 
     word: str
     value: Any
     kind: Kind
     matches: Callable[[Scalar], bool]
+    closed: bool = False
 
     def read(self, node: Node, path: str, reader: Reader) -> Any:
         if isinstance(node, Scalar) and self.matches(node):
             return self.value
+        if isinstance(node, Scalar) and self.closed:
+            value = self.kind.read(node, path, Reader(reader.source, reader.base, reader.homes))
+            wanted = f"`{self.word}` or {self.kind.describe()}"
+            return reader.wrong(node.line, path, wrong_type(node, wanted)) if value is BAD else value
         return self.kind.read(node, path, reader)
 
     def show(self, value: Any) -> Any:
@@ -240,4 +247,4 @@ def nullable(kind: Kind) -> Or:
 
 
 def or_off(kind: Kind) -> Or:
-    return Or("off", None, kind, lambda node: node.kind == "bool" and not is_on(node))
+    return Or("off", None, kind, lambda node: node.kind == "bool" and not is_on(node), closed=True)

@@ -97,6 +97,8 @@ def _ip_literal(text: str) -> str | None:
 
 def parse_path_pattern(text: str) -> str:
     """A glob over the normal form of the path: `*` matches any run of bytes, `/` included."""
+    if "://" in text:
+        raise BadValueError(f"is {quote(text)}; it is a path, not a URL: hosts stand under `host`")
     if not text.startswith("/"):
         raise BadValueError(f"is {quote(text)}; a path begins with `/`: did you mean {quote('/' + text)}?")
     if "?" in text or "#" in text:

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_SHOWN = 80
+_SHOWN = 80  # characters of a value; a longer one is cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,18 @@ class BadValueError(ValueError):
     """A value that does not fit; the message completes a sentence that begins with the key's name."""
 
 
-def quote(text: str) -> str:
+def quote(text: str, most: int = _SHOWN) -> str:
     """`text` between backticks: on one line, without control characters, cut when it is long."""
-    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    if not text:
+        return '`""`'
+    cut = text if len(text) <= most else text[:most] + "…"
     return "`" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + "`"
 
 
-def nearest(word: str, valid: Iterable[str]) -> str | None:
+def nearest(word: str, valid: Iterable[str], likeness: float = 0.6) -> str | None:
     """The valid name that `word` was probably meant to be, if one is near."""
     names = {name.lower(): name for name in valid}
-    found = difflib.get_close_matches(word[:_SHOWN].lower(), names, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word[:_SHOWN].lower(), names, n=1, cutoff=likeness)
     return names[found[0]] if found else None
 
 

@@ -14,8 +14,8 @@ from cdn.config.sections import Key, Section
 _INTRODUCTION = """\
 # Configuration
 
-One YAML file says everything. `cdn check FILE` prints it in normal form with every default filled in, or every
-mistake with file, line and the way out; `cdn serve FILE` starts with it; SIGHUP reads it again.
+One YAML file says everything. `cdn check FILE` prints it in normal form with every default filled in, or
+every mistake with file, line and the way out; `cdn serve FILE` starts with it; SIGHUP reads it again.
 
 The smallest one:
 
@@ -31,38 +31,39 @@ Commented examples are [config/site.yaml](../config/site.yaml) and [config/demo.
 
 ## Rules for all keys
 
-- An unknown key is a mistake, and so is a key that stands twice. A key whose feature is not built yet is the mistake
-  "not available yet"; none is ever ignored.
-- A key that is left out has its default. An empty key (`ttl:` and nothing behind it) is a mistake, except where
-  `null` is one of its values.
-- **Sizes** are whole numbers with a unit: `B`, `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024), `kB`, `MB`, `GB`, `TB`
-  (powers of 1000). **Durations** likewise: `ms`, `s`, `m`, `h`, `d`. **Rates** are sizes per second: `1 KiB/s`. Only `0`
-  needs no unit.
+- An unknown key is a mistake, and so is a key that stands twice. A key whose feature is not built yet is
+  the mistake "not available yet"; none is ever ignored.
+- A key that is left out has its default. An empty key (`ttl:` and nothing behind it) is a mistake, except
+  where `null` is one of its values.
+- **Sizes** are whole numbers with a unit: `B`, `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024), `kB`, `MB`,
+  `GB`, `TB` (powers of 1000). **Durations** likewise: `ms`, `s`, `m`, `h`, `d`. **Rates** are sizes per
+  second: `1 KiB/s`. Only `0` needs no unit.
 - **Files** are named relative to the folder of the configuration.
-- **Secrets** do not stand in the file: a token is given by the name of an environment variable, a key by its file.
-  Where a route sets a field whose name tells of a secret (`Authorization`, `Cookie`, `X-Api-Key`, …), the normal form
-  prints `(hidden)` in place of its value.
+- **Secrets** do not stand in the file: a token is given by the name of an environment variable, a key by
+  its file. Where a route sets a field whose name tells of a secret (`Authorization`, `Cookie`, `X-Api-Key`,
+  …), the normal form prints `(hidden)` in place of its value.
 - A text that YAML takes for something else needs quotes: `"*.example.org"`, `"yes"`.
 - YAML's anchors, aliases and merge keys (`<<`) work.
 
 ## Matching
 
-Routes are tried in the order of the file, and the first that matches wins. Hosts are compared without their port and
-in lower case: `www.example.com` is that name alone, `*.example.org` any name below `example.org`, but not itself. Names
-with other letters are written in punycode. A path pattern is compared with the whole path in its normal form
-(escapes of unreserved characters decoded, other escapes in upper case, `.` and `..` resolved), without the query; `*` is
-any run of characters, `/` included. A request whose Host no route names is answered 421, one whose Host is known but
-that no route matches 404.
+Routes are tried in the order of the file, and the first that matches wins. Hosts are compared without their
+port and in lower case: `www.example.com` is that name alone, `*.example.org` any name below `example.org`,
+but not itself. Names with other letters are written in punycode. A path pattern is compared with the whole
+path in its normal form (escapes of unreserved characters decoded, other escapes in upper case, `.` and `..`
+resolved), without the query; `*` is any run of characters, `/` included. A request whose Host no route
+names is answered 421, one whose Host is known but that no route matches 404.
 
-`cdn check` warns, without refusing, of a route without `host` (every Host is then known), of a route that an earlier
-one hides, of an origin that no route uses, and of trust in every address.
+`cdn check` warns, without refusing, of a route without `host` (every Host is then known), of a route that
+an earlier one hides, of an origin that no route uses, and of trust in every address.
 
 ## Edits of header fields
 
-`remove` comes first, then `set`. Fields that frame a message or belong to one connection (`Connection`, `Keep-Alive`,
-`Proxy-*` of one hop, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`, `Content-Length`, `Content-Range`, `Expect`), those
-that cdn writes (`Age`, `Cache-Status`, `CDN-Loop`, `Date`, `Via`) and `Host` (see `origins.NAME.host`) cannot be edited;
-conditions and ranges (`If-*`, `Range`) cannot be set in requests.
+`remove` comes first, then `set`. Fields that frame a message or belong to one connection (`Connection`,
+`Keep-Alive`, `Proxy-*` of one hop, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`, `Content-Length`,
+`Content-Range`, `Expect`), those that cdn writes (`Age`, `Cache-Status`, `CDN-Loop`, `Date`, `Via`) and
+`Host` (see `origins.NAME.host`) cannot be edited; conditions and ranges (`If-*`, `Range`) cannot be set in
+requests.
 
 # Keys
 """

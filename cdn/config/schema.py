@@ -257,7 +257,7 @@ CONFIG = Section(
         Key("node", NODE, "Who this node is."),
         Key(
             "workers",
-            Or("auto", None, Count(1, 256), lambda node: node.text == "auto"),
+            Or("auto", None, Count(1, 256), lambda node: node.text == "auto", closed=True),
             "Worker processes; `auto`: one per core.",
         ),
         Key(
@@ -278,7 +278,7 @@ CONFIG = Section(
         Key(
             "origins",
             Origins(
-                Text("an origin's name", names.parse_origin_name, literal=True),
+                Text("an origin's name", names.parse_origin_name),
                 ORIGIN,
                 empty="name at least one origin",
             ),
@@ -308,4 +308,4 @@ def all_sections(kind: Kind | None = CONFIG) -> Iterator[Section]:
 HOMES: dict[str, list[str]] = {}
 for _section in all_sections():
     for _key in _section.keys:
-        HOMES.setdefault(_key.name, []).append(_section.title or "the top")
+        HOMES.setdefault(_key.name, []).append(f"in `{_section.title}`" if _section.title else "at the top")

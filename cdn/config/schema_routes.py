@@ -167,7 +167,7 @@ CACHE = Section(
         Key(
             "request_directives",
             Choice(("all", "safe", "none")),
-            "Which Cache-Control directives of a request count; `safe`: all that cannot ask for stale content.",
+            "Which Cache-Control directives of a request count; `safe`: none that asks for stale content.",
         ),
         Key(
             "targets",
@@ -179,7 +179,7 @@ CACHE = Section(
         Key(
             "status_ttl",
             MapOf(
-                Text("a status", names.parse_status, int, literal=True),
+                Text("a status", names.parse_status, int),
                 duration("10s", "0s", "3650d"),
                 ordered=False,
             ),

@@ -13,7 +13,7 @@ from typing import Any
 
 from cdn.config.document import Mapping, Node, Scalar, Sequence
 from cdn.config.kinds import BAD, LATER, OMIT, REQUIRED, Kind, Mark, Or, Reader, Text, wrong_type
-from cdn.config.problems import quote, suggestion
+from cdn.config.problems import nearest, quote, suggestion
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class MapOf(Kind):
         good = True
         for key, item in node.entries:
             here = f"{path}.{key.text[:64]}"
-            name = self.name.read(key, here, reader)
+            name = self.name.read(Scalar(key.text, "str", key.line), here, reader)
             value = self.read_item(name, item, here, reader)
             if name is BAD:
                 good = False
@@ -158,10 +158,12 @@ class Section(Kind):
 
     def read_values(self, node: Node, path: str, reader: Reader) -> dict[str, Any]:
         """Values by attribute, BAD where one is wrong; BAD under "" when the section itself is."""
-        if self.short and isinstance(node, Scalar) and node.kind != "null":
+        alone = self.short and isinstance(node, Scalar) and node.kind != "null"
+        if alone:
             node = Mapping(((Scalar(self.keys[0].name, "str", node.line), node),), node.line)
         if not isinstance(node, Mapping):
-            names = ", ".join(key.name for key in self.keys if not key.later)
+            names = ", ".join(key.name for key in self.keys[:4] if not key.later)
+            names += ", …" if len(self.keys) > 4 else ""
             return {"": reader.wrong(node.line, path, wrong_type(node, f"a section with {names}"))}
         values: dict[str, Any] = {}
         known = {key.name: key for key in self.keys}
@@ -173,7 +175,7 @@ class Section(Kind):
             elif key.kind is None:
                 values[""] = reader.wrong(name.line, here, LATER)
             else:
-                values[key.field] = key.kind.read(item, here, reader)
+                values[key.field] = key.kind.read(item, path if alone else here, reader)
         excused = any(known[name.text].later for name, _ in node.entries if name.text in known)
         for key in self.keys:
             if key.kind is not None and key.field not in values:
@@ -194,7 +196,10 @@ class Section(Kind):
         valid = [key.name for key in self.keys if not key.later]
         where = f"in {quote(path)}" if path else "at the top"
         homes = reader.homes.get(name.text, ())
-        hint = f"; it belongs in {' or '.join(map(quote, homes))}" if homes else suggestion(name.text, valid)
+        if homes and nearest(name.text, valid, 0.7) is None:
+            hint = f"; it belongs {' or '.join(homes)}"
+        else:
+            hint = suggestion(name.text, valid)
         return reader.wrong(name.line, name.text, f"is no key {where}{hint}")
 
     def show(self, value: Any) -> Any:

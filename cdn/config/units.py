@@ -108,8 +108,12 @@ def _with_unit(number: int, what: str, example: str) -> str:
     """What a bare number most likely meant: bytes that make a round size, else the example's unit."""
     if what == "duration":
         return f"{number}s"
-    if number >= 1024 and number % 1024 == 0:
-        return format_size(number) + ("/s" if what == "rate" else "")
+    suffix = "/s" if what == "rate" else ""
+    if number >= 1000:
+        decimal = next((unit for unit in ("GB", "MB", "kB") if number % SIZES[unit] == 0), None)
+        if decimal and number % 1024:
+            return f"{number // SIZES[decimal]} {decimal}{suffix}"
+        return format_size(number) + suffix
     return example.replace(re.match(r"[0-9]+", example)[0], str(number), 1)  # type: ignore[index]
 
 
