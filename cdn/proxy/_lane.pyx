@@ -252,7 +252,9 @@ cdef class HitLane:
                     return 0
                 if etag_list_matches(buf + f.value, f.value_len, record_head(r) + r.etag, r.etag_len, True):
                     status = 304
-            elif head.present & (1ULL << F_IF_MODIFIED_SINCE) and r.last_modified != INT64_MIN:
+            elif head.present & (1ULL << F_IF_MODIFIED_SINCE):
+                if r.last_modified == INT64_MIN:
+                    return 0        # compared with Date, which is not in the record
                 f = _only(head, F_IF_MODIFIED_SINCE)
                 if f == NULL:
                     return 0

@@ -169,6 +169,19 @@ cdef class ClientStream:
         if c is not None:
             c._abort()
 
+    def covers(self, str host) -> bool:
+        """Whether the certificate this request came in under covers the host."""
+        return self.connection is None or self.connection.front.covers(host)
+
+    def elapsed_us(self) -> int:
+        """Since the head was complete."""
+        return microseconds() - self.began
+
+    @property
+    def body_broken(self) -> bool:
+        """Whether the request body ended in a fault of framing or over the limit."""
+        return isinstance(self.body_error, ValueError)
+
     @property
     def closing(self) -> bool:
         return self.connection is None or self.connection.last

@@ -1,0 +1,75 @@
+"""`cdn explain`: the decisions for a URL and its fields, without making a request. Decides nothing of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdn.proxy.drafts import stored_of
+from cdn.proxy.lookup import keyed_target, look_up, primary_key
+from cdn.proxy.purging import request_for
+from cdn.rules.storing import bypass
+from cdn.rules.use import decide_use
+from cdn.store import RecordFlag
+
+if TYPE_CHECKING:
+    from cdn.proxy.site import Site
+
+
+def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, Any]:
+    """Which route, which key, stored or not, fresh until when, and why. ValueError for what is no absolute URL."""
+    request = request_for(url, fields)
+    now = site.clock.now()
+    out: dict[str, Any] = {"url": request.url, "now": now}
+    index = site.table.find(request.authority, request.path, request.method)
+    if index < 0:
+        out["route"] = None
+        out["decision"] = "synthetic"
+        out["reason"] = "no route knows this host: 421" if index == -1 else "no route matches: 404"
+        return out
+    route = site.routes[index]
+    out["route"] = {"index": index, "hosts": list(route.match.hosts), "path": route.match.path, "origin": route.origin}
+    policy = route.cache
+    if policy is None:
+        return out | {"decision": "pass", "reason": "cache is off on this route"}
+    if bypass(request, policy):
+        return out | {"decision": "pass", "reason": "the route's bypass, or If-Match or If-Unmodified-Since"}
+    query = keyed_target(request, site.table.query_filter(index))
+    key = primary_key(request, query, policy)
+    found = look_up(site.memory, key, request)
+    out["key"] = {
+        "scheme": request.scheme,
+        "authority": request.authority,
+        "path": request.path,
+        "query": query,
+        "hash": site.hash_of(found.key),
+        "varies_by": [list(spec) for spec in found.specs],
+    }
+    entry = found.entry
+    stored = None
+    if entry is None:
+        out["stored"] = None
+        out["predicted_uncacheable"] = site.predicted_uncacheable(key)
+        out["in_flight"] = found.key in site.flights
+    else:
+        stored = stored_of(entry)
+        out["stored"] = {
+            "status": stored.status,
+            "age": stored.age(now),
+            "body_length": entry.body_length,
+            "fresh_for_ms": stored.fresh_until - now,
+            "stale_while_revalidate_for_ms": stored.swr_until - now,
+            "stale_if_error_for_ms": stored.sie_until - now,
+            "lifetime_ms": stored.lifetime,
+            "lifetime_source": stored.lifetime_source,
+            "etag": stored.etag,
+            "must_revalidate": stored.must_revalidate,
+            "no_cache": stored.no_cache,
+            "vary": list(stored.vary),
+            "current_epoch": entry.stamp == site.memory.stamp,
+            "marker": bool(entry.flags & RecordFlag.VARY_MARKER),
+            "fields": [list(line) for line in stored.fields],
+        }
+    use = decide_use(request, stored, policy, now)
+    out["decision"] = use.decision.value
+    out["reason"] = use.reason
+    return out

@@ -1,0 +1,324 @@
+"""A flight: one request to an origin on behalf of everybody who asks for the same key.
+
+Decides how an origin's response becomes a stored one: it asks the rules once the head is there, publishes, streams the body
+into the fill, and tells all who wait. It is a task of its own, so a client that leaves takes nobody with it. It must not
+know clients: they read from the fill.
+
+    asked --head--> NotStored   the head forbids storing: the leader takes the response, the others go on their own
+                    Streaming   the body is arriving in the fill; whoever matches its Vary may read along
+                    Validated   304: the stored record was renewed
+                    Broken      the origin failed, or answered with an error that a stale response is better than
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cdn.proxy.drafts import draft, vary_marker
+from cdn.proxy.lookup import add_spec, variant_key
+from cdn.proxy.source import FillSource
+from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.outcome import NoStoreReason
+from cdn.rules.stored import Stored
+from cdn.rules.storing import DontStore, decide_store
+from cdn.rules.use import is_error
+from cdn.rules.validation import freshen, selects, updated_fields
+from cdn.rules.vary import key_extras
+from cdn.store import Entry, Fill, FillState
+from cdn.tier import OriginError, OriginResponse
+
+if TYPE_CHECKING:
+    from cdn.proxy.site import Site
+
+# Reasons that lie in the leader's request and say nothing about anybody else's.
+OF_THE_REQUEST = frozenset(
+    {NoStoreReason.AUTHORIZATION, NoStoreReason.REQUEST_NO_STORE, NoStoreReason.BYPASS, NoStoreReason.METHOD}
+)
+WINDOW = 1 << 20  # bytes of an oversize body that may wait for its slowest reader
+
+
+@dataclass(slots=True)
+class NotStored:
+    """`response` is for the leader alone; `claimed` once somebody reads it."""
+
+    response: OriginResponse
+    reason: NoStoreReason
+    head: ResponseHead
+    claimed: bool = False
+
+
+@dataclass(slots=True)
+class Streaming:
+    fill: Fill
+    stored: Stored
+    spec: tuple[str, ...]
+    extras: tuple[bytes, ...]
+    key_hash: str
+
+
+@dataclass(slots=True)
+class Validated:
+    """The stored response as the 304 left it; `entry` is what is published now, or the old one's body."""
+
+    entry: Entry
+    stored: Stored
+    reason: NoStoreReason | None
+
+
+@dataclass(slots=True)
+class Broken:
+    """`error`, or a response with an error status (for the leader, as in `NotStored`)."""
+
+    error: OriginError | None
+    answer: NotStored | Streaming | None
+
+
+Verdict = NotStored | Streaming | Validated | Broken
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a flight is sent out with. `query` is the keyed one; `known` the stored response that is validated."""
+
+    request: RequestHead
+    primary: bytes
+    query: str | None
+    fields: Fields
+    known: tuple[Entry, Stored] | None
+    specs: tuple[tuple[str, ...], ...]
+    peer: str
+    trusted: bool
+
+
+class Flight:
+    """`decided` is set once `verdict` is there. `leader` tells whether somebody waits who may take the response."""
+
+    def __init__(self, site: Site, route: int, fill: Fill, asked: Asked) -> None:
+        self.site = site
+        self.route = site.routes[route]
+        self.fill = fill
+        self.asked = asked
+        self.leader = False
+        self.decided = asyncio.Event()
+        self.verdict: Verdict | None = None
+        self.readers: set[FillSource] = set()
+        self.server: str | None = None
+        self.first_byte_us: int | None = None
+        self._moved = asyncio.Event()
+
+    def decide(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.decided.set()
+
+    async def run(self) -> None:
+        """Never raises but for cancellation; however it ends, nobody is left waiting."""
+        self.site.counters.lanes["general"] += 1
+        await self._guarded(self._run())
+
+    async def run_with(self, response: OriginResponse, request_time: int, response_time: int) -> None:
+        """The same for a response that was fetched already."""
+        await self._guarded(self._digested(response, request_time, response_time))
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except OriginError as error:
+            self.site.counters.origin(self.route.origin)["errors"] += 1
+            self._fail(error)
+        except asyncio.CancelledError:
+            self._fail(None)
+            raise
+        except Exception as fault:
+            self.site.fault("flight", fault)
+            self._fail(None)
+
+    def _fail(self, error: OriginError | None) -> None:
+        self.fill.abort(NoStoreReason.TRUNCATED.value)
+        if self.verdict is None:
+            self.decide(Broken(error, None))
+
+    async def _run(self) -> None:
+        site, asked = self.site, self.asked
+        request_time = site.clock.now()
+        response = await site.fetch(
+            self.route,
+            asked.request,
+            asked.fields,
+            asked.query,
+            peer=asked.peer,
+            trusted=asked.trusted,
+        )
+        self.server = response.server
+        self.first_byte_us = int(response.first_byte_ms * 1000)
+        await self._digested(response, request_time, site.clock.now())
+
+    async def _digested(self, response: OriginResponse, request_time: int, response_time: int) -> None:
+        try:
+            await self.digest(response, request_time, response_time)
+        finally:
+            verdict = self.verdict
+            taken = verdict.answer if isinstance(verdict, Broken) else verdict
+            if not (isinstance(taken, NotStored) and self.leader):
+                response.abort()
+
+    async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
+        """From the response's head to a verdict, then the body into the store."""
+        site, asked, policy = self.site, self.asked, self.route.cache
+        head = response.head
+        if asked.known is not None and head.status == 304:
+            if self._validated(asked.known, head, request_time, response_time):
+                return
+            # A 304 for something else: nobody can be answered with it. Ask again without conditions.
+            response.abort()
+            again = replace(asked, known=None, fields=asked.fields.without(("if-none-match", "if-modified-since")))
+            self.asked = again
+            await self._run()
+            return
+        failed = is_error(head.status) and asked.known is not None
+        decision = decide_store(
+            asked.request, head, policy, request_time=request_time, response_time=response_time
+        )
+        if isinstance(decision, DontStore):
+            self._not_stored(response, decision.reason, head, failed)
+            return
+        if response.delimited_by_close:
+            self._not_stored(response, NoStoreReason.CLOSE_DELIMITED, head, failed)
+            return
+        fill = self._fill_for(decision)
+        limit = site.config.limits.object
+        if fill is None or (response.length or 0) > limit:
+            self._not_stored(response, NoStoreReason.TOO_LARGE if fill else NoStoreReason.NO_SPACE, head, failed)
+            return
+        if not fill.start(draft(decision, self.route.headers.response), response.length):
+            reason = NoStoreReason.NO_SPACE
+            if response.length is not None and response.length > site.memory.largest:
+                reason = NoStoreReason.TOO_LARGE
+            self._not_stored(response, reason, head, failed)
+            return
+        streaming = Streaming(
+            fill,
+            decision,
+            decision.vary,
+            key_extras(decision.vary, asked.request.fields),
+            site.hash_of(fill.key),
+        )
+        self.decide(Broken(None, streaming) if failed else streaming)
+        await self._stream(response, fill, limit)
+
+    def _validated(
+        self, known: tuple[Entry, Stored], head: ResponseHead, request_time: int, response_time: int
+    ) -> bool:
+        entry, stored = known
+        if not selects(stored, head, response_time // 1000):
+            return False
+        site = self.site
+        renewed = freshen(
+            stored,
+            self.asked.request,
+            head,
+            self.route.cache,
+            request_time=request_time,
+            response_time=response_time,
+        )
+        self.fill.abort("validated")
+        if isinstance(renewed, DontStore):
+            site.memory.remove(entry.key)
+            shown = replace(stored, fields=updated_fields(stored, head, response_time))
+            self.decide(Validated(entry, shown, renewed.reason))
+            return True
+        published = site.memory.republish(
+            entry, draft(renewed, self.route.headers.response, self.fill.stamp)
+        )
+        self.decide(Validated(published or entry, renewed.with_body(entry.body_length), None))
+        return True
+
+    def _not_stored(
+        self, response: OriginResponse, reason: NoStoreReason, head: ResponseHead, failed: bool
+    ) -> None:
+        """The waiting go on their own at once; for a while nobody waits for this key again."""
+        if not failed and reason not in OF_THE_REQUEST and reason is not NoStoreReason.NO_SPACE:
+            self.site.predict(self.asked.primary)
+        self.fill.abort(reason.value)
+        answer = NotStored(response, reason, head)
+        self.decide(Broken(None, answer) if failed else answer)
+
+    def _fill_for(self, decision: Stored) -> Fill | None:
+        """The fill this response belongs in: our own, or for a variant one under the variant's key.
+
+        The primary key then holds the marker, and whoever waits there looks again. None: that variant is being
+        filled by somebody else.
+        """
+        site, asked = self.site, self.asked
+        key = asked.primary
+        if decision.vary or asked.specs:
+            key = variant_key(asked.primary, decision.vary, key_extras(decision.vary, asked.request.fields))
+            specs = add_spec(asked.specs, decision.vary)
+            if specs != asked.specs:
+                until = max(decision.fresh_until, decision.swr_until, decision.sie_until)
+                site.memory.publish(asked.primary, vary_marker(specs, decision.response_time, until))
+        if key == self.fill.key:
+            return self.fill
+        fill, won = site.memory.begin_fill(key)
+        if not won:
+            return None
+        self.fill.abort("varies")
+        self.fill = fill
+        site.flights[key] = self
+        return fill
+
+    async def _stream(self, response: OriginResponse, fill: Fill, limit: int) -> None:
+        count = self.site.counters.origin(self.route.origin)
+        while True:
+            data = await response.read()
+            if not data:
+                break
+            count["bytes"] += len(data)
+            if not fill.detached and fill.arrived + len(data) > limit:
+                fill.detach(NoStoreReason.TOO_LARGE.value)
+            while fill.detached or not fill.write(data):
+                if not fill.detached:
+                    fill.detach(NoStoreReason.NO_SPACE.value)
+                if not await self._make_room(fill):
+                    response.abort()
+                    fill.abort("no-readers")
+                    return
+                if fill.write(data):
+                    break
+        if not response.complete:
+            fill.abort(NoStoreReason.TRUNCATED.value)
+            return
+        fill.commit()
+
+    async def _make_room(self, fill: Fill) -> bool:
+        """Of a body too large to store, keep only what its slowest reader has not had. False: nobody reads."""
+        while True:
+            if not self.readers:
+                return False
+            slowest = min(reader.position for reader in self.readers)
+            fill.release_before(slowest)
+            if fill.arrived - slowest < WINDOW:
+                return True
+            self._moved.clear()
+            await self._moved.wait()
+
+    def drop(self) -> None:
+        """The leader does not want the response that was kept for it."""
+        verdict = self.verdict
+        answer = verdict.answer if isinstance(verdict, Broken) else verdict
+        if isinstance(answer, NotStored) and not answer.claimed:
+            answer.response.abort()
+
+    def joined(self, source: FillSource) -> None:
+        self.readers.add(source)
+        source.on_read = self._moved.set
+
+    def left(self, source: FillSource) -> None:
+        self.readers.discard(source)
+        self._moved.set()
+
+    @property
+    def streaming(self) -> bool:
+        return self.fill.state is FillState.STREAMING

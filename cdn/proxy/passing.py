@@ -1,0 +1,232 @@
+"""Requests that go to the origin for one client: passed by configuration or method, and misses nobody should wait for.
+
+Decides the order of streaming both ways and what happens around it (interim responses, invalidation after an unsafe
+method). What comes back is stored only where `fetch_alone` finds that it may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from cdn.config.values import Route
+from cdn.proxy._front import ClientStream
+from cdn.proxy.flight import Flight, NotStored, Streaming
+from cdn.proxy.purging import purge_url
+from cdn.rules.cache_status import member
+from cdn.rules.fields import end_to_end
+from cdn.rules.forwarding import edit
+from cdn.rules.invalidation import targets
+from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.outcome import NoStoreReason, Outcome
+from cdn.rules.stored import Stored, status_line
+from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
+from cdn.rules.validation import HeadUpdate, freshen, head_update
+from cdn.tier import OriginError, OriginResponse
+
+from cdn.proxy.drafts import draft
+from cdn.proxy.lookup import Found
+
+if TYPE_CHECKING:
+    from cdn.proxy.exchange import Exchange
+
+# Statuses whose responses have no body whatever their fields say.
+BODILESS = frozenset({204, 304})
+
+
+async def forward(exchange: Exchange, route: Route, request: RequestHead, reason: NoStoreReason) -> None:
+    """Pass the request, body and all; store nothing."""
+    site, stream = exchange.site, exchange.stream
+    site.counters.lanes["general"] += 1
+    fields = request.fields
+    if reason is NoStoreReason.PREDICTED_UNCACHEABLE and request.method not in ("GET", "HEAD"):
+        reason = NoStoreReason.METHOD
+    response = await site.fetch(
+        route,
+        request,
+        fields,
+        request.query,
+        peer=stream.address,
+        trusted=exchange.trusted,
+        body=_body(stream) if stream.has_body else None,
+        body_length=stream.body_length,
+        on_interim=lambda status, interim: _interim(stream, status, interim),
+    )
+    if is_unsafe(request.method):
+        for url in targets(request, response.head):
+            purge_url(site, url)
+    await relay(exchange, response, response.head, request, Outcome.PASS, reason)
+
+
+async def _body(stream: ClientStream) -> AsyncIterator[bytes]:
+    while True:
+        data = await stream.read()
+        if not data:
+            return
+        yield data
+
+
+def _interim(stream: ClientStream, status: int, fields: Fields) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in end_to_end(fields))
+    stream.interim(status_line(status, "") + lines.encode("latin-1") + b"\r\n")
+
+
+async def relay(
+    exchange: Exchange,
+    response: OriginResponse,
+    head: ResponseHead,
+    request: RequestHead,
+    outcome: Outcome,
+    reason: NoStoreReason | None,
+) -> None:
+    """Stream an origin's response to the one client. A response that breaks off cuts the client."""
+    site, stream, entry = exchange.site, exchange.stream, exchange.entry
+    assert exchange.route is not None
+    count = site.counters.origin(exchange.route.origin)
+    entry.outcome = outcome.value
+    entry.no_store = reason.value if reason else None
+    entry.origin = response.server
+    entry.origin_first_byte_us = int(response.first_byte_ms * 1000)
+    try:
+        entry.status = head.status
+        stream.start(
+            _head(exchange, head, outcome, reason), head.status, _length(response, head, request.method)
+        )
+        while True:
+            data = await response.read()
+            if not data:
+                break
+            count["bytes"] += len(data)
+            stream.write(data)
+            await stream.drain()
+    except OriginError as error:
+        if not stream.started:
+            raise
+        count["errors"] += 1
+        site.report("origin", str(error))
+        stream.cut()
+        return
+    finally:
+        response.abort()
+    if response.delimited_by_close:
+        stream.no_keep_alive()
+    stream.finish()
+
+
+def _length(response: OriginResponse, head: ResponseHead, method: str) -> int | None:
+    """The body length to declare; for HEAD and 304 what the origin declared of the body it did not send."""
+    if method == "HEAD" or head.status == 304:
+        declared = head.fields.all("content-length")
+        return int(declared[0]) if len(declared) == 1 and declared[0].isdigit() and head.status != 304 else -1
+    if head.status in BODILESS:
+        return -1
+    return response.length
+
+
+def _head(exchange: Exchange, head: ResponseHead, outcome: Outcome, reason: NoStoreReason | None) -> bytes:
+    site, route = exchange.site, exchange.route
+    assert route is not None
+    fields = edit(end_to_end(head.fields).without(("content-length",)), route.headers.response)
+    fwd = None
+    if outcome is Outcome.PASS:
+        fwd = "method" if reason is NoStoreReason.METHOD else "bypass"
+        if reason is NoStoreReason.PREDICTED_UNCACHEABLE:
+            fwd = "uri-miss"
+        elif reason is NoStoreReason.REQUEST_NO_STORE:
+            fwd = "request"
+    text = member(
+        site.name,
+        outcome,
+        fwd=fwd,
+        fwd_status=head.status if outcome is Outcome.MISS else None,
+        detail=reason.value if reason else None,
+    )
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    via = f"{head.version[0]}.{head.version[1]} {site.name}"
+    return status_line(head.status, head.reason) + (lines + f"Via: {via}\r\nCache-Status: {text}\r\n").encode(
+        "latin-1"
+    )
+
+
+async def fetch_alone(
+    exchange: Exchange,
+    index: int,
+    route: Route,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+    stored: Stored | None,
+) -> None:
+    """A miss (or a HEAD) that nobody waits for. The client's own conditions and ranges go to the origin.
+
+    A whole response that may be stored is stored: the origin ignored the range, or an uncacheable URL has changed.
+    """
+    site, stream = exchange.site, exchange.stream
+    site.counters.lanes["general"] += 1
+    request_time = site.clock.now()
+    failure: OriginError | None = None
+    response: OriginResponse | None = None
+    try:
+        response = await site.fetch(
+            route, request, request.fields, query, peer=stream.address, trusted=exchange.trusted,
+            on_interim=lambda status, interim: _interim(stream, status, interim),
+        )
+    except OriginError as error:
+        failure = error
+    if stored is not None and found.entry is not None and (response is None or is_error(response.head.status)):
+        assert route.cache is not None
+        use = decide_use(request, stored, route.cache, site.clock.now(), origin_failed=True)
+        if use.decision in (Decision.SERVE, Decision.SERVE_STALE_SIE):
+            if response is not None:
+                response.abort()
+            await exchange.serve_entry(request, found.entry, stored, Outcome.STALE_SIE)
+            return
+    if response is None:
+        assert failure is not None
+        raise failure
+    response_time = site.clock.now()
+    if request.method == "HEAD":
+        if stored is not None and found.entry is not None:
+            _update_from_head(exchange, route, request, found, stored, response.head, request_time, response_time)
+        await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.METHOD)
+        return
+    fill, won = site.memory.begin_fill(found.key)
+    if not won:
+        await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.PREDICTED_UNCACHEABLE)
+        return
+    flight = Flight(site, index, fill, exchange.ask(request, query, found, None))
+    flight.leader = True
+    site.flights[found.key] = flight
+    site.spawn(site.fly_on(flight, response, request_time, response_time))
+    await flight.decided.wait()
+    verdict = flight.verdict
+    if isinstance(verdict, Streaming):
+        site.storable_after_all(found.primary)
+        await exchange.read_along(flight, verdict, request, Outcome.MISS)
+        return
+    assert isinstance(verdict, NotStored)
+    await relay(exchange, response, response.head, request, Outcome.MISS, verdict.reason)
+
+
+def _update_from_head(
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    found: Found,
+    stored: Stored,
+    head: ResponseHead,
+    request_time: int,
+    response_time: int,
+) -> None:
+    """RFC 9111 §4.3.5: a response to HEAD renews the stored GET response, or shows that it is out of date."""
+    site, entry = exchange.site, found.entry
+    assert entry is not None
+    update = head_update(stored, head, response_time // 1000)
+    if update is HeadUpdate.INVALIDATE:
+        site.memory.soft_purge(entry.key, response_time)
+    elif update is HeadUpdate.FRESHEN:
+        renewed = freshen(
+            stored, request, head, route.cache, request_time=request_time, response_time=response_time
+        )
+        if isinstance(renewed, Stored):
+            site.memory.republish(entry, draft(renewed, route.headers.response, site.memory.stamp))

@@ -1,0 +1,196 @@
+"""What all exchanges of a worker share: the configuration in force, the store, the origins, the flights and the counts.
+
+Decides which configuration an exchange sees: a reload replaces the compiled parts at once, an exchange in progress keeps
+the route it began with. It must not know a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from cachetools import TTLCache
+
+from cdn._core import key_hash
+from cdn.config.values import Config, Route
+from cdn.proxy._clock import Clock
+from cdn.proxy._routes import RouteTable
+from cdn.proxy.counters import Counters
+from cdn.proxy.flight import Asked, Flight
+from cdn.proxy.log_entry import AccessSink, LogEntry
+from cdn.rules.forwarding import loop_id, origin_fields
+from cdn.rules.message import Fields, RequestHead
+from cdn.store import Memory
+from cdn.tier import OnInterim, OriginRequest, OriginResponse
+from cdn.tier.origins import Origins
+
+PREDICTED = 10_000  # keys remembered as uncacheable
+PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
+
+
+class Site:
+    """One per worker. `report(kind, sentence)` writes a line of the node's log, bounded per kind."""
+
+    def __init__(
+        self,
+        config: Config,
+        memory: Memory,
+        secret: bytes,
+        clock: Clock,
+        access: AccessSink | None,
+        report: Callable[[str, str], None],
+    ) -> None:
+        self.memory = memory
+        self.clock = clock
+        self.access = access
+        self.counters = Counters()
+        self.flights: dict[bytes, Flight] = {}
+        self._report = report
+        self._secret = secret
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
+        self._ids = itertools.count(1)
+        self._id_prefix = secrets.token_hex(4)
+        self.configure(config)
+        self.origins = Origins(config.origins)
+
+    def configure(self, config: Config) -> None:
+        self.config = config
+        self.name = loop_id(config.node.name)
+        self.routes: tuple[Route, ...] = config.routes
+        self.table = RouteTable(config.routes)
+        self._trusted = [ipaddress.ip_network(net) for net in config.trusted_proxies]
+
+    def reconfigure(self, config: Config) -> None:
+        """New routes and origins; what was decided under the old ones is decided again when it is next asked for."""
+        old = self.origins
+        self.configure(config)
+        self.origins = Origins(config.origins)
+        self.memory.next_stamp()
+        self.spawn(old.close())
+
+    def request_id(self) -> str:
+        return f"{self._id_prefix}-{next(self._ids):x}"
+
+    def hash_of(self, key: bytes) -> str:
+        return f"{key_hash(self._secret, key)[0]:016x}"
+
+    def trusts(self, address: str) -> bool:
+        """Whether what this peer says of earlier hops is believed."""
+        if not self._trusted:
+            return False
+        try:
+            peer = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        return any(peer in net for net in self._trusted)
+
+    def predict(self, key: bytes) -> None:
+        """The last response under this key could not be stored: nobody waits for the next one."""
+        self._predicted[key] = True
+
+    def predicted_uncacheable(self, key: bytes) -> bool:
+        return key in self._predicted
+
+    def storable_after_all(self, key: bytes) -> None:
+        self._predicted.pop(key, None)
+
+    def board(self, route: int, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
+        """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""
+        fill, won = self.memory.begin_fill(key)
+        flight = self.flights.get(key)
+        if not won and flight is not None and flight.fill is fill:
+            return flight, False
+        flight = Flight(self, route, fill, ask())
+        self.flights[key] = flight
+        self.spawn(self._fly(flight))
+        return flight, True
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            await flight.run()
+        finally:
+            self._landed(flight)
+
+    async def fly_on(
+        self, flight: Flight, response: OriginResponse, request_time: int, response_time: int
+    ) -> None:
+        """A flight whose response is there already."""
+        try:
+            await flight.run_with(response, request_time, response_time)
+        finally:
+            self._landed(flight)
+
+    def _landed(self, flight: Flight) -> None:
+        for key in [key for key, other in self.flights.items() if other is flight]:
+            del self.flights[key]
+
+    def fetch(
+        self,
+        route: Route,
+        request: RequestHead,
+        fields: Fields,
+        query: str | None,
+        *,
+        peer: str,
+        trusted: bool,
+        body: AsyncIterator[bytes] | None = None,
+        body_length: int | None = None,
+        on_interim: OnInterim | None = None,
+    ) -> Coroutine[Any, Any, OriginResponse]:
+        """Ask the route's origin. `fields` are the client's, or what replaces them."""
+        self.counters.origin(route.origin)["requests"] += 1
+        target = request.path if query is None else f"{request.path}?{query}"
+        return self.origins.fetch(
+            route.origin,
+            self.origin_request(route, request, fields, target, peer=peer, trusted=trusted),
+            body,
+            body_length=body_length,
+            on_interim=on_interim,
+        )
+
+    def origin_request(
+        self, route: Route, request: RequestHead, fields: Fields, target: str, *, peer: str, trusted: bool
+    ) -> OriginRequest:
+        sent = origin_fields(
+            request,
+            node=self.config.node.name,
+            peer=peer,
+            trusted=trusted,
+            edits=route.headers.request,
+            fields=fields,
+        )
+        return OriginRequest(request.method, target, request.authority, sent)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def fault(self, where: str, fault: BaseException) -> None:
+        """Something inside is wrong: counted, and said in one line with its place."""
+        self.counters.failures += 1
+        trace = fault.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+        self._report("fault", f"{where}: {type(fault).__name__}: {fault!s:.200} at {place}")
+
+    def report(self, kind: str, sentence: str) -> None:
+        self._report(kind, sentence)
+
+    def log(self, entry: LogEntry) -> None:
+        if self.access is not None:
+            self.access.entry(entry)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.origins.close()

@@ -1,0 +1,111 @@
+"""What an answer is read from: a stored record, or a fill that is still arriving. One face for both.
+
+Decides nothing; `answer` asks it for the head's parts and for body bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from cdn.rules.stored import Stored
+from cdn.store import Entry, Fill, FillState, RecordFlag
+
+PIECE = 64 << 10  # bytes read from the store and given to a client at once
+
+
+class Interrupted(Exception):
+    """The body will not be completed: a client in the middle of it is cut."""
+
+
+class Source(ABC):
+    """`length` is the body's, None while unknown."""
+
+    status: int
+    head: bytes
+    status_line_len: int
+    lines_304: int
+    no_body: bool
+    length: int | None
+    stored: Stored
+    key_hash: str
+
+    @abstractmethod
+    async def read(self, offset: int, n: int) -> bytes:
+        """Body bytes at `offset`, at least one, at most `n`; b"" at the end. Raises Interrupted."""
+
+    def has(self, offset: int) -> bool:
+        """Whether bytes at `offset` are there without waiting."""
+        return True
+
+    def close(self) -> None:
+        """No more will be read."""
+
+
+class EntrySource(Source):
+    def __init__(self, entry: Entry, stored: Stored) -> None:
+        self.entry = entry
+        self.stored = stored
+        self.status = entry.status
+        self.head = entry.head
+        self.status_line_len = entry.status_line_len
+        self.lines_304 = entry.lines_304
+        self.no_body = bool(entry.flags & RecordFlag.NO_BODY)
+        self.length = entry.body_length
+        self.key_hash = entry.key_hash
+
+    async def read(self, offset: int, n: int) -> bytes:
+        return self.entry.read(offset, n)
+
+    def close(self) -> None:
+        self.entry.release()
+
+
+class FillSource(Source):
+    """A follower of a fill. `position` is where it reads: the flight frees what all are past."""
+
+    def __init__(self, fill: Fill, stored: Stored, key_hash: str) -> None:
+        draft = fill.draft
+        assert draft is not None
+        self.fill = fill
+        self.stored = stored
+        self.status = draft.status
+        self.head = draft.head
+        self.status_line_len = draft.status_line_len
+        self.lines_304 = draft.lines_304
+        self.no_body = bool(draft.flags & RecordFlag.NO_BODY)
+        self.length = fill.length
+        self.key_hash = key_hash
+        self.position = 0
+        self.on_read: Callable[[], None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        fill.subscribe(self._changed)
+
+    def _changed(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def has(self, offset: int) -> bool:
+        return offset < self.fill.arrived or self.fill.ended
+
+    async def read(self, offset: int, n: int) -> bytes:
+        fill = self.fill
+        self.position = offset
+        if self.on_read is not None and fill.detached:
+            self.on_read()
+        while True:
+            if fill.state is FillState.ABORTED:
+                raise Interrupted(fill.reason or "aborted")
+            if offset < fill.arrived:
+                return fill.read(offset, n)
+            if fill.ended:
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def close(self) -> None:
+        self.fill.unsubscribe(self._changed)

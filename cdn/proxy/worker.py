@@ -1,0 +1,185 @@
+"""A worker: the listeners, the lanes and the exchanges of one event loop, assembled.
+
+Decides what is built from a configuration and in which order it starts and ends. It must not know processes, signals or the
+admin listener; `control` drives it through the methods here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from cdn.config.values import Address, Config, Listener
+from cdn.proxy import explaining, synthetic, tls
+from cdn.proxy._front import Census, ClientStream, Front, Wheel
+from cdn.proxy._lane import HitLane, NameSet
+from cdn.proxy._log import HitLog
+from cdn.proxy.clock import Clock
+from cdn.proxy.exchange import Exchange
+from cdn.proxy.log_entry import AccessSink
+from cdn.proxy.purging import purge_url, request_for
+from cdn.proxy.site import Site
+from cdn.rules.outcome import Outcome
+from cdn.store import open_memory
+
+BACKLOG = 4096
+HANDSHAKE = 10.0  # seconds
+
+
+class BindError(OSError):
+    """A listener's address could not be had; `address` says which."""
+
+    def __init__(self, address: Address, cause: OSError) -> None:
+        super().__init__(cause.errno, cause.strerror or str(cause))
+        self.address = address
+
+
+class Worker:
+    """`access_log` gets the lines of every lane; `report(kind, sentence)` those of the node's own log."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        access_log: AccessSink | None = None,
+        report: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock or Clock()
+        self.ports: list[int] = []
+        self._access = access_log
+        self._report = report or (lambda kind, sentence: None)
+        self._servers: list[asyncio.AbstractServer] = []
+        self._fronts: list[Front] = []
+
+    async def start(self) -> None:
+        """Open the store and listen. Raises BindError, ssl.SSLError, OSError, store.StoreError."""
+        config, loop = self.config, asyncio.get_running_loop()
+        secret = os.urandom(16)
+        self.memory = open_memory(config.store, secret)
+        self.site = Site(config, self.memory, secret, self.clock, self._access, self._report)
+        self.lane = HitLane(self.memory, self.clock, self.site.name)
+        self.lane.use(self.site.table)
+        self.census = Census(config.limits.connections, config.limits.connections_per_address)
+        self.wheel = Wheel(loop)
+        self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
+        try:
+            for listener in config.listen:
+                await self._listen(loop, listener)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+        context: ssl.SSLContext | None = None
+        names: NameSet | None = None
+        if listener.address.scheme == "https":
+            context, names = tls.context(listener), tls.names(listener)
+        front = Front(
+            loop,
+            self.lane,
+            self.wheel,
+            self.census,
+            self._exchange,
+            self._refuse,
+            secure=context is not None,
+            names=names,
+            log=self._log,
+            limits=self.config.limits,
+            timeouts=self.config.timeouts,
+        )
+        handshake = {"ssl_handshake_timeout": HANDSHAKE} if context is not None else {}
+        try:
+            server = await loop.create_server(
+                front.protocol,
+                listener.address.host,
+                listener.address.port,
+                ssl=context,
+                backlog=BACKLOG,
+                **handshake,
+            )
+        except OSError as error:
+            raise BindError(listener.address, error) from error
+        self._fronts.append(front)
+        self._servers.append(server)
+        self.ports.append(server.sockets[0].getsockname()[1])
+
+    def _exchange(self, stream: ClientStream) -> None:
+        stream.task = self.site.spawn(Exchange(self.site, stream).run())
+
+    def _refuse(self, stream: ClientStream, status: int, name: str) -> None:
+        """A fault in framing: answered at once, closed behind, logged in one line."""
+        exchange = Exchange(self.site, stream)
+        try:
+            exchange.say(status, outcome=Outcome.ERROR, cause=name)
+        except ConnectionResetError:
+            stream.cut()
+        exchange.finish_log()
+
+    # --- what control asks of a worker ---
+
+    def reload(self, config: Config) -> None:
+        """Take routes, origins, limits and timeouts of a new configuration; listeners and store stay what they are."""
+        self.config = config
+        self.site.reconfigure(config)
+        self.lane.use(self.site.table)
+        for front in self._fronts:
+            front.configure(config.limits, config.timeouts)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start; the hit lane's answers count as hits like any other."""
+        lane = self.lane.stats()
+        out = self.site.counters.stats()
+        census = self.census.stats()
+        out["outcomes"][Outcome.HIT.value] += lane["hits"]
+        out["lanes"] = {"hit": lane["hits"], **out["lanes"]}
+        out["hit_lane"] = lane
+        out["refused"] = census.pop("faults")
+        out["bytes"] = {"out": census.pop("bytes_out")}
+        out["connections"] = census
+        out["store"] = self.memory.stats()
+        out["flights"] = len(self.site.flights)
+        return out
+
+    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
+        """Purge these URLs, or everything; in force when it returns. ValueError for what is no absolute URL."""
+        for url in urls:
+            request_for(url)
+        if all:
+            return self.memory.purge_all(soft, self.clock.now())
+        return sum(purge_url(self.site, url, soft) for url in urls)
+
+    def explain(self, url: str, fields: list[tuple[str, str]]) -> dict[str, Any]:
+        """What a request for this URL would get, and why. ValueError for what is no absolute URL."""
+        return explaining.explain(self.site, url, fields)
+
+    def flush_log(self) -> None:
+        if self._log is not None:
+            self._log.flush()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new connections, let exchanges finish, at most for so long."""
+        for server in self._servers:
+            server.close()
+        for front in self._fronts:
+            front.drain()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while any(front.connections for front in self._fronts) and loop.time() < end:
+            await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """Close everything at once."""
+        for server in self._servers:
+            server.close()
+        for front in self._fronts:
+            front.abort()
+        self.wheel.close()
+        await self.site.close()
+        await asyncio.sleep(0)  # the transports' connection_lost
+        self.flush_log()
+        self._servers.clear()
+        self._fronts.clear()
