@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import uvloop
+from cdn.control.access_log import AccessLogWriter
 from cdn.proxy.worker import Worker
 
 from cdn import config as cdn_config
@@ -91,11 +92,20 @@ class Proxy:
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
         parsed = cdn_config.parse(yaml_text(self.tree), "test.yaml", self.home)
-        self._worker = Worker(parsed, self.clock)
+        log = parsed.access_log
+        sink = AccessLogWriter(log.to, log.format) if log is not None else None
+        self._worker = Worker(parsed, self.clock, access_log=sink, report=self._report)
         await self._worker.start()
         self._ready.set()
         await self._stopping.wait()
         await self._worker.stop()
+        if sink is not None:
+            sink.close()
+
+    def _report(self, kind: str, sentence: str) -> None:
+        """The node's own log; a fault of the proxy's own fails the test."""
+        if kind == "fault":
+            self._loop_errors.append(sentence)
 
     def __enter__(self) -> Proxy:
         logging.getLogger().addHandler(self._tracebacks)

@@ -100,6 +100,7 @@ class Wire:
         self.received = bytearray()
         self.total = 0
         self.eof = False
+        self.was_reset = False  # the end came as RST
 
     # -- out
 
@@ -121,6 +122,7 @@ class Wire:
             data = self.sock.recv(1 << 16)
         except (ConnectionResetError, BrokenPipeError):
             data = b""
+            self.was_reset = True
         if not data:
             self.eof = True
             return False
