@@ -49,17 +49,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def lines(answer: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """The answer as aligned `name  value` lines, nested parts indented below their name."""
+    """The answer as aligned `name  value` lines, nested parts and field lines indented below their name."""
     width = max((len(name) for name in answer), default=0)
     for name, value in answer.items():
-        label = name.replace("_", " ")
+        label = name.removesuffix("_ms").replace("_", " ")
         if isinstance(value, Mapping) and value:
             yield f"{indent}{label}"
             yield from lines(value, indent + "  ")
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            for item in value:
-                yield f"{indent}{label}"
-                yield from lines(item, indent + "  ")
+        elif name == "fields" and isinstance(value, list) and value:
+            yield f"{indent}{label}"
+            yield from (f"{indent}  {': '.join(map(plain, pair))}" for pair in value)
+        elif name.endswith("_ms") and isinstance(value, int):
+            yield f"{indent}{label:<{width}}  {value / 1000:g} s"
         else:
             yield f"{indent}{label:<{width}}  {plain(value)}"
 

@@ -80,6 +80,7 @@ def serve(
     from cdn.control.node import CannotStartError, Node
     from cdn.control.preflight import problems
     from cdn.control.sink import LineSink
+    from cdn.proxy.log_entry import AccessSink
     from cdn.proxy.worker import Worker
 
     mistakes = problems(config)
@@ -90,8 +91,10 @@ def serve(
     take_over_logging(log)
 
     async def main() -> int:
-        def make_worker(config: Config, access_log: object) -> Worker:
-            return Worker(config, access_log=access_log)
+        def make_worker(
+            config: Config, access_log: AccessSink | None, report: Callable[[str, str], None]
+        ) -> Worker:
+            return Worker(config, access_log=access_log, report=report)
 
         node = Node(config, make_worker, log, read_config=read_config, drain=drain)
         return await node.run(started)

@@ -24,6 +24,7 @@ from cdn.control.admin import AdminServer
 from cdn.control.log import NodeLog, describe, loop_exception_handler, one_line
 from cdn.control.preflight import admin_token, explain_bind_error
 from cdn.control.seams import WorkerFactory, WorkerSeam
+from cdn.store.opening import StoreError
 
 SPARE_FILES = 256  # descriptors beside one per client connection
 
@@ -108,13 +109,20 @@ class Node:
                 raise CannotStartError(
                     f"log: cannot open {config.access_log.to}: {error.strerror}"
                 ) from error
-        self.worker = self._factory(config, self._access)
+        worker = self._factory(config, self._access, self._log.event)
         try:
-            await self.worker.start()
+            await worker.start()
         except OSError as error:
-            raise CannotStartError(self._start_failure(error)) from error
+            address = getattr(error, "address", None)
+            if address is None and len(config.listen) == 1:
+                address = config.listen[0].address
+            sentence = explain_bind_error(address, error) if address else f"cannot start: {describe(error)}"
+            raise CannotStartError(sentence) from error
+        except StoreError as error:
+            raise CannotStartError(str(error)) from error
+        self.worker = worker
         self._log.say(f"cdn {__version__}: node {self.name}, process {os.getpid()}")
-        for listener, port in zip(config.listen, self.worker.ports, strict=True):
+        for listener, port in zip(config.listen, worker.ports, strict=True):
             self._log.say(f"listening on {replace(listener.address, port=port)}")
         if config.workers is None or config.workers > 1:
             asked = "auto" if config.workers is None else str(config.workers)
@@ -218,11 +226,6 @@ class Node:
         if admin_token(admin) is not None:
             guard = f"with the token in {admin.token_env}"
         self._log.say(f"admin and dashboard on {replace(admin.address, port=server.port)} ({guard})")
-
-    def _start_failure(self, error: OSError) -> str:
-        if len(self.config.listen) == 1:
-            return explain_bind_error(self.config.listen[0].address, error)
-        return f"cannot listen: {error.strerror or error}"
 
     async def _drain_out(self) -> bool:
         """True when every exchange ended by itself."""

@@ -21,7 +21,8 @@ class WorkerSeam(Protocol):
         ...
 
     async def start(self) -> None:
-        """Binds and listens; OSError when a port or file cannot be had."""
+        """Binds and listens. OSError when a port or file cannot be had (with `address` where it is a
+        listener's port), ValueError or another error with one sentence when the store cannot be opened."""
         ...
 
     async def stop(self) -> None:
@@ -51,4 +52,6 @@ class WorkerSeam(Protocol):
         ...
 
 
-WorkerFactory = Callable[[Config, AccessSink | None], WorkerSeam]
+# The configuration, where access log lines go, and where `report(kind, sentence)` puts those of the node's
+# log.
+WorkerFactory = Callable[[Config, AccessSink | None, Callable[[str, str], None]], WorkerSeam]
