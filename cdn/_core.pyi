@@ -149,6 +149,9 @@ def choose_victim(candidates: Sequence[tuple[int, int, int, int]], clock: int, n
 def reason_phrase(status: int) -> str:
     """The registered reason phrase, "" when unknown."""
 
+def field_id(name: bytes) -> int:
+    """The number of a field name given in any case (a value of FIELD_IDS), 0 for any other token."""
+
 def list_has_token(value: bytes, token: bytes) -> bool:
     """A comma list (Connection, Vary, ...) holds this token, case ignored (RFC 9110 §5.6.1)."""
 

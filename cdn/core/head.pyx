@@ -37,9 +37,14 @@ cdef void connection_options(const uint8_t* p, size_t n,
         upgrade[0] = True
 
 
+cdef inline bint is_chunked(const uint8_t* p, size_t n) noexcept nogil:
+    """Exactly "chunked", and no white space behind it: parsers in use disagree about that."""
+    return same_folded(<const char*>p, n, b"chunked", 7) and p[7] == 0x0D
+
+
 cdef int coding_error(const uint8_t* p, size_t n) noexcept nogil:
     """Which error a Transfer-Encoding deserves that is not exactly "chunked"."""
-    if n and skip_token(p, p + n) == p + n:
+    if n and p[n] == 0x0D and skip_token(p, p + n) == p + n:
         return E_TRANSFER_CODING
     return E_TRANSFER_ENCODING
 
@@ -64,7 +69,7 @@ cdef int request_framing(const Cursor* c, RequestHead* out, const FieldSpan* f) 
             return E_TRANSFER_ENCODING
         if (out.present >> F_CONTENT_LENGTH) & 1:
             return E_TWO_LENGTHS
-        if not same_folded(<const char*>value, f.value_len, b"chunked", 7):
+        if not is_chunked(value, f.value_len):
             return coding_error(value, f.value_len)
         out.chunked = True
     elif f.id == F_CONNECTION:
@@ -106,7 +111,7 @@ cdef int response_framing(const Cursor* c, ResponseHead* out, const FieldSpan* f
             return E_TRANSFER_ENCODING
         if (out.present >> F_CONTENT_LENGTH) & 1:
             return E_TWO_LENGTHS
-        if not same_folded(<const char*>value, f.value_len, b"chunked", 7):
+        if not is_chunked(value, f.value_len):
             return coding_error(value, f.value_len)
         out.chunked = True
     elif f.id == F_CONNECTION:

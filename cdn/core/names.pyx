@@ -174,6 +174,11 @@ cdef bint list_has_token(const char* value, size_t n, const char* token, size_t 
     return False
 
 
+def _field_id(bytes name not None):
+    """The bit number of a field name given in any case, 0 for one that the program does not know."""
+    return field_id(name, len(name))
+
+
 def _list_has_token(bytes value not None, bytes token not None):
     """A comma list holds this token, case ignored."""
     return bool(list_has_token(value, len(value), token, len(token)))

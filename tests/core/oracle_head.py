@@ -128,7 +128,7 @@ def field_line(reader: Reader) -> tuple[str, str]:
     if reader.peek() not in b"\r\n":
         raise FaultError("field-value")
     reader.expect(b"\r\n", "line-end")
-    return name.decode(), value.strip(b" \t").decode("latin-1")
+    return name.decode(), value.lstrip(b" \t").decode("latin-1")
 
 
 def tokens(values: list[str]) -> set[str]:
@@ -147,8 +147,9 @@ class Framing:
         self.hosts = 0
         self.options: list[str] = []
 
-    def take(self, name: str, value: str) -> None:
+    def take(self, name: str, untrimmed: str) -> None:
         name = name.lower()
+        value = untrimmed.rstrip(" \t")
         if name == "host" and not self.response:
             self.hosts += 1
             if self.hosts > 1:
@@ -160,8 +161,8 @@ class Framing:
                 raise FaultError("transfer-encoding")
             if self.length is not None:
                 raise FaultError("two-lengths")
-            if value.lower() != "chunked":
-                one = value and all(ord(c) in TCHAR for c in value)
+            if untrimmed.lower() != "chunked":
+                one = untrimmed and all(ord(c) in TCHAR for c in untrimmed)
                 raise FaultError("transfer-coding" if one else "transfer-encoding")
             self.chunked = True
         elif name == "connection":
@@ -194,6 +195,7 @@ def scan(data: bytes, response: bool, max_head: int, max_fields: int) -> tuple[o
             if len(fields) > max_fields:
                 raise FaultError("too-many-fields")
             framing.take(*fields[-1])
+            fields[-1] = (fields[-1][0], fields[-1][1].rstrip(" \t"))
         reader.expect(b"\r\n", "line-end")
     except IncompleteError:
         if len(data) < max_head:
