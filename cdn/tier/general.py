@@ -6,11 +6,14 @@ needs no second client. TLS goes by aiohttp for its connector (resolver, address
 for what it can't carry unchanged (`carries`) and for upgrades, which our own client does over TLS.
 
 Decides how aiohttp is asked and how its answers are judged: as strictly as our own client, where aiohttp
-shows enough. What it does not show: interim responses (never reported), a bare LF or a folded line in a head
-(accepted), surplus bytes behind a body (dropped, the connection not reused), a reset instead of a close at
-the end of a close-delimited body, data that had arrived before a body broke, and the exact first byte
-(`first_byte_ms` is the head's end). A request on a kept connection that was dead is repeated once by aiohttp
-itself, for idempotent methods without a body.
+shows enough. What it does not show:
+- interim responses: never reported; a bare LF or a folded line in a head: accepted
+- bytes behind a response: refused as MALFORMED when they come in one segment with it, else dropped; the
+  connection is not used again either way
+- a reset instead of a close at the end of a close-delimited body
+- what had arrived before a body broke, when it was not read yet: dropped
+- a dead connection under an idempotent request without a body: asked once more, even where it was a new one
+- the first byte: `first_byte_ms` is the time of the head's end
 """
 
 from __future__ import annotations
@@ -18,11 +21,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import NoReturn
+from weakref import WeakMethod
 
 import aiohttp
 from aiohttp import ClientTimeout, hdrs
-from aiohttp.http_exceptions import ContentLengthError
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import ContentLengthError, HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -99,10 +106,27 @@ class _Upload:
         self._deadline.start(self._wait_ms)
 
 
+class _Response(aiohttp.ClientResponse):
+    """Remembers its connection beyond the body's end, so that what is refused later still costs it."""
+
+    wire: ResponseHandler | None = None
+
+    async def start(self, connection: Connection) -> _Response:
+        self.wire = connection.protocol
+        await super().start(connection)
+        return self
+
+    def discard(self) -> None:
+        """Close the connection, even where aiohttp holds the response for whole and has kept it."""
+        self.close()
+        if self.wire is not None:
+            self.wire.close()
+
+
 class GeneralResponse(OriginResponse):
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: _Response,
         head: ResponseHead,
         length: int | None,
         by_close: bool,
@@ -125,7 +149,10 @@ class GeneralResponse(OriginResponse):
         self.server = server
         self.connect_ms = 0.0
         self.first_byte_ms = 0.0
-        deadline.on_late = self._on_silence
+        late = WeakMethod(self._on_silence)  # weak, so that a response nobody holds goes at once
+        deadline.on_late = lambda: (method := late()) and method()
+        if response.wire is not None and response.wire.closed is not None and not response.content.is_eof():
+            response.wire.closed.add_done_callback(partial(_on_closed, response.content, response.wire))
 
     @property
     def complete(self) -> bool:
@@ -167,7 +194,7 @@ class GeneralResponse(OriginResponse):
             )
         elif self._upload is not None and self._upload.failure is not None:
             kind, detail = Kind.REQUEST_BODY, "the request's body ended early"
-        elif isinstance(exc, aiohttp.ClientOSError) or isinstance(exc.__cause__, OSError):
+        elif isinstance(exc, aiohttp.ClientConnectionError) or isinstance(exc.__cause__, OSError):
             kind, detail = Kind.RESET, f"the connection broke ({type(exc).__name__})"
         elif isinstance(exc.__cause__, ContentLengthError) or "not completed" in str(exc):
             kind, detail = Kind.TRUNCATED, "the response's body is shorter than its framing says"
@@ -188,6 +215,17 @@ class GeneralResponse(OriginResponse):
 
     def __del__(self) -> None:
         self.abort()
+
+
+def _on_closed(content: aiohttp.StreamReader, wire: ResponseHandler, closed: asyncio.Future[None]) -> None:
+    """A fault inside a chunked body closes the connection, but aiohttp does not tell the body's reader."""
+    if not closed.cancelled():
+        closed.exception()
+    if not content.is_eof() and content.exception() is None:
+        if isinstance(wire.exception(), HttpProcessingError):
+            content.set_exception(aiohttp.ClientPayloadError("the response's chunks are malformed"))
+        else:
+            content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
 
 
 class GeneralServer:
@@ -220,6 +258,7 @@ class GeneralServer:
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
+                response_class=_Response,
                 cookie_jar=aiohttp.DummyCookieJar(loop=self._loop),
                 skip_auto_headers=AUTOMATIC,
                 auto_decompress=False,
@@ -260,12 +299,12 @@ class GeneralServer:
 
     async def _request(
         self, call: Call, url: URL, headers: CIMultiDict[str], attempt: _Attempt, upload: _Upload | None
-    ) -> aiohttp.ClientResponse:
+    ) -> _Response:
         try:
             async with asyncio.timeout(None) as limit:
                 attempt.deadline.on_late = lambda: limit.reschedule(0)
                 try:
-                    return await self._open().request(
+                    response = await self._open().request(
                         call.request.method,
                         url,
                         headers=headers,
@@ -274,6 +313,8 @@ class GeneralServer:
                         server_hostname=self._name,
                         trace_request_ctx=attempt,
                     )
+                    assert isinstance(response, _Response)
+                    return response
                 finally:
                     attempt.deadline.stop()
         except BaseException as exc:
@@ -311,14 +352,14 @@ class GeneralServer:
         ) from exc
 
     def _accept(
-        self, call: Call, response: aiohttp.ClientResponse, attempt: _Attempt, upload: _Upload | None
+        self, call: Call, response: _Response, attempt: _Attempt, upload: _Upload | None
     ) -> OriginResponse:
         try:
             head = _head(response)
             bodyless = call.request.method == "HEAD" or response.status in (204, 304)
             declared = _declared(head)
         except ValueError as exc:
-            response.close()
+            response.discard()
             attempt.deadline.close()
             raise OriginError(
                 Kind.MALFORMED, f"{exc}", server=str(self._address), sent=True, received=True
