@@ -187,3 +187,10 @@ def select_variant(candidates: Sequence[Stored], response: ResponseHead, now_s: 
     only = len(candidates) == 1
     matching = [stored for stored in candidates if selects(stored, response, now_s, only=only)]
     return newest(matching)
+
+
+def is_conditional(request: RequestHead) -> bool:
+    """Does the client have a copy of its own to ask about? With nothing stored, such a request goes on as it
+    is.
+    """
+    return "if-none-match" in request.fields or "if-modified-since" in request.fields

@@ -245,8 +245,10 @@ def test_head_is_answered_from_a_stored_get():
 
 @pytest.mark.parametrize(
     ("method", "unsafe"),
-    [("GET", False), ("HEAD", False), ("OPTIONS", False), ("TRACE", False), ("POST", True), ("PUT", True)]
-    + [("DELETE", True), ("PATCH", True), ("FOO", True), ("get", True), ("PURGE", True), ("", True)],
+    [
+        *[(method, False) for method in ("GET", "HEAD", "OPTIONS", "TRACE")],
+        *[(method, True) for method in ("POST", "PUT", "DELETE", "PATCH", "FOO", "get", "PURGE", "")],
+    ],
 )
 def test_unsafe(method, unsafe):
     assert is_unsafe(method) is unsafe
