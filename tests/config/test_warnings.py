@@ -1,0 +1,95 @@
+"""What `cdn check` warns of."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdn.config import Match, parse, warnings
+from cdn.config.advice import _covers
+
+HEAD = """\
+listen: [http://127.0.0.1:8080]
+origins:
+  app: {servers: [http://127.0.0.1:9000]}
+"""
+
+
+def said(routes: str, head: str = HEAD) -> list[str]:
+    return warnings(parse(head + "routes:\n" + routes))
+
+
+def test_nothing_to_say() -> None:
+    assert said("  - {match: {host: [a.example]}, origin: app}\n") == []
+
+
+def test_every_host_is_known() -> None:
+    assert said("  - {match: {path: /*}, origin: app}\n") == [
+        "routes[0] (`/*`) names no host: every Host is known, none is answered 421"
+    ]
+    assert said("  - {match: {path: /a}, origin: app}\n  - {match: {path: /b}, origin: app}\n") == [
+        "routes[0] (`/a`) and 1 more name no host: every Host is known, none is answered 421"
+    ]
+
+
+def test_never_reached() -> None:
+    routes = (
+        "  - {match: {host: [a.example], path: /x/*}, origin: app}\n"
+        "  - {match: {host: [a.example]}, origin: app}\n"
+        "  - {match: {host: [a.example], path: /y, method: [GET]}, origin: app}\n"
+        "  - {match: {host: [a.example, b.example]}, origin: app}\n"
+    )
+    assert said(routes) == [
+        "routes[2] (`a.example /y`) is never reached: routes[1] (`a.example /*`) takes all its requests"
+    ]
+
+
+def test_unused_origin_and_trust_in_everybody() -> None:
+    head = HEAD + "  old: {servers: [http://127.0.0.1:9001]}\ntrusted_proxies: [10.0.0.0/8, 0.0.0.0/0]\n"
+    assert said("  - {match: {host: [a.example]}, origin: app}\n", head) == [
+        "origins.old is used by no route",
+        "trusted_proxies holds 0.0.0.0/0: every client can claim any address",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "covers"),
+    [
+        (Match(), Match(("a",), "/x", ("GET",)), True),
+        (Match(("a",)), Match(), False),
+        (Match(("*.a",)), Match(("x.a", "*.x.a", "*.a")), True),
+        (Match(("*.a",)), Match(("a",)), False),
+        (Match(("*.a",)), Match(("xa",)), False),
+        (Match(("a", "b")), Match(("b", "a")), True),
+        (Match(("a",)), Match(("a", "b")), False),
+        (Match(methods=("GET",)), Match(), False),
+        (Match(methods=("GET", "HEAD")), Match(methods=("HEAD",)), True),
+        (Match(path="/a/*"), Match(path="/a/b/*"), True),
+        (Match(path="/a/*"), Match(path="/a*"), False),
+        (Match(path="/*.css"), Match(path="/x/*.css"), True),
+        (Match(path="/*.css"), Match(path="/x/*"), False),
+        (Match(path="/a.c"), Match(path="/abc"), False),
+    ],
+)
+def test_covers(one: Match, other: Match, covers: bool) -> None:
+    assert _covers(one, other) is covers
+
+
+PATTERNS = st.text(alphabet="ab*", max_size=5).map(lambda text: "/" + text)
+PATHS = ["/" + "".join(letters) for length in range(6) for letters in product("ab", repeat=length)]
+
+
+@given(PATTERNS, PATTERNS)
+def test_a_covered_pattern_matches_nothing_else(one: str, other: str) -> None:
+    if _covers(Match(path=one), Match(path=other)):
+        for path in PATHS:
+            if _matches(other, path):
+                assert _matches(one, path), (one, other, path)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path) is not None
