@@ -11,8 +11,10 @@ cdef enum RangeSpec:
 cdef inline const uint8_t* saturating(const uint8_t* p, const uint8_t* end, int64_t* value) noexcept nogil:
     """Digits at p as a number, INT64_MAX where it is larger; behind them (p itself where there are none)."""
     cdef int64_t v = 0
+    cdef int digit
     while p < end and CLASS[p[0]] & C_DIGIT:
-        v = INT64_MAX if v > (INT64_MAX - 9) // 10 else v * 10 + p[0] - 0x30
+        digit = p[0] - 0x30
+        v = INT64_MAX if v > (INT64_MAX - digit) // 10 else v * 10 + digit
         p += 1
     value[0] = v
     return p
@@ -25,29 +27,40 @@ cdef const uint8_t* range_set(const uint8_t* p, const uint8_t* end) noexcept nog
     return p + 6
 
 
+cdef bint digits_below(const uint8_t* a, const uint8_t* a_end,
+                       const uint8_t* b, const uint8_t* b_end) noexcept nogil:
+    """a < b for digits of any length."""
+    while a < a_end and a[0] == 0x30:
+        a += 1
+    while b < b_end and b[0] == 0x30:
+        b += 1
+    if a_end - a != b_end - b:
+        return a_end - a < b_end - b
+    return memcmp(a, b, a_end - a) < 0
+
+
 cdef int next_range(const uint8_t** at, const uint8_t* end, int64_t length,
                     int64_t* first, int64_t* last) noexcept nogil:
     """The next range-spec of a set; `at` moves behind it and its comma."""
     cdef const uint8_t* p = at[0]
     cdef const uint8_t* digits
+    cdef const uint8_t* dash
     cdef bint suffix
     while p < end and (is_ows(p[0]) or p[0] == 0x2C):
         p += 1
     if p == end:
         return SPEC_END
     digits = p
-    p = saturating(p, end, first)
-    suffix = p == digits
-    if p == end or p[0] != 0x2D:
+    dash = saturating(p, end, first)
+    suffix = dash == digits
+    if dash == end or dash[0] != 0x2D:
         return SPEC_BAD
-    p += 1
-    digits = p
-    p = saturating(p, end, last)
-    if p == digits:
+    p = saturating(dash + 1, end, last)
+    if p == dash + 1:
         if suffix:
             return SPEC_BAD
         last[0] = INT64_MAX
-    elif not suffix and last[0] < first[0]:
+    elif not suffix and digits_below(dash + 1, p, digits, dash):
         return SPEC_BAD
     while p < end and is_ows(p[0]):
         p += 1
