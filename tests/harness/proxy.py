@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Any
 
 import uvloop
-from cdn.control.access_log import AccessLogWriter
-from cdn.proxy.worker import Worker
 
 from cdn import config as cdn_config
+from cdn.control.access_log import AccessLogWriter
 from cdn.proxy.clock import Clock, FakeClock
+from cdn.proxy.worker import Worker
 
 from .client import HOST, RawClient
 from .site import Tree, yaml_text
@@ -65,6 +65,7 @@ class Proxy:
         self._error: BaseException | None = None
         self._loop_errors: list[str] = []
         self._clients: list[RawClient] = []
+        self.reports: list[tuple[str, str]] = []
 
     # -- life
 
@@ -95,17 +96,18 @@ class Proxy:
         log = parsed.access_log
         sink = AccessLogWriter(log.to, log.format) if log is not None else None
         self._worker = Worker(parsed, self.clock, access_log=sink, report=self._report)
-        await self._worker.start()
-        self._ready.set()
-        await self._stopping.wait()
-        await self._worker.stop()
-        if sink is not None:
-            sink.close()
+        try:
+            await self._worker.start()
+            self._ready.set()
+            await self._stopping.wait()
+            await self._worker.stop()
+        finally:
+            if sink is not None:
+                sink.close()
 
     def _report(self, kind: str, sentence: str) -> None:
-        """The node's own log; a fault of the proxy's own fails the test."""
-        if kind == "fault":
-            self._loop_errors.append(sentence)
+        """A line of the node's own log; a `fault` is a mistake of the proxy's own and fails the test."""
+        self.reports.append((kind, sentence))
 
     def __enter__(self) -> Proxy:
         logging.getLogger().addHandler(self._tracebacks)
@@ -130,6 +132,8 @@ class Proxy:
     ) -> None:
         self._leave()
         problems = [*self._loop_errors, *self._tracebacks.seen]
+        problems += [sentence for kind, sentence in self.reports if kind == "fault"]
+        problems = list(dict.fromkeys(problems))[:5]  # a fault in a loop is one fault
         if self._error is not None:
             problems.append(f"the worker ended with {self._error!r}")
         if self._thread.is_alive():

@@ -189,7 +189,7 @@ def test_statuses_without_a_body(status: int) -> None:
         Proxy(site(origin)) as proxy,
         proxy.client() as client,
     ):
-        client.request("GET", "/a", {"If-None-Match": '"1"'})
+        client.request("GET", "/a", {"If-None-Match": '"1"'} if status == 304 else None)
         answer = client.read_response()
         assert (answer.status, answer.body) == (status, b"")
         assert client.get("/b").status == status

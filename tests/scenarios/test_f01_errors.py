@@ -88,10 +88,10 @@ def test_a_body_above_the_limit_is_413() -> None:
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "PURGE"])
 def test_methods_that_are_not_for_clients(method: str) -> None:
-    target = "site.test:443" if method == "CONNECT" else "/a"
+    target, host = ("site.test:443", "site.test:443") if method == "CONNECT" else ("/a", HOST)
     with Origin(fresh(60)) as origin, Proxy(site(origin)) as proxy:
         proxy.get("/a")
-        check(proxy.ask(method, target), 405, proxy, 2)
+        check(proxy.ask(method, target, host=host), 405, proxy, 2)
         with proxy.lanes(hit=1):
             proxy.get("/a")
         assert origin.count() == 1
