@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
+from importlib import resources
 
+from cdn.cli.demo_pages import entity_tag
 from cdn.cli.errors import FAILED, Refused
 from cdn.cli.serve import serve
 from cdn.config.loading import parse
@@ -29,6 +32,7 @@ workers: 1
 listen: [http://127.0.0.1:{port}]
 admin: {{listen: http://127.0.0.1:{admin}}}
 store: {{memory: 256 MiB}}
+limits: {{connections: 1000}}
 log: {{access: {{to: stdout, format: combined}}}}
 origins:
   site: {{servers: [http://127.0.0.1:{origin}]}}
@@ -41,27 +45,30 @@ routes:
     cache: {{key: {{query: {{ignore: [_]}}}}}}
 """
 
-TRY = """\
+TRIES = (
+    ("a miss, then a hit with Age", "curl -si {site}/pages/1"),
+    ("2 s, then none", "curl -s -o /dev/null -w '%{{time_total}} s\\n' {site}/slow"),
+    ("no-store: always from the origin", "curl -si {site}/api/time"),
+    ("20 MB: stored on the way through", "curl -s -o /dev/null -D - {site}/large"),
+    ("a range of it, from the store", "curl -s -o /dev/null -D - -r 0-99 {site}/large"),
+    ("private, Set-Cookie: never stored", "curl -si {site}/private"),
+    ("stale after 2 s: served, refreshed behind", "curl -si {site}/swr"),
+    ("304: the client has it already", "curl -si -H 'If-None-Match: {etag}' {site}/styles.css"),
+    ("why", "{cdn} explain {site}/pages/1 --admin {admin}"),
+    ("forget it", "{cdn} purge --url {site}/pages/1 --admin {admin}"),
+)
 
-  the page       {site}/
-  the dashboard  {admin}/
 
-Try, each line twice, in another terminal:
-
-  curl -sI {site}/pages/1 | grep -iE 'HTTP|age|cache-status'     first a miss, then a hit with Age
-  curl -s -o /dev/null -w '%{{time_total}} s\\n' {site}/slow       2 s, then none
-  curl -si {site}/api/time                                       never stored: no-store
-  curl -si -r 0-99 {site}/large -o /dev/null -D -                a range of 20 MB; once it is stored, from
-  there curl -sI {site}/private                                        private, Set-Cookie: never stored
-  curl -si {site}/swr                                            after 2 s stale: served at once, refreshed
-  behind curl -sI -H "If-None-Match: $(curl -sI {site}/styles.css | sed -n 's/^etag: //Ip' | tr -d '\\r')"
-  {site}/styles.css
-                                                                 304: the client has it already
-  cdn explain {site}/pages/1 --admin {admin}
-  cdn purge --url {site}/pages/1 --admin {admin}
-
-Ctrl-C ends the demo.
-"""
+def invitation(site: str, admin: str) -> str:
+    """What the demo prints when it is up."""
+    etag = entity_tag(resources.files("cdn.cli").joinpath("demo.css").read_bytes())
+    cdn = "cdn" if shutil.which("cdn") else f"{sys.executable} -m cdn"
+    tries = [(text, line.format(site=site, admin=admin, etag=etag, cdn=cdn)) for text, line in TRIES]
+    shown = "\n".join(f"  # {text}\n  {line}" for text, line in tries)
+    return (
+        f"\n  the page       {site}/\n  the dashboard  {admin}/\n\n"
+        f"Try in another terminal, each twice:\n\n{shown}\n\nCtrl-C ends the demo.\n"
+    )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         site, board = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}"
 
         def started() -> None:
-            print(TRY.format(site=site, admin=board), flush=True)
+            print(invitation(site, board), flush=True)
 
         return serve(config, drain=3.0, read_config=None, started=started)
     finally:

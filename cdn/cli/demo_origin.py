@@ -16,12 +16,13 @@ import socket
 import struct
 import sys
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from importlib import resources
 
 from aiohttp import web
+
+from cdn.cli.demo_pages import entity_tag, html, png
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,38 +33,13 @@ STARTED = int(time.time())
 
 def fresh(request: web.Request, body: bytes, kind: str, cache: str, **fields: str) -> web.Response:
     """200 with an entity-tag, or 304 where the request has it already."""
-    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    etag = entity_tag(body)
     headers = {"Cache-Control": cache, "ETag": etag, "Last-Modified": formatdate(STARTED, usegmt=True)}
     headers |= {name.replace("_", "-"): value for name, value in fields.items()}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     if etag in known or "*" in known:
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers={**headers, "Content-Type": kind})
-
-
-def html(title: str, text: str) -> bytes:
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f'<link rel="stylesheet" href="/styles.css"><body><main><h1>{title}</h1><p>{text}</p>'
-        f'<p><a href="/">back</a></p></main></body></html>'
-    ).encode()
-
-
-def png(seed: int, size: int = 160) -> bytes:
-    """A picture of soft bands, different for each seed."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    a, b, c = 3 + seed % 5, 5 + seed % 7, 40 * (seed % 6)
-    rows = bytearray()
-    for y in range(size):
-        rows.append(0)
-        for x in range(size):
-            rows += bytes(((x * a + y) % 256, (c + y * 255 // size) % 256, 160 + (x * b ^ y) % 64))
-    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(rows), 6)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 class Site:

@@ -28,6 +28,7 @@ class Family:
     type: str  # "counter" | "gauge"
     help: str
     label: str | None = None
+    scale: int = 1  # the counter is divided by it
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -36,12 +37,18 @@ FAMILIES: tuple[Family, ...] = (
         ("lanes",), "cdn_lane_requests_total", "counter", "Requests, by the lane that served them.", "lane"
     ),
     Family(("no_store",), "cdn_not_stored_total", "counter", "Responses not stored, by reason.", "reason"),
-    Family(("statuses",), "cdn_responses_total", "counter", "Responses, by status class.", "class"),
+    Family(
+        ("statuses",),
+        "cdn_responses_total",
+        "counter",
+        "Responses outside the hit lane, by status class.",
+        "class",
+    ),
     Family(("bytes",), "cdn_bytes_total", "counter", "Bytes moved, by direction.", "direction"),
     Family(
         ("refused",), "cdn_refused_total", "counter", "Requests and connections refused, by reason.", "reason"
     ),
-    Family(("body_bytes",), "cdn_body_bytes_total", "counter", "Bytes of bodies sent to clients."),
+    Family(("body_bytes",), "cdn_body_bytes_total", "counter", "Bytes of bodies sent outside the hit lane."),
     Family(("exchanges",), "cdn_exchanges", "gauge", "Exchanges in progress outside the hit lane."),
     Family(("failures",), "cdn_failures_total", "counter", "Faults of our own; the node's log names them."),
     Family(("connections", "open"), "cdn_connections", "gauge", "Client connections open now."),
@@ -61,9 +68,9 @@ FAMILIES: tuple[Family, ...] = (
     Family(("access_log", "lost"), "cdn_access_log_lost_total", "counter", "Log lines whose write failed."),
     Family(("access_log", "waiting"), "cdn_access_log_waiting_bytes", "gauge", "Log bytes not written yet."),
     Family(("purges", "requests"), "cdn_purges_total", "counter", "Purges asked for on the admin listener."),
-    Family(("uptime_ms",), "cdn_uptime_milliseconds", "gauge", "Milliseconds since the node started."),
+    Family(("uptime_ms",), "cdn_uptime_seconds", "gauge", "Since the node started.", scale=1000),
     Family(("process", "rss"), "cdn_resident_memory_bytes", "gauge", "Resident memory of the process."),
-    Family(("process", "cpu_ms"), "cdn_cpu_milliseconds_total", "counter", "Processor time used."),
+    Family(("process", "cpu_ms"), "cdn_cpu_seconds_total", "counter", "Processor time used.", scale=1000),
     Family(("log_events",), "cdn_log_events_total", "counter", "Events of the node's log, by kind.", "kind"),
 )
 
@@ -126,7 +133,7 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
         value = _at(stats, family.path)
         lines: list[str] = []
         if family.label is None:
-            number = _number(value)
+            number = _number(value if family.scale == 1 or not value else value / family.scale)
             lines = [f"{family.name} {number}\n"] if number is not None else []
         elif isinstance(value, Mapping):
             lines = [f"{family.name}{text} {_number(n)}\n" for text, n in _samples(value, family.label)]
@@ -150,7 +157,10 @@ def _latency(histogram: Any) -> list[str]:
     if not isinstance(histogram, Mapping):
         return []
     name = "cdn_request_duration_seconds"
-    out = [f"# HELP {name} From the head of a request to the end of its answer.\n# TYPE {name} histogram\n"]
+    out = [
+        f"# HELP {name} From the head of a request to the end of its answer, outside the hit lane.\n",
+        f"# TYPE {name} histogram\n",
+    ]
     so_far = 0
     for bound, number in zip((*histogram["bounds"], None), histogram["counts"], strict=True):
         so_far += number
