@@ -50,6 +50,7 @@ class Exchange:
         self.trusted = False
         self.entry = _entry(site, stream)
         self.route: Route | None = None
+        self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
     async def run(self) -> None:
         site, stream = self.site, self.stream
@@ -142,6 +143,7 @@ class Exchange:
             if use.reason == "request-no-store":
                 await passing.forward(self, route, request, NoStoreReason.REQUEST_NO_STORE)
                 return
+            self.fwd = _forward_reason(found, stored, use.reason)
             if request.method == "HEAD" or (stored is None and self._alone(policy, request, primary)):
                 await self._alone_or_stored(index, route, policy, request, query, found, stored)
                 return
@@ -340,6 +342,7 @@ class Exchange:
             site.name,
             outcome,
             ttl=stored.fresh_until - now,
+            fwd=self.fwd,
             fwd_status=304 if outcome is Outcome.REVALIDATED else None,
             stored=outcome is Outcome.MISS or (outcome is Outcome.REVALIDATED and self.entry.no_store is None),
         )
@@ -404,6 +407,13 @@ class Exchange:
         entry.outcome = entry.outcome or Outcome.ERROR.value
         self.site.counters.done(entry.outcome, entry.status, entry.no_store, entry.bytes_sent, entry.duration_us)
         self.site.log(entry)
+
+
+def _forward_reason(found: Found, stored: Stored | None, reason: str) -> str:
+    """The `fwd` of RFC 9211 §2.2."""
+    if stored is None:
+        return "vary-miss" if found.specs else "uri-miss"
+    return "request" if reason.startswith("request-") else "stale"
 
 
 def _as_old_as(stored: Stored, decision: Stored) -> Stored:

@@ -127,7 +127,7 @@ def _head(exchange: Exchange, head: ResponseHead, outcome: Outcome, reason: NoSt
     site, route = exchange.site, exchange.route
     assert route is not None
     fields = edit(end_to_end(head.fields).without(("content-length",)), route.headers.response)
-    fwd = None
+    fwd = exchange.fwd
     if outcome is Outcome.PASS:
         fwd = "method" if reason is NoStoreReason.METHOD else "bypass"
         if reason is NoStoreReason.PREDICTED_UNCACHEABLE:

@@ -58,9 +58,6 @@ class EntrySource(Source):
     async def read(self, offset: int, n: int) -> bytes:
         return self.entry.read(offset, n)
 
-    def close(self) -> None:
-        self.entry.release()
-
 
 class FillSource(Source):
     """A follower of a fill. `position` is where it reads: the flight frees what all are past."""

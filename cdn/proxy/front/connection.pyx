@@ -222,7 +222,6 @@ cdef class Connection:
             memset(&self.chunked, 0, sizeof(Chunked))
         elif head.content_length >= 0:
             stream.body_length = head.content_length
-            stream.has_body = True
             if head.content_length > self.front.body_limit:
                 self._refuse(413, "body-limit")
                 return -1
