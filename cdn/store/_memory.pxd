@@ -6,17 +6,24 @@ from posix.uio cimport iovec
 from cdn._core cimport Candidate
 from cdn.store.layout cimport SLOTS, Bucket, Page, Record, Super
 
+cdef enum:
+    RUNNERS = 12
+    MOST_EXTRA = 16             # candidates beside the sample: runners, the rest of a bucket
+
 cdef struct Space:              # the mapping as this process sees it
     char* base
     Super* top
     Bucket* index
-    uint16_t* tree
+    uint16_t* tree[2]
     Page* table
     uint64_t* bitmaps
     char* pages
-    Candidate* candidates       # sample + 2 * SLOTS
+    Candidate* candidates       # sample + MOST_EXTRA
     uint64_t* where             # of each candidate: bucket * SLOTS + slot
     uint32_t sample
+    uint32_t runners            # the next best of earlier samples, best first: where, and what the slot said
+    uint64_t runner_where[RUNNERS]
+    uint64_t runner_word[RUNNERS]
     uint64_t random
     int64_t now                 # the latest time anybody told us; eviction compares with it
 
@@ -67,8 +74,8 @@ cdef class Fill:
     cdef char* run_body
     cdef uint64_t run_room
     cdef bint final                     # run is laid out as it will be published
-    cdef uint32_t* pages                # a large one; those before `gone` are given back
-    cdef uint64_t npages, pages_cap, gone
+    cdef uint32_t* blocks               # a large one; `gone` before them are given back
+    cdef uint64_t nblocks, blocks_cap, gone
     cdef readonly Entry entry           # once committed
     cdef object __weakref__
     cdef int open(self, Memory memory, bytes key) except -1
@@ -76,7 +83,7 @@ cdef class Fill:
     cdef int unregister(self) except -1
     cdef int end(self, int state) except -1
     cdef int void(self, str reason) except -1
-    cdef char* in_page(self, uint64_t offset) noexcept
+    cdef char* in_block(self, uint64_t offset) noexcept
     cdef void give_back(self) noexcept
     cdef bint new_run(self, const Record* t, uint64_t run_bytes) noexcept
     cdef int append(self, const char* data, uint64_t n) except -1

@@ -24,9 +24,10 @@ ABORTED: FillState
 class Entry:
     """A stored response, pinned: its bytes stay what they are until `release` or until this object goes.
 
-    Every property and `read` raise ValueError after `release`.
+    Every property and `read` raise ValueError after `release`. Made by the store only (else TypeError).
     """
 
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def status(self) -> int: ...
     @property
@@ -91,9 +92,10 @@ class Fill:
     """A body on its way into the store under one key. Dropped without `commit`, it never existed.
 
     Callbacks are called without arguments on every change of state and every arrival. They must not raise;
-    what they raise goes to `sys.unraisablehook`.
+    what they raise goes to `sys.unraisablehook`. Made by the store only (else TypeError).
     """
 
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def key(self) -> bytes: ...
     @property

@@ -24,7 +24,7 @@ from enum import IntEnum
 
 from cdn.store.record import Draft
 
-assert sizeof(Record) == 128 and sizeof(Bucket) == 64 and sizeof(Page) == 8 and sizeof(Super) <= 4096
+assert sizeof(Record) == 128 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(Super) <= 4096
 
 include "memory/pages.pyx"
 include "memory/index.pyx"
@@ -35,6 +35,7 @@ include "memory/fill.pyx"
 cdef enum:
     LEAST_SIZE = 1 << 20
     PIECES = 64
+    MOST_REFS = 65535
 
 
 @cython.final
@@ -79,8 +80,8 @@ cdef class Memory:
         format_pages(&self.s)
         self.s.sample = sample
         self.s.random = <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
-        self.s.candidates = <Candidate*> calloc(sample + 2 * SLOTS, sizeof(Candidate))
-        self.s.where = <uint64_t*> calloc(sample + 2 * SLOTS, sizeof(uint64_t))
+        self.s.candidates = <Candidate*> calloc(sample + MOST_EXTRA, sizeof(Candidate))
+        self.s.where = <uint64_t*> calloc(sample + MOST_EXTRA, sizeof(uint64_t))
         if self.s.candidates == NULL or self.s.where == NULL:
             raise MemoryError()
         self.stamp = 1
@@ -149,8 +150,8 @@ cdef class Memory:
 
     @property
     def largest(self):
-        # one page is the reserve, one at least holds the run; the page numbers of one body fit into half a run
-        return min(<uint64_t> self.s.top.npages - 2, <uint64_t> (PAGE_BYTES // 8)) * PAGE_BYTES
+        # one page is the reserve, one at least holds the run
+        return min((<uint64_t> self.s.top.npages - 2) * PAGE_BLOCKS, <uint64_t> MOST_BLOCKS) * BLOCK_BYTES
 
     @property
     def fileno(self):
@@ -258,49 +259,50 @@ cdef class Memory:
         return pinned_entry(self, r)
 
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL:
-        """A run (and pages) with everything in it, not published; NULL: no room. Hash, length and times are in t."""
-        cdef uint64_t npages
+        """A run (and blocks) with everything in it, not published; NULL: no room. Hash, length and times are in t."""
+        cdef uint64_t nblocks
         cdef uint64_t run_bytes
         cdef uint64_t i
         cdef uint64_t here
         cdef Record* r
         cdef uint32_t* list
-        cdef int64_t page = -1
+        cdef int64_t block = -1
         if t.body_length > self.largest or not plan(t.key_len, t.head_len, t.meta_len, t.body_length,
-                                                    &npages, &run_bytes):
+                                                    &nblocks, &run_bytes):
             return NULL
         r = make_run(&self.s, granules(run_bytes))
         if r == NULL:
             return NULL
-        t.body = npages
+        t.body = nblocks
         write_run(r, t, key, head, meta)
-        list = record_pages(r)
-        for i in range(npages):
-            page = make_page(&self.s, page)
-            if page < 0:
+        list = record_blocks(r)
+        for i in range(nblocks):
+            block = make_block(&self.s, block, nblocks - i)
+            if block < 0:
                 while i > 0:
                     i -= 1
-                    give_page(&self.s, list[i])
+                    give_block(&self.s, list[i])
                 give_granules(&self.s, r, r.run)
                 return NULL
-            list[i] = <uint32_t> page
-            here = min(<uint64_t> PAGE_BYTES, t.body_length - i * PAGE_BYTES)
-            memcpy(page_bytes(&self.s, page), body + i * PAGE_BYTES, here)
-        if npages:
-            self.s.table[list[0]].refs = 1
-        here = npages * PAGE_BYTES
+            list[i] = <uint32_t> block
+            here = min(<uint64_t> BLOCK_BYTES, t.body_length - i * BLOCK_BYTES)
+            memcpy(block_bytes(&self.s, block), body + i * BLOCK_BYTES, here)
+        if nblocks:
+            block_refs(&self.s, list[0])[0] = 1
+        here = nblocks * BLOCK_BYTES
         if here < t.body_length:
             memcpy(record_body(r), body + here, t.body_length - here)
         return r
 
     cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL:
-        """The same over the body of `old`, which is pinned: whole pages are shared, what lies in the run is copied."""
-        cdef uint64_t whole = old.body * PAGE_BYTES
+        """The same over the body of `old`, which is pinned: blocks are shared, what lies in the run is copied."""
+        cdef uint64_t whole = old.body * BLOCK_BYTES
         cdef uint64_t tail = 0 if old.body_length <= whole else old.body_length - whole
         cdef uint64_t run_bytes = lead(t.key_len, t.head_len, t.meta_len, old.body) + tail
         cdef Record* r
         cdef bytes body
-        if run_bytes > PAGE_BYTES:      # the new head is so much longer that the body has to be laid anew
+        # the new head is so much longer that the body has to be laid anew, or there are too many to share it
+        if run_bytes > PAGE_BYTES or (old.body and block_refs(&self.s, record_blocks(old)[0])[0] == MOST_REFS):
             body = read_body(&self.s, old, 0, old.body_length)
             return self.lay(t, key, head, meta, PyBytes_AS_STRING(body))
         r = make_run(&self.s, granules(run_bytes))
@@ -309,8 +311,8 @@ cdef class Memory:
         write_run(r, t, key, head, meta)
         memcpy(record_body(r), record_body(old), tail)
         if old.body:
-            memcpy(record_pages(r), record_pages(old), old.body * sizeof(uint32_t))
-            self.s.table[record_pages(r)[0]].refs += 1
+            memcpy(record_blocks(r), record_blocks(old), old.body * sizeof(uint32_t))
+            block_refs(&self.s, record_blocks(r)[0])[0] += 1
         return r
 
     # -- leaving --------------------------------------------------------------------------------------------------

@@ -4,17 +4,19 @@ Everything is addressed by offsets from the start of the mapping, in granules of
 
     0                 Super         magic, version, geometry, counters
     index             Bucket[]      5 slots each; a key may lie in the bucket of hash0 or in that of hash1
-    tree              uint16_t[]    longest free run of every page, and the maxima above them, 32 to a node
+    trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
+                                    the longest free run; the free blocks of a page of blocks
     table             Page[]        kind, free granules and owners of every page
     bitmaps           uint64_t[16]  per page: which of its 1024 granules are in use
-    pages             64 KiB each   runs of granules, or 64 KiB of a large body
+    pages             64 KiB each   runs of granules, or blocks of large bodies
 
 A stored response is one run of granules inside one page:
 
-    Record (128) | key | head | meta | pad to 4 | page numbers (uint32_t each) | body, or the tail of a large one
+    Record (128) | key | head | meta | pad to 4 | block numbers (uint32_t each) | body, or the tail of a large one
 
-A body that does not fit there lies in whole pages, which are listed in the run; their first page counts the records that
-share them. Every run begins with a Record, so that a page can be read without the index (evacuation, rebuilding).
+A body that does not fit there lies in blocks, which are listed in the run and numbered through all pages, so that
+neighbours in number are neighbours in memory; the first one counts the records that share them. Blocks are never moved,
+runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding).
 
 Who may touch what: a record does not change once its slot points at it, except `pins` (of whoever holds it) and
 `fresh_until` (a soft purge lowers it, one atomic store). A reader that takes no pin reads the bucket's `version` before
@@ -30,6 +32,11 @@ cdef enum:
     PAGE_BYTES = 65536
     PAGE_GRANULES = 1024
     PAGE_WORDS = 16         # of its bitmap
+    BLOCK_BYTES = 16384
+    BLOCK_GRANULES = 256
+    PAGE_BLOCKS = 4
+    RUN_BYTES = 16384       # what is not longer, all told, is one run; longer bodies go to blocks
+    MOST_BLOCKS = 12288     # of one body: their numbers take three quarters of the longest run
     SLOTS = 5
     TREE_FANOUT = 32        # one cache line of uint16_t
     TREE_LEVELS = 6         # 32**6 pages = 64 TiB
@@ -56,8 +63,9 @@ cdef enum:
 cdef enum PageKind:
     PAGE_FREE = 0
     PAGE_RUNS = 1
-    PAGE_BODY = 2
+    PAGE_BLOCK = 2
     PAGE_RESERVE = 3            # where compaction copies to
+    PAGE_CLEARING = 4
 
 cdef struct Record:             # 128 bytes
     uint64_t hash0, hash1       # siphash128 of the key with the node's secret
@@ -67,7 +75,7 @@ cdef struct Record:             # 128 bytes
     int64_t response_time
     int64_t last_modified       # seconds, INT64_MIN when none
     uint64_t body_length
-    uint64_t body               # how many whole pages of it are listed in the run; private to the store
+    uint64_t body               # how many blocks of it are listed in the run; private to the store
     uint64_t lines_304          # bit i: line i of the head's field lines belongs in a 304
     uint32_t flags
     uint32_t pins               # private to the store, atomic
@@ -82,11 +90,11 @@ cdef struct Bucket:             # 64 bytes, one cache line
     uint32_t access[SLOTS]      # when last used, in units of 2**ACCESS_SHIFT ms, wrapping
     uint32_t version
 
-cdef struct Page:               # 8 bytes
-    uint32_t refs               # first page of a body: how many records (and fills) use it
+cdef struct Page:               # 16 bytes
+    uint16_t refs[PAGE_BLOCKS]  # of a block that is a body's first: how many records use that body
     uint16_t free               # granules
     uint8_t kind
-    uint8_t spare
+    uint8_t spare[5]
 
 cdef struct Super:
     char magic[8]
@@ -94,9 +102,10 @@ cdef struct Super:
     uint32_t npages
     uint64_t size
     uint64_t nbuckets
-    uint64_t index, tree, table, bitmaps, pages     # offsets
+    uint64_t index, trees, table, bitmaps, pages    # offsets
     uint64_t level[TREE_LEVELS]     # offset of each level of the tree, in uint16_t from its start
     uint64_t levels
+    uint64_t tree_entries           # of one tree, all its levels
     uint64_t reserve                # page number
     uint64_t stamp                  # decision epoch
     uint64_t used_granules          # of the pages

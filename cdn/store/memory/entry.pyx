@@ -87,7 +87,7 @@ cdef Entry pinned_entry(Memory memory, Record* r):
 @cython.freelist(64)
 cdef class Entry:
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise TypeError("entries come from the store")
 
     def __dealloc__(self):

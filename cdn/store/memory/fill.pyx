@@ -16,7 +16,7 @@ cdef enum:
     S_DONE = 3
     S_ABORTED = 4
     FIRST_RUN = 4096        # bytes of the first run of a body whose length is unknown,
-    SECOND_RUN = 16384      # and of the second; then it goes to pages
+    SECOND_RUN = 16384      # and of the second; then it goes to blocks
 
 WAITING, STREAMING, COMMITTED, DONE, ABORTED = FillState
 cdef tuple STATES = tuple(FillState)
@@ -29,7 +29,7 @@ cdef void call(callback) noexcept:
 @cython.final
 cdef class Fill:
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise TypeError("fills come from the store")
 
     cdef int open(self, Memory memory, bytes key) except -1:
@@ -49,7 +49,7 @@ cdef class Fill:
             self.give_back()
 
     def __dealloc__(self):
-        free(self.pages)
+        free(self.blocks)
 
     # -- what followers see ---------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ cdef class Fill:
             return read_body(&self.memory.s, self.entry.record(), offset, n)
         if offset >= self.arrived or self._state == S_ABORTED:
             return b""
-        if offset < self.gone * PAGE_BYTES:
+        if offset < self.gone * BLOCK_BYTES:
             raise ValueError("these bytes of the fill have been given back")
         n = min(n, self.arrived - offset)
         if self.run != NULL:
@@ -88,8 +88,8 @@ cdef class Fill:
         out = PyBytes_FromStringAndSize(NULL, n)
         to = PyBytes_AS_STRING(out)
         while n:
-            here = min(n, <uint64_t> PAGE_BYTES - offset % PAGE_BYTES)
-            memcpy(to, self.in_page(offset), here)
+            here = min(n, <uint64_t> BLOCK_BYTES - offset % BLOCK_BYTES)
+            memcpy(to, self.in_block(offset), here)
             to += here
             offset += here
             n -= here
@@ -99,7 +99,7 @@ cdef class Fill:
 
     def start(self, draft not None, length):
         cdef Record t
-        cdef uint64_t npages
+        cdef uint64_t nblocks
         cdef uint64_t run_bytes
         cdef uint64_t body = 0
         if self._state != S_WAITING:
@@ -108,10 +108,10 @@ cdef class Fill:
         if length is not None:
             body = length
         if not self.detached:
-            if body > self.memory.largest or not plan(t.key_len, t.head_len, t.meta_len, body, &npages, &run_bytes):
+            if body > self.memory.largest or not plan(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes):
                 self.reason = "too-large"
                 return False
-            if length is not None and npages == 0 and not self.new_run(&t, run_bytes):
+            if length is not None and nblocks == 0 and not self.new_run(&t, run_bytes):
                 self.reason = "no-space"
                 return False
         self.draft = draft
@@ -181,19 +181,19 @@ cdef class Fill:
         self.notify()
 
     def release_before(self, uint64_t offset):
-        cdef uint64_t upto = min(offset, self.arrived) // PAGE_BYTES
+        cdef uint64_t upto = min(offset, self.arrived) // BLOCK_BYTES
         cdef uint64_t n
         cdef uint64_t i
         if not self.detached:
             raise ValueError("only a detached fill gives memory back before its end")
-        if self.npages == 0 or upto <= self.gone:
+        if self.nblocks == 0 or upto <= self.gone:
             return
-        n = min(upto - self.gone, self.npages)
+        n = min(upto - self.gone, self.nblocks)
         for i in range(n):
-            give_page(&self.memory.s, self.pages[i])
-        self.npages -= n
+            give_block(&self.memory.s, self.blocks[i])
+        self.nblocks -= n
         self.gone += n
-        memmove(self.pages, self.pages + n, self.npages * sizeof(uint32_t))
+        memmove(self.blocks, self.blocks + n, self.nblocks * sizeof(uint32_t))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -218,18 +218,18 @@ cdef class Fill:
         self.unregister()
         self.notify()
 
-    cdef char* in_page(self, uint64_t offset) noexcept:
-        return page_bytes(&self.memory.s, self.pages[offset // PAGE_BYTES - self.gone]) + offset % PAGE_BYTES
+    cdef char* in_block(self, uint64_t offset) noexcept:
+        return block_bytes(&self.memory.s, self.blocks[offset // BLOCK_BYTES - self.gone]) + offset % BLOCK_BYTES
 
     cdef void give_back(self) noexcept:
         cdef uint64_t i
         if self.run != NULL:
             give_granules(&self.memory.s, self.run, self.run.run)
             self.run = NULL
-        for i in range(self.npages):
-            give_page(&self.memory.s, self.pages[i])
-        self.gone += self.npages
-        self.npages = 0
+        for i in range(self.nblocks):
+            give_block(&self.memory.s, self.blocks[i])
+        self.gone += self.nblocks
+        self.nblocks = 0
 
     cdef bint new_run(self, const Record* t, uint64_t run_bytes) noexcept:
         """Another run, what has arrived copied over; the old one is given back."""
@@ -264,8 +264,8 @@ cdef class Fill:
             memcpy(self.run_body + self.arrived, data, n)
         else:
             while n:
-                here = min(n, <uint64_t> PAGE_BYTES - self.arrived % PAGE_BYTES)
-                memcpy(self.in_page(self.arrived), data, here)
+                here = min(n, <uint64_t> BLOCK_BYTES - self.arrived % BLOCK_BYTES)
+                memcpy(self.in_block(self.arrived), data, here)
                 self.arrived += here
                 data += here
                 n -= here
@@ -273,12 +273,15 @@ cdef class Fill:
         return True
 
     cdef int room_for(self, uint64_t total) except -1:
-        """Memory for a body of `total` bytes: a run while it is small, pages from then on."""
+        """Memory for a body of `total` bytes: a run while it is small, blocks from then on."""
         cdef Record t
         cdef uint64_t before
-        cdef int64_t page
+        cdef int64_t block
+        cdef uint64_t more
         cdef uint64_t i
-        if self.npages == 0 and self.gone == 0:
+        # how long it will be; of an unknown length what is there already says most
+        cdef uint64_t size = 2 * total if self.length is None else <uint64_t> self.length
+        if self.nblocks == 0 and self.gone == 0:
             if self.run != NULL and total <= self.run_room:
                 return True
             if self.length is None and not self.detached:
@@ -288,22 +291,24 @@ cdef class Fill:
                     return self.new_run(&t, FIRST_RUN)
                 if before + total <= SECOND_RUN:
                     return self.new_run(&t, SECOND_RUN)
-        while (self.gone + self.npages) * PAGE_BYTES < total:
-            if self.npages == self.pages_cap:
-                self.pages_cap = max(<uint64_t> 16, 2 * self.pages_cap)
-                self.pages = <uint32_t*> realloc(self.pages, self.pages_cap * sizeof(uint32_t))
-                if self.pages == NULL:
+        while (self.gone + self.nblocks) * BLOCK_BYTES < total:
+            if self.nblocks == self.blocks_cap:
+                self.blocks_cap = max(<uint64_t> 16, 2 * self.blocks_cap)
+                self.blocks = <uint32_t*> realloc(self.blocks, self.blocks_cap * sizeof(uint32_t))
+                if self.blocks == NULL:
                     raise MemoryError()
-            page = make_page(&self.memory.s, <int64_t> self.pages[self.npages - 1] if self.npages else -1)
-            if page < 0:
+            more = (size - (self.gone + self.nblocks) * BLOCK_BYTES) // BLOCK_BYTES + 1
+            block = make_block(
+                &self.memory.s, <int64_t> self.blocks[self.nblocks - 1] if self.nblocks else -1, more)
+            if block < 0:
                 return False
-            self.pages[self.npages] = <uint32_t> page
-            self.npages += 1
+            self.blocks[self.nblocks] = <uint32_t> block
+            self.nblocks += 1
         if self.run != NULL:
             i = 0
             while i < self.arrived:
-                before = min(self.arrived - i, <uint64_t> PAGE_BYTES)
-                memcpy(self.in_page(i), self.run_body + i, before)
+                before = min(self.arrived - i, <uint64_t> BLOCK_BYTES)
+                memcpy(self.in_block(i), self.run_body + i, before)
                 i += before
             give_granules(&self.memory.s, self.run, self.run.run)
             self.run = NULL
@@ -312,18 +317,18 @@ cdef class Fill:
     cdef Record* settle(self, Record* t, bytes head, bytes meta) except? NULL:
         """What has arrived, laid out for publishing; NULL: no room, and everything is as it was."""
         cdef Space* s = &self.memory.s
-        cdef uint64_t npages
+        cdef uint64_t nblocks
         cdef uint64_t run_bytes
         cdef uint64_t done
         cdef uint64_t here
         cdef int spare
         cdef Record* r
-        if not plan(t.key_len, t.head_len, t.meta_len, t.body_length, &npages, &run_bytes):
+        if not plan(t.key_len, t.head_len, t.meta_len, t.body_length, &nblocks, &run_bytes):
             return NULL
-        t.body = npages
+        t.body = nblocks
         r = self.run
         if (r != NULL and r.key_len == t.key_len and r.head_len == t.head_len and r.meta_len == t.meta_len
-                and npages == 0):
+                and nblocks == 0):
             # it lies where it belongs: cut what is too much
             spare = r.run - granules(run_bytes)
             if spare > 0:
@@ -341,16 +346,16 @@ cdef class Fill:
         if r == NULL:
             return NULL
         write_run(r, t, self.key, head, meta)
-        done = npages * PAGE_BYTES
+        done = nblocks * BLOCK_BYTES
         while done < t.body_length:
-            here = min(t.body_length - done, <uint64_t> PAGE_BYTES - done % PAGE_BYTES)
-            memcpy(record_body(r) + (done - npages * PAGE_BYTES), self.in_page(done), here)
+            here = min(t.body_length - done, <uint64_t> BLOCK_BYTES - done % BLOCK_BYTES)
+            memcpy(record_body(r) + (done - nblocks * BLOCK_BYTES), self.in_block(done), here)
             done += here
-        if npages:
-            memcpy(record_pages(r), self.pages, npages * sizeof(uint32_t))
-            s.table[self.pages[0]].refs = 1
-            self.npages -= npages
-            self.gone += npages
-            memmove(self.pages, self.pages + npages, self.npages * sizeof(uint32_t))
+        if nblocks:
+            memcpy(record_blocks(r), self.blocks, nblocks * sizeof(uint32_t))
+            block_refs(s, self.blocks[0])[0] = 1
+            self.nblocks -= nblocks
+            self.gone += nblocks
+            memmove(self.blocks, self.blocks + nblocks, self.nblocks * sizeof(uint32_t))
         self.give_back()
         return r

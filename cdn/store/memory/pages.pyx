@@ -26,10 +26,15 @@ cdef extern from *:
     void cdn_prefetch(const void* p) noexcept nogil
 
 
-# -- the tree of longest free runs ------------------------------------------------------------------------------------
+# -- the trees: which page has room ----------------------------------------------------------------------------------
 
-cdef void tree_set(Space* s, uint64_t page, uint16_t value) noexcept nogil:
-    cdef uint16_t* level = s.tree + s.top.level[0]
+cdef enum:
+    RUNS = 0        # which tree
+    BLOCKS = 1
+
+
+cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept nogil:
+    cdef uint16_t* level = s.tree[which] + s.top.level[0]
     cdef uint64_t at = page
     cdef uint64_t k
     cdef uint16_t* node
@@ -43,20 +48,20 @@ cdef void tree_set(Space* s, uint64_t page, uint16_t value) noexcept nogil:
         for i in range(TREE_FANOUT):
             if node[i] > most:
                 most = node[i]
-        level = s.tree + s.top.level[k]
+        level = s.tree[which] + s.top.level[k]
         if level[at] == most:
             return
         level[at] = most
 
 
-cdef int64_t tree_first(Space* s, uint16_t n) noexcept nogil:
-    """The first page with a free run of at least n granules, or -1."""
+cdef int64_t tree_first(Space* s, int which, uint16_t n) noexcept nogil:
+    """The first page whose number is at least n, or -1."""
     cdef int64_t k = <int64_t> s.top.levels - 1
     cdef uint64_t at = 0
     cdef uint16_t* node
     cdef int i
     while k >= 0:
-        node = s.tree + s.top.level[k] + at * TREE_FANOUT
+        node = s.tree[which] + s.top.level[k] + at * TREE_FANOUT
         for i in range(TREE_FANOUT):
             if node[i] >= n:
                 break
@@ -67,13 +72,13 @@ cdef int64_t tree_first(Space* s, uint16_t n) noexcept nogil:
     return <int64_t> at
 
 
-cdef int64_t tree_last(Space* s, uint16_t n) noexcept nogil:
+cdef int64_t tree_last(Space* s, int which, uint16_t n) noexcept nogil:
     cdef int64_t k = <int64_t> s.top.levels - 1
     cdef uint64_t at = 0
     cdef uint16_t* node
     cdef int i
     while k >= 0:
-        node = s.tree + s.top.level[k] + at * TREE_FANOUT
+        node = s.tree[which] + s.top.level[k] + at * TREE_FANOUT
         i = TREE_FANOUT - 1
         while i >= 0 and node[i] < n:
             i -= 1
@@ -169,14 +174,14 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     s.table[page].kind = PAGE_RUNS
     s.table[page].free -= n
     s.top.used_granules += n
-    tree_set(s, page, longest_run(bits))
+    tree_set(s, RUNS, page, longest_run(bits))
     r.run = n
     r.pins = PIN_FILLING
     return r
 
 
 cdef Record* take_run(Space* s, int n) noexcept nogil:
-    cdef int64_t page = tree_first(s, n)
+    cdef int64_t page = tree_first(s, RUNS, n)
     return NULL if page < 0 else carve(s, page, n)
 
 
@@ -188,38 +193,80 @@ cdef void give_granules(Space* s, const void* p, int n) noexcept nogil:
     s.table[page].free += n
     if s.table[page].free == PAGE_GRANULES:
         s.table[page].kind = PAGE_FREE
-        tree_set(s, page, PAGE_GRANULES)
+        tree_set(s, RUNS, page, PAGE_GRANULES)
     else:
-        tree_set(s, page, longest_run(bits))
+        tree_set(s, RUNS, page, longest_run(bits))
 
 
-cdef int64_t take_page(Space* s, int64_t after) noexcept nogil:
-    """A free page for a body, best the one behind page `after` (-1: none), or -1. Bodies lie at the upper end."""
-    cdef int64_t page = after + 1
+cdef inline char* block_bytes(Space* s, uint64_t block) noexcept nogil:
+    return s.pages + block * BLOCK_BYTES
+
+
+cdef inline uint16_t* block_refs(Space* s, uint64_t block) noexcept nogil:
+    return &s.table[block // PAGE_BLOCKS].refs[block % PAGE_BLOCKS]
+
+
+cdef inline bint block_taken(Space* s, uint64_t block) noexcept nogil:
+    cdef uint64_t page = block // PAGE_BLOCKS
+    if s.table[page].kind == PAGE_BLOCK:
+        return page_bitmap(s, page)[block % PAGE_BLOCKS * (PAGE_WORDS // PAGE_BLOCKS)] != 0
+    return s.table[page].kind != PAGE_FREE
+
+
+cdef int64_t pick_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
+    """A free block: the one behind `after` (-1: none), else for what is long (`more` blocks to come) the beginning of
+    a free stretch at the upper end, else one of a page begun already. -1: there is none."""
+    cdef int64_t page
+    cdef uint64_t block = <uint64_t> (after + 1)
     cdef int back
-    if after < 0 or page >= <int64_t> s.top.npages or s.table[page].kind != PAGE_FREE:
-        page = tree_last(s, PAGE_GRANULES)
+    if after >= 0 and block < <uint64_t> s.top.npages * PAGE_BLOCKS and not block_taken(s, block):
+        return <int64_t> block
+    page = tree_last(s, RUNS, PAGE_GRANULES) if more >= PAGE_BLOCKS else -1
+    if page < 0:
+        page = tree_last(s, BLOCKS, 1)
+        if page >= 0:
+            block = <uint64_t> page * PAGE_BLOCKS
+            while block_taken(s, block):
+                block += 1
+            return <int64_t> block
+        page = tree_last(s, RUNS, PAGE_GRANULES)
         if page < 0:
             return -1
-        # begin some way before the end of the free stretch, so that the next ones can follow behind
-        for back in range(15):
-            if page == 0 or s.table[page - 1].kind != PAGE_FREE:
-                break
-            page -= 1
-    s.table[page].kind = PAGE_BODY
-    s.table[page].free = 0
-    s.table[page].refs = 0
-    s.top.used_granules += PAGE_GRANULES
-    tree_set(s, page, 0)
-    return page
+    for back in range(15):
+        if page == 0 or s.table[page - 1].kind != PAGE_FREE:
+            break
+        page -= 1
+    return page * PAGE_BLOCKS
 
 
-cdef void give_page(Space* s, uint64_t page) noexcept nogil:
-    s.table[page].kind = PAGE_FREE
-    s.table[page].free = PAGE_GRANULES
-    s.table[page].refs = 0
-    s.top.used_granules -= PAGE_GRANULES
-    tree_set(s, page, PAGE_GRANULES)
+cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
+    cdef int64_t block = pick_block(s, after, more)
+    cdef uint64_t page
+    if block < 0:
+        return -1
+    page = <uint64_t> block // PAGE_BLOCKS
+    if s.table[page].kind == PAGE_FREE:
+        s.table[page].kind = PAGE_BLOCK
+        tree_set(s, RUNS, page, 0)
+    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].free -= BLOCK_GRANULES
+    s.top.used_granules += BLOCK_GRANULES
+    block_refs(s, block)[0] = 0
+    tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
+    return block
+
+
+cdef void give_block(Space* s, uint64_t block) noexcept nogil:
+    cdef uint64_t page = block // PAGE_BLOCKS
+    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].free += BLOCK_GRANULES
+    s.top.used_granules -= BLOCK_GRANULES
+    if s.table[page].free == PAGE_GRANULES:
+        s.table[page].kind = PAGE_FREE
+        tree_set(s, BLOCKS, page, 0)
+        tree_set(s, RUNS, page, PAGE_GRANULES)
+    else:
+        tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
 
 
 # -- the mapping ------------------------------------------------------------------------------------------------------
@@ -244,8 +291,9 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.npages = npages
     t.nbuckets = nbuckets
     t.index = 4096
-    t.tree = t.index + nbuckets * sizeof(Bucket)
-    t.table = rounded(t.tree + total * sizeof(uint16_t), 64)
+    t.tree_entries = total
+    t.trees = t.index + nbuckets * sizeof(Bucket)
+    t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
     t.bitmaps = rounded(t.table + npages * sizeof(Page), 64)
     t.pages = rounded(t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t), 4096)
     return t.pages + npages * PAGE_BYTES
@@ -256,7 +304,8 @@ cdef void look_at(Space* s, char* base) noexcept nogil:
     s.base = base
     s.top = <Super*> base
     s.index = <Bucket*> (base + s.top.index)
-    s.tree = <uint16_t*> (base + s.top.tree)
+    s.tree[RUNS] = <uint16_t*> (base + s.top.trees)
+    s.tree[BLOCKS] = s.tree[RUNS] + s.top.tree_entries
     s.table = <Page*> (base + s.top.table)
     s.bitmaps = <uint64_t*> (base + s.top.bitmaps)
     s.pages = base + s.top.pages
@@ -267,6 +316,6 @@ cdef void format_pages(Space* s) noexcept nogil:
     cdef uint64_t page
     for page in range(<uint64_t> s.top.npages - 1):
         s.table[page].free = PAGE_GRANULES
-        tree_set(s, page, PAGE_GRANULES)
+        tree_set(s, RUNS, page, PAGE_GRANULES)
     s.top.reserve = s.top.npages - 1
     s.table[s.top.reserve].kind = PAGE_RESERVE
