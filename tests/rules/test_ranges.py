@@ -100,11 +100,9 @@ def test_multipart():
     body = bytes(range(256)) * 40
     made = multipart([(5, 9), (0, 0)], len(body), RECORD)
     boundary = made.content_type.removeprefix("multipart/byteranges; boundary=")
-    text = (
-        f"--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 5-9/10240\r\n\r\n".encode() + body[5:10]
-        + f"\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-0/10240\r\n\r\n".encode() + body[:1]
-        + f"\r\n--{boundary}--\r\n".encode()
-    )  # fmt: skip
+    part = f"--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes %s/10240\r\n\r\n"
+    text = (part % "5-9").encode() + body[5:10] + b"\r\n" + (part % "0-0").encode() + body[:1]
+    text += f"\r\n--{boundary}--\r\n".encode()
     assert _expand(made, body) == text
     assert made.length == len(text)
 

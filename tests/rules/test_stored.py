@@ -84,10 +84,22 @@ _NAMES = st.text(alphabet="abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=20
 def test_any_record_comes_back(pairs, vary, tags, flags, date_s, delay, lifetime, source, reason):
     pairs = [(name, value) for name, value in pairs if name not in ("etag", "last-modified")]
     record = Stored(
-        status=200, fields=fields(*[f"{n}: {v}" for n, v in pairs]), born=1, fresh_until=2, swr_until=3, sie_until=4,
-        request_time=NOW - delay, response_time=NOW, date=date_s, reason=reason, vary=tuple(vary),
-        flags=Flag(flags), lifetime=lifetime, lifetime_source=source, tags=tuple(tags),
-    )  # fmt: skip
+        status=200,
+        fields=fields(*[f"{n}: {v}" for n, v in pairs]),
+        born=1,
+        fresh_until=2,
+        swr_until=3,
+        sie_until=4,
+        request_time=NOW - delay,
+        response_time=NOW,
+        date=date_s,
+        reason=reason,
+        vary=tuple(vary),
+        flags=Flag(flags),
+        lifetime=lifetime,
+        lifetime_source=source,
+        tags=tuple(tags),
+    )
     assert again(record) == record
 
 
