@@ -14,6 +14,7 @@ MODULES = {
     "cdn.store._memory": "cdn/store/_memory.pyx",
     "cdn.proxy._clock": "cdn/proxy/_clock.pyx",
     "cdn.proxy._routes": "cdn/proxy/_routes.pyx",
+    "cdn.proxy._variants": "cdn/proxy/_variants.pyx",
     "cdn.proxy._log": "cdn/proxy/_log.pyx",
     "cdn.proxy._front": "cdn/proxy/_front.pyx",
     "cdn.proxy._lane": "cdn/proxy/_lane.pyx",

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from cdn._core cimport RequestHead
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport RouteTable
+from cdn.proxy._variants cimport Normaliser
 from cdn.store._memory cimport Memory
 from cdn.store.layout cimport Record
 
@@ -34,6 +35,7 @@ cdef class HitLane:
     cdef readonly RouteTable routes
     cdef readonly Memory memory
     cdef readonly Clock clock
+    cdef readonly Normaliser normaliser
     cdef public bint enabled
     cdef LaneCounters counters
     cdef bytes name         # of the node

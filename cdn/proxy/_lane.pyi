@@ -2,6 +2,7 @@ from collections.abc import Iterable
 
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
+from cdn.proxy._variants import Normaliser
 from cdn.store._memory import Memory
 
 class NameSet:
@@ -18,7 +19,7 @@ class HitLane:
     routes: RouteTable
     memory: Memory
     clock: Clock
-    def __init__(self, memory: Memory, clock: Clock, name: str) -> None: ...
+    def __init__(self, memory: Memory, clock: Clock, name: str, normaliser: Normaliser) -> None: ...
     def use(self, routes: RouteTable) -> None: ...
     def stats(self) -> dict[str, int]: ...
 

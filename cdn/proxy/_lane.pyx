@@ -19,8 +19,9 @@ from cdn._core cimport (
 )
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
+from cdn.proxy._variants cimport Normaliser
 from cdn.store._memory cimport Memory
-from cdn.store.layout cimport RECORD_NO_BODY, RECORD_VARY_MARKER, Record, record_head
+from cdn.store.layout cimport RECORD_NO_BODY, RECORD_VARY_MARKER, Record, record_head, record_meta
 
 cdef enum:
     TARGET_ROOM = 16 << 10      # longer targets are not for the lane
@@ -147,7 +148,8 @@ cdef inline size_t _host_length(const char* authority, size_t n) noexcept nogil:
 cdef class HitLane:
     """One per worker."""
 
-    def __cinit__(self, Memory memory, Clock clock, str name):
+    def __cinit__(self, Memory memory, Clock clock, str name, Normaliser normaliser):
+        self.normaliser = normaliser
         self.memory = memory
         self.clock = clock
         self.enabled = True
@@ -181,13 +183,49 @@ cdef class HitLane:
         }
 
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n) noexcept nogil:
-        """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant."""
+        """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant.
+
+        NULL also where several specifications match: the newest Date decides then, which the exchange knows.
+        """
         cdef Record* r = self.memory.find(self.key, n)
-        if r == NULL:
+        cdef Record* found
+        cdef Record* marker
+        cdef const char* p
+        cdef const char* end
+        cdef const char* names
+        cdef int specs, count
+        cdef int64_t more
+        if r == NULL or not r.flags & RECORD_VARY_MARKER:
+            return r
+        marker = r
+        p = record_meta(r)
+        end = p + r.meta_len
+        if r.meta_len < 2 or p[0] != 1:
             return NULL
-        if r.flags & RECORD_VARY_MARKER:
-            return NULL
-        return r
+        specs = <unsigned char>p[1]
+        p += 2
+        found = NULL
+        while specs and p < end:
+            count = <unsigned char>p[0]
+            p += 1
+            names = p
+            while count and p < end:
+                p += 1 + <unsigned char>p[0]
+                count -= 1
+            if p > end:
+                return NULL
+            more = self.normaliser.append_variant(names, p - names, buf, head, self.key + n, KEY_ROOM - n)
+            if more < 0:
+                return NULL
+            r = self.memory.find(self.key, n + more)
+            if r != NULL:
+                if found != NULL:
+                    return NULL
+                found = r
+            specs -= 1
+        if found != NULL:
+            self.memory.touch(marker, self.clock.read())
+        return found
 
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cdn._core import QueryFilter, cache_key
 from cdn.config.values import CachePolicy
-from cdn.rules.message import RequestHead
+from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import MAX_SPECS, decode_vary_marker
 from cdn.rules.vary import key_extras
 from cdn.store import Entry, Memory, RecordFlag
@@ -62,6 +62,11 @@ def variant_key(primary: bytes, spec: tuple[str, ...], extras: tuple[bytes, ...]
         parts.append(len(part).to_bytes(4, "little"))
         parts.append(part)
     return b"".join(parts)
+
+
+def normal_value(name: str, value: str) -> bytes:
+    """The extra for one field that a request has; what the hit lane remembers."""
+    return key_extras((name,), Fields([(name, value)]))[0]
 
 
 @dataclass(slots=True)

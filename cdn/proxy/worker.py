@@ -17,9 +17,11 @@ from cdn.proxy import explaining, synthetic, tls
 from cdn.proxy._front import Census, ClientStream, Front, Wheel
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
+from cdn.proxy._variants import Normaliser
 from cdn.proxy.clock import Clock
 from cdn.proxy.exchange import Exchange
 from cdn.proxy.log_entry import AccessSink
+from cdn.proxy.lookup import normal_value
 from cdn.proxy.purging import purge_url, request_for
 from cdn.proxy.site import Site
 from cdn.rules.outcome import Outcome
@@ -61,7 +63,7 @@ class Worker:
         secret = os.urandom(16)
         self.memory = open_memory(config.store, secret)
         self.site = Site(config, self.memory, secret, self.clock, self._access, self._report)
-        self.lane = HitLane(self.memory, self.clock, self.site.name)
+        self.lane = HitLane(self.memory, self.clock, self.site.name, Normaliser(normal_value))
         self.lane.use(self.site.table)
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
         self.wheel = Wheel(loop)
