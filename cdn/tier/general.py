@@ -84,6 +84,7 @@ class _Upload:
         self.unwanted = False
         self.done = False
         self.failure: BaseException | None = None
+        self.reader: aiohttp.StreamReader | None = None  # of the response, once its head has come
 
     async def pieces(self) -> AsyncIterator[bytes]:
         try:
@@ -101,6 +102,9 @@ class _Upload:
                 raise OriginError(Kind.REQUEST_BODY, "the request's body is shorter than its length")
         except Exception as exc:
             self.failure = exc
+            if self.reader is not None and not self.reader.is_eof():
+                # aiohttp tells its connection, but not who reads the response's body.
+                self.reader.set_exception(aiohttp.ClientConnectionError("the request's body ended early"))
             raise
         self.done = True
         self._deadline.start(self._wait_ms)
@@ -366,8 +370,12 @@ class GeneralServer:
             ) from None
         coded = "transfer-encoding" in head.fields
         by_close = not bodyless and not coded and declared is None
-        if upload is not None and response.status >= 300:
-            upload.unwanted = True
+        if upload is not None:
+            if upload.failure is not None:
+                response.discard()
+                raise upload.failure
+            upload.unwanted = response.status >= 300
+            upload.reader = response.content
         answer = GeneralResponse(
             response,
             head,

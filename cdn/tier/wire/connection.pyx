@@ -18,6 +18,9 @@ cdef class Connection:
 
     def connection_made(self, transport):
         self.transport = transport
+        if self.state == S_DONE:            # given up while it was connecting
+            transport.abort()
+            return
         if transport.get_extra_info("ssl_object") is None:
             sock = transport.get_extra_info("socket")
             if sock is not None:
@@ -143,6 +146,8 @@ cdef class Connection:
             self.pool.forget(self)
         self.state = S_DONE
         self.deadline = 0
+        # Now, not in connection_lost: uvloop never calls that where a connect is cancelled at its very end.
+        self.pool.live.discard(self)
         if self.transport is not None:
             self.transport.abort()
         return 0

@@ -1,0 +1,227 @@
+"""https origins: verified by default, by the configured Host where there is one, both clients alike."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from cdn.rules.message import Fields
+from cdn.tier import Origins
+from cdn.tier.seam import OriginError, OriginRequest, Tunnel
+from tests.tier.certificates import Authority
+from tests.tier.scripted import Peer, asking, drain, origin_of, pieces, run, scripted, serving
+
+BOTH = pytest.mark.parametrize("client", ["own", "general"])
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.create(tmp_path_factory.mktemp("ca"))
+
+
+@BOTH
+def test_verified_and_kept(client: str, authority: Authority) -> None:
+    async def main() -> None:
+        async with (
+            scripted(serving(OK, OK, OK), authority.server("IP:127.0.0.1")) as origin,
+            asking(client, origin_of(origin.port, scheme="https"), authority.client()) as asker,
+        ):
+            for _ in range(3):
+                got = await asker.ask()
+                assert (got.body, got.complete) == (b"ok", True), got.error
+            assert origin.connections == 1
+
+    run(main())
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", ["authority", "name", "plain"])
+def test_refused(client: str, wrong: str, authority: Authority) -> None:
+    async def main() -> None:
+        server = (
+            None if wrong == "plain" else authority.server("DNS:other" if wrong == "name" else "IP:127.0.0.1")
+        )
+        trusted = ssl.create_default_context() if wrong == "authority" else authority.client()
+
+        async def script(peer: Peer) -> None:
+            if wrong == "plain":
+                await peer.send(b"220 not TLS at all\r\n")
+                await peer.closed()
+                return
+            assert await peer.request() == b"", "a request left to a server that was not verified"
+
+        async with (
+            scripted(script, server) as origin,
+            asking(client, origin_of(origin.port, scheme="https"), trusted) as asker,
+        ):
+            got = await asker.ask()
+            assert got.kind == "tls", got.error
+            assert got.error is not None
+            assert (got.error.status, got.error.sent) == (502, False)
+
+    run(main())
+
+
+@BOTH
+def test_the_configured_host_is_the_name_verified_and_asked_for(client: str, authority: Authority) -> None:
+    asked: list[str | None] = []
+    server = authority.server("DNS:app.example")
+
+    def sni(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+        asked.append(name)
+
+    server.sni_callback = sni  # type: ignore[assignment]
+
+    async def script(peer: Peer) -> None:
+        assert b"\r\nHost: app.example\r\n" in await peer.request()
+        await peer.send(OK)
+        await peer.closed()
+
+    async def main() -> None:
+        async with scripted(script, server) as origin:
+            configured = origin_of(origin.port, scheme="https", host="app.example")
+            async with asking(client, configured, authority.client()) as asker:
+                got = await asker.ask()
+                assert got.body == b"ok", got.error
+
+    run(main())
+    assert asked == ["app.example"]
+
+
+def test_the_systems_authorities_by_default(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(trusted: bool) -> None:
+        async with scripted(serving(OK), authority.server("IP:127.0.0.1")) as origin:
+            origins = Origins({"app": origin_of(origin.port, scheme="https")})
+            request = OriginRequest("GET", "/", "h")
+            if trusted:
+                response = await origins.fetch("app", request, None, body_length=None)
+                assert (await drain(response)).body == b"ok"
+            else:
+                with pytest.raises(OriginError, match="TLS"):
+                    await origins.fetch("app", request, None, body_length=None)
+            await origins.close()
+
+    run(main(trusted=False))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    run(main(trusted=True))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/a%2fb/./%2e%2e/c?x=%41&y=a+b",
+        "/?",
+        "/a?",
+        "//two",
+        "/%e9%C3",
+        "/a;b=c,d?e=f;g",
+        "/:80@h/",
+        "*",
+        "/a?b?c",
+    ],
+)
+@BOTH
+def test_targets_arrive_byte_for_byte(client: str, target: str, authority: Authority) -> None:
+    """Whichever client `Origins` takes for it: what aiohttp can't say goes by our own."""
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(OK)
+        await peer.closed()
+
+    async def main() -> None:
+        secure = client == "general"
+        server = authority.server("IP:127.0.0.1") if secure else None
+        async with scripted(script, server) as origin:
+            scheme = "https" if secure else "http"
+            origins = Origins({"app": origin_of(origin.port, scheme=scheme)}, tls=authority.client())
+            fields = Fields(
+                [("X-Raw", "\xe9\xff"), ("X-Utf", "\xc3\xa9"), ("Cookie", "a=b"), ("Cookie", "c=d")]
+            )
+            response = await origins.fetch(
+                "app", OriginRequest("GET", target, "www.example.com:8080", fields), None, body_length=None
+            )
+            assert (await drain(response)).body == b"ok"
+            await origins.close()
+
+    run(main())
+    head = seen[0].split(b"\r\n")
+    assert head[0] == b"GET " + target.encode("latin-1") + b" HTTP/1.1"
+    assert sorted(head[1:]) == sorted(
+        [
+            b"Host: www.example.com:8080",
+            b"X-Raw: \xe9\xff",
+            b"X-Utf: \xc3\xa9",
+            b"Cookie: a=b",
+            b"Cookie: c=d",
+            b"",
+            b"",
+        ]
+    )
+
+
+def test_the_general_client_adds_nothing(authority: Authority) -> None:
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(OK)
+        await peer.closed()
+
+    async def main() -> None:
+        async with (
+            scripted(script, authority.server("IP:127.0.0.1")) as origin,
+            asking("general", origin_of(origin.port, scheme="https"), authority.client()) as asker,
+        ):
+            fields = Fields([("X-Utf", "\xc3\xa9"), ("Set-Cookie", "no=jar")])
+            assert (await asker.ask(target="/x?y", fields=fields)).body == b"ok"
+
+    run(main())
+    assert seen == [
+        b"GET /x?y HTTP/1.1\r\nHost: www.example.com\r\nX-Utf: \xc3\xa9\r\nSet-Cookie: no=jar\r\n\r\n"
+    ]
+
+
+@BOTH
+def test_bodies_over_tls(client: str, authority: Authority) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        body = await peer.reader.readexactly(600_000)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await peer.closed()
+
+    async def main() -> None:
+        async with (
+            scripted(script, authority.server("IP:127.0.0.1")) as origin,
+            asking(client, origin_of(origin.port, scheme="https"), authority.client()) as asker,
+        ):
+            body = pieces(*(bytes([i]) * 100_000 for i in range(6)))
+            got = await asker.ask("PUT", body=body, body_length=600_000)
+            assert got.complete, got.error
+            assert got.body == b"".join(bytes([i]) * 100_000 for i in range(6))
+
+    run(main())
+
+
+def test_an_upgrade_over_tls(authority: Authority) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await peer.send((await peer.reader.readexactly(4)).upper())
+        await peer.closed()
+
+    async def main() -> None:
+        async with scripted(script, authority.server("IP:127.0.0.1")) as origin:
+            origins = Origins({"app": origin_of(origin.port, scheme="https")}, tls=authority.client())
+            tunnel = await origins.upgrade("app", OriginRequest("GET", "/", "h"))
+            assert isinstance(tunnel, Tunnel)
+            await tunnel.write(b"ping")
+            assert await tunnel.read() == b"PING"
+            tunnel.abort()
+            await origins.close()
+
+    run(main())
