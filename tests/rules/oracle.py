@@ -126,7 +126,7 @@ def storable(method: str, asked: list[str], made: Response) -> bool:
 
 
 def use(asked: list[str], made: Response, now: int) -> str:
-    """§4: "serve", "background" (RFC 5861 §3), "validate", "fetch" or "timeout"; `now` counts from receipt."""
+    """§4: "serve", "background" (RFC 5861 §3), "validate", "fetch" or "timeout"; `now` is since receipt."""
     control = directives(value_of(asked, "cache-control"))
     if value_of(asked, "cache-control") is None and "no-cache" in (value_of(asked, "pragma") or ""):
         control = [("no-cache", None)]
@@ -141,9 +141,9 @@ def _use(control: list[tuple[str, str | None]], made: Response, now: int) -> str
     if has(made.control, "no-cache") or has(control, "no-cache"):
         return "validate"
     oldest = seconds(control, "max-age")
-    if oldest is not None and (oldest == 0 or made.age(now) > oldest):
-        if not (has(made.control, "immutable") and left > 0):
-            return "validate"
+    unchanging = has(made.control, "immutable") and left > 0
+    if oldest is not None and (oldest == 0 or made.age(now) > oldest) and not unchanging:
+        return "validate"
     needed = seconds(control, "min-fresh")
     if needed is not None and left < needed:
         return "validate"

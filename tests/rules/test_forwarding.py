@@ -39,24 +39,28 @@ def test_a_plain_request():
         "X-Forwarded-Host: evil",
         "X-Forwarded-Proto: https",
         "Forwarded: for=9.9.9.9",
-    ]
-    + [
         "X-Forwarded-Port: 1",
         "X-Forwarded-Prefix: /evil",
         "X-Forwarded-Server: evil",
         "X-Forwarded-Scheme: nothttps",
-    ]
-    + [
         "X-Original-URL: /evil",
         "X-Rewrite-URL: /evil",
         "X-Host: evil",
         "X-Original-Host: evil",
         "X-Real-IP: 9.9.9.9",
-    ]
-    + ["X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X-Method-Override: DELETE"]
-    # hop by hop
-    + ["Connection: close", "Keep-Alive: x", "TE: trailers", "Transfer-Encoding: chunked", "Upgrade: h2c"]
-    + ["Proxy-Connection: close", "Proxy-Authorization: x", "HTTP2-Settings: x", "Trailer: x"],
+        "X-HTTP-Method-Override: DELETE",
+        "X-HTTP-Method: DELETE",
+        "X-Method-Override: DELETE",
+        "Connection: close",
+        "Keep-Alive: x",
+        "TE: trailers",
+        "Transfer-Encoding: chunked",
+        "Upgrade: h2c",
+        "Proxy-Connection: close",
+        "Proxy-Authorization: x",
+        "HTTP2-Settings: x",
+        "Trailer: x",
+    ],
 )
 def test_what_an_untrusted_peer_says_does_not_go_on(line):
     assert sent(line) == ["Host: a.example", *ADDED]
