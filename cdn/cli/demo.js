@@ -19,6 +19,8 @@ const seed = Date.now().toString(36);
 let asked = 0;
 
 function outcome(status) {
+  if (/detail=stale-/.test(status)) return "stale";
+  if (/fwd-status=304/.test(status)) return "revalidated";
   if (/;\s*hit/.test(status)) return "hit";
   const forward = /fwd=([\w-]+)/.exec(status);
   return forward ? (forward[1] === "uri-miss" || forward[1] === "vary-miss" ? "miss" : forward[1]) : "?";
@@ -38,7 +40,7 @@ async function ask(path, extra) {
 }
 function show(list, text, kind, rest) {
   const row = document.createElement("li"), badge = document.createElement("span");
-  badge.className = "badge " + (kind === "hit" || kind === "miss" || kind === "bad" ? kind : kind === "stale" ? "stale" : "");
+  badge.className = "badge " + kind;
   badge.textContent = text;
   row.append(badge, rest);
   list.prepend(row);

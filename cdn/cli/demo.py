@@ -37,9 +37,6 @@ log: {{access: {{to: stdout, format: combined}}}}
 origins:
   site: {{servers: [http://127.0.0.1:{origin}]}}
 routes:
-  - match: {{path: /api/*}}
-    origin: site
-    cache: off
   - match: {{path: /*}}
     origin: site
     cache: {{key: {{query: {{ignore: [_]}}}}}}

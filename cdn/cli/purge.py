@@ -10,7 +10,8 @@ from cdn.cli.errors import Refused
 SUMMARY = "take stored responses out of use"
 DESCRIPTION = """\
 Tells a running node to forget what it stored: all variants of a URL, or everything. With --soft what is
-stored counts as stale instead: it is validated with the origin, and still there for stale-if-error."""
+stored counts as stale instead: its next use refreshes it, and it still answers where stale answers are
+allowed."""
 EXAMPLES = """\
 examples:
   cdn purge --url http://www.example.com/logo.png

@@ -107,8 +107,8 @@ def test_what_it_prints_works(tmp_path: Path) -> None:
 @pytest.mark.real
 def test_its_pages_work_in_a_browser(tmp_path: Path) -> None:
     browser = [
-        need("chromium"), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'home'}",
-        "--enable-logging=stderr", "--virtual-time-budget=15000", "--dump-dom",
+        need("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path / 'home'}", "--virtual-time-budget=15000", "--dump-dom",
     ]  # fmt: skip
 
     def page(url: str) -> str:
