@@ -47,8 +47,9 @@ def test_none_reaches_the_client_on_miss_or_hit(framing: str, cacheable: bool) -
                 assert (got["connection"] or "").lower() in ("", "keep-alive", "close")
                 assert len(got.all("content-length") + got.all("transfer-encoding")) <= 1
                 assert (got["x-kept"], got.body) == ("1", b"hello")
-            assert got.all("content-length") == ["5"] or not cacheable
-        assert origin.count() == (1 if cacheable else 3)
+        stored = cacheable and framing != "close"  # the end of a connection proves no body whole
+        assert got.all("content-length") == ["5"] or not stored
+        assert origin.count() == (1 if stored else 3)
 
 
 def test_a_client_cannot_strip_what_protects() -> None:
