@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from typing_extensions import disjoint_base
+
 from cdn.rules.message import ResponseHead
+from cdn.tier.seam import OWN_FIELDS as OWN_FIELDS
 from cdn.tier.seam import OnInterim
 
 NO_BODY: int
@@ -25,8 +28,10 @@ def request_head(
     upgrade: str | None = None,
 ) -> bytes: ...
 
+@disjoint_base
 class Sink: ...
 
+@disjoint_base
 class Connection(asyncio.Protocol):
     connect_ms: float
     @property
@@ -54,6 +59,7 @@ class Connection(asyncio.Protocol):
     def leave(self, sink: Sink) -> None: ...
     def abort(self) -> None: ...
 
+@disjoint_base
 class Pool:
     @property
     def server(self) -> str: ...
@@ -73,6 +79,7 @@ class Pool:
     def take(self) -> Connection | None: ...
     def close(self) -> None: ...
 
+@disjoint_base
 class Stream(Sink):
     @property
     def head(self) -> ResponseHead: ...

@@ -16,13 +16,14 @@ from tests.tier.scripted import FAST, Answer, Peer, asking, free_port, origin_of
 BOTH = pytest.mark.parametrize("client", ["own", "general"])
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = OriginTimeouts(connect=150, first_byte=150, idle=4_000, between_bytes=150)
+ROOMY = OriginTimeouts(connect=2_000, first_byte=600, idle=4_000, between_bytes=600)  # for what must not fire
 
 
 def expect_timeout(got: Answer, kind: str, took: float, after: float = 0.15) -> None:
     assert got.kind == kind, got.error
     assert got.error is not None
     assert got.error.status == 504
-    assert after - 0.02 <= took < after + 1.0
+    assert after - 0.02 <= took < after + 3.0
 
 
 @BOTH
@@ -92,7 +93,7 @@ def test_first_byte(client: str, said: bytes) -> None:
         ):
             began = time.monotonic()
             expect_timeout(await asker.ask(), "first-byte-timeout", time.monotonic() - began, after=0.0)
-            assert 0.13 < time.monotonic() - began < 1.0
+            assert 0.13 < time.monotonic() - began < 3.0
             assert origin.connections == 1
 
     run(main())
@@ -143,18 +144,18 @@ def test_silence_inside_a_body(client: str, framing: bytes) -> None:
 
 @BOTH
 def test_progress_moves_the_deadline(client: str) -> None:
-    """A body that takes four times the silence allowed, never silent for so long."""
+    """A body that takes twice the silence allowed, never silent for so long."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(OK + b"Content-Length: 10\r\n\r\n")
-        await peer.drip(b"0123456789", pause=0.06)
+        await peer.drip(b"0123456789", pause=0.15)
         await peer.closed()
 
     async def main() -> None:
         async with (
             scripted(script) as origin,
-            asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
+            asking(client, origin_of(origin.port, timeouts=ROOMY)) as asker,
         ):
             got = await asker.ask()
             assert (got.body, got.complete) == (b"0123456789", True), got.error
@@ -175,10 +176,10 @@ def test_a_slow_reader_is_not_the_origins_silence(client: str) -> None:
     async def main() -> None:
         async with (
             scripted(script) as origin,
-            asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
+            asking(client, origin_of(origin.port, timeouts=ROOMY)) as asker,
         ):
             response = await asker.open()
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.9)
             total = 0
             while piece := await response.read():
                 total += len(piece)
@@ -192,13 +193,13 @@ def test_interim_responses_give_more_time() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         for _ in range(4):
-            await asyncio.sleep(0.09)
+            await asyncio.sleep(0.25)
             await peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
         await peer.send(OK + b"Content-Length: 0\r\n\r\n")
         await peer.closed()
 
     async def main() -> None:
-        async with scripted(script) as origin, asking("own", origin_of(origin.port, timeouts=SHORT)) as asker:
+        async with scripted(script) as origin, asking("own", origin_of(origin.port, timeouts=ROOMY)) as asker:
             assert (await asker.ask()).status == 200
 
     run(main())
@@ -222,9 +223,9 @@ def test_a_slow_request_body_is_not_the_origins_delay(client: str) -> None:
     async def main() -> None:
         async with (
             scripted(script) as origin,
-            asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
+            asking(client, origin_of(origin.port, timeouts=ROOMY)) as asker,
         ):
-            got = await asker.ask("POST", body=slowly(b"a", b"b", b"c", pause=0.12), body_length=3)
+            got = await asker.ask("POST", body=slowly(b"a", b"b", b"c", pause=0.3), body_length=3)
             assert got.status == 200, got.error
 
     run(main())
