@@ -131,7 +131,7 @@ class OwnServer:
                 again = error.kind is Kind.RESET and not error.received and call.body is None
                 if not again or (error.sent and request.method not in IDEMPOTENT):
                     raise
-        return await self._exchange(await self._connect(), call, head)
+        return await self._exchange(await self.connect(), call, head)
 
     async def _exchange(self, conn: Connection, call: Call, head: bytes) -> OriginResponse:
         stream = Stream(self._loop, call.on_interim)
@@ -143,7 +143,7 @@ class OwnServer:
         """Ask for `protocol` on a connection of its own; a 101 makes it a tunnel."""
         request = call.request
         head = request_head(request.method, request.target, call.host, request.fields, NO_BODY, protocol)
-        conn = await self._connect()
+        conn = await self.connect()
         stream = Stream(self._loop, call.on_interim)
         await self._ask(conn, stream, call, head, protocol)
         if stream.tunnel:
@@ -163,7 +163,8 @@ class OwnServer:
             conn.leave(stream)
             raise
 
-    async def _connect(self) -> Connection:
+    async def connect(self) -> Connection:
+        """A new connection, ready for `start`. Raises OriginError of the kinds in CONNECT_FAILURES."""
         address = self._address
         timeouts = self._origin.timeouts
         conn = Connection(self.pool, timeouts, MAX_HEAD, MAX_FIELDS)

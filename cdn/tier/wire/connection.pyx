@@ -129,6 +129,7 @@ cdef class Connection:
         """Leave a tunnel's transport to somebody else."""
         self._let_go()
         self.state = S_DONE
+        self.fd = -1
         self.pool.live.discard(self)
 
     cpdef abort(self):
@@ -148,6 +149,7 @@ cdef class Connection:
         self.deadline = 0
         # Now, not in connection_lost: uvloop never calls that where a connect is cancelled at its very end.
         self.pool.live.discard(self)
+        self.fd = -1                        # closed with the transport, and soon somebody else's
         if self.transport is not None:
             self.transport.abort()
         return 0
