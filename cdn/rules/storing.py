@@ -14,7 +14,7 @@ from cdn import _core
 from cdn.config.values import CachePolicy
 from cdn.rules.dates import format_date, parse_date
 from cdn.rules.directives import ResponseDirectives, request_directives, response_directives
-from cdn.rules.fields import end_to_end, entity_tag
+from cdn.rules.fields import HOP_BY_HOP, KEPT, connection_listed, entity_tag
 from cdn.rules.freshness import (
     Lifetime,
     LifetimeSource,
@@ -30,8 +30,8 @@ from cdn.rules.stored import Flag, Stored
 from cdn.rules.uris import names_target
 from cdn.rules.vary import STAR, spec
 
-# Not in the stored form: recomputed or written anew whenever the response is served.
-_RECOMPUTED = frozenset({"age", "content-length"})
+# Not in the stored form: of the connection, or written anew whenever the response is served.
+_NOT_STORED = HOP_BY_HOP | {"age", "content-length"}
 
 
 class Store(Stored):
@@ -171,8 +171,13 @@ def _post_storable(request: RequestHead, response: ResponseHead, lifetime: Lifet
 
 def stored_fields(fields: Fields, unstored: frozenset[str], response_time: int) -> Fields:
     """The stored form: end-to-end fields in their order, Date added where it is missing (RFC 9111 §3.1)."""
-    kept = end_to_end(fields).without(_RECOMPUTED | unstored)
-    return kept if "date" in kept else kept.plus([("Date", format_date(response_time // 1000))])
+    drop = _NOT_STORED | unstored if unstored else _NOT_STORED
+    if "connection" in fields:
+        drop = drop | (connection_listed(fields) - KEPT)
+    kept = [line for line in fields if line[0].lower() not in drop]
+    if "date" not in fields or "date" in drop:
+        kept.append(("Date", format_date(response_time // 1000)))
+    return Fields(kept)
 
 
 def _compile(
@@ -185,6 +190,8 @@ def _compile(
     response_time: int,
 ) -> Store:
     fields = stored_fields(response.fields, directives.unstored, response_time)
+    # What is read below is the same in both, and of the received fields the index is there already.
+    source = fields if directives.unstored else response.fields
     now_s = response_time // 1000
     born = response_time - corrected_initial_age(response, request_time, response_time)
     overridden = lifetime.source is LifetimeSource.OVERRIDE_TTL
@@ -208,7 +215,7 @@ def _compile(
         flags |= Flag.NO_TRANSFORM
     if "authorization" in request.fields:
         flags |= Flag.AUTHORIZED
-    modified = fields.all("last-modified")
+    modified = source.all("last-modified")
     return Store(
         status=response.status,
         reason=response.reason,
@@ -219,8 +226,8 @@ def _compile(
         sie_until=fresh_until + sie,
         request_time=request_time,
         response_time=response_time,
-        date=date_value(fields, response_time),
-        etag=entity_tag(fields),
+        date=date_value(source, response_time),
+        etag=entity_tag(source),
         last_modified=parse_date(modified[0], now_s) if modified else None,
         vary=spec(response.fields),
         flags=flags,

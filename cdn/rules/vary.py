@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from cdn.rules.fields import is_token, list_members, unquote
 from cdn.rules.message import Fields
@@ -32,8 +33,11 @@ _PRESENT = b"\x01"
 def spec(fields: Fields) -> Spec:
     """All Vary lines as one list. A member that is no field name can match no request: treated as `*`."""
     value = fields.get("vary")
-    if value is None:
-        return ()
+    return () if value is None else _spec(value)
+
+
+@lru_cache(maxsize=256)
+def _spec(value: str) -> Spec:
     names = {member.lower() for member in list_members(value)}
     if "*" in names or not all(is_token(name) for name in names):
         return STAR
