@@ -27,6 +27,7 @@ from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.norms import ANSWERS_TO_FIELDS, NEVER_STORED, UNDERSTOOD_STATUSES
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Flag, Stored
+from cdn.rules.tags import tags_of
 from cdn.rules.uris import names_target
 from cdn.rules.vary import STAR, spec
 
@@ -233,6 +234,7 @@ def _compile(
         flags=flags,
         lifetime=lifetime.ms,
         lifetime_source=lifetime.source.value,
+        tags=tags_of(request, source),
     )
 
 

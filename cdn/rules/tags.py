@@ -1,0 +1,67 @@
+"""Names under which stored responses are invalidated together: tags for purges, and cache groups (RFC 9875).
+
+Only reads the names; which records carry them is the store's to know. Groups belong to an origin, so two
+sites may use the same name; tags belong to whoever may purge.
+"""
+
+from __future__ import annotations
+
+from cdn.rules.fields import list_members
+from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.structured import Item, MalformedError, Token, parse_list
+from cdn.rules.use import is_unsafe
+
+MAX_TAGS = 256  # of one response; RFC 9875 §2 asks for at least 32 groups
+MAX_LENGTH = 1024
+
+
+def tags_of(request: RequestHead, fields: Fields) -> tuple[str, ...]:
+    """What a stored response is filed under: Surrogate-Key, Cache-Tag, then its cache groups; without
+    repeats.
+    """
+    out: list[str] = []
+    surrogate = fields.get("surrogate-key")
+    if surrogate is not None:
+        out += surrogate.replace(",", " ").split()
+    listed = fields.get("cache-tag")
+    if listed is not None:
+        out += list_members(listed)
+    out += [group_tag(request, name) for name in group_names(fields, "cache-groups")]
+    return tuple(dict.fromkeys(tag for tag in out if len(tag) <= MAX_LENGTH))[:MAX_TAGS] if out else ()
+
+
+def group_tag(request: RequestHead, name: str) -> str:
+    """A group as a tag: with its origin, and with bytes that no field value has, so that no tag can be
+    mistaken for it.
+    """
+    return f"\x01{request.scheme}://{request.authority}\x01{name}"
+
+
+def group_names(fields: Fields, field: str) -> list[str]:
+    """The strings of a Cache-Groups or Cache-Group-Invalidation field; none when it is malformed (RFC 9875
+    §2, §3).
+    """
+    value = fields.get(field)
+    if value is None:
+        return []
+    try:
+        members = parse_list(value)
+    except MalformedError:
+        return []
+    names: list[str] = []
+    for member in members:
+        if (
+            not isinstance(member, Item)
+            or not isinstance(member.value, str)
+            or isinstance(member.value, Token)
+        ):
+            return []
+        names.append(member.value)
+    return names
+
+
+def invalidated_tags(request: RequestHead, response: ResponseHead) -> list[str]:
+    """The groups that a non-error response to an unsafe request makes invalid (RFC 9875 §3), as tags."""
+    if not is_unsafe(request.method) or not 200 <= response.status <= 399:
+        return []
+    return [group_tag(request, name) for name in group_names(response.fields, "cache-group-invalidation")]
