@@ -100,7 +100,8 @@ cdef struct ResponseHead:
     uint32_t nfields
     FieldSpan fields[MAX_FIELDS]
 
-# Why a head is refused. scan_error_status gives the HTTP status for a client; a bad response head is always a 502.
+# Why a head is refused. scan_error_status gives the HTTP status for a client; a bad response head is always
+# a 502.
 cdef enum ScanError:
     E_METHOD = 1            # not a token, or not followed by one SP
     E_TARGET                # empty, or anything but visible ASCII
@@ -131,15 +132,16 @@ cdef int scan_error_status(int error) noexcept nogil
 cdef const char* scan_error_name(int error) noexcept nogil
 
 # 0: more bytes are needed; 1: complete; negative: refused (-ScanError).
-# `resume` carries the scan position between calls on a growing buffer (start with 0), so that a head arriving byte by
-# byte costs linear time; a fault is reported as soon as its bytes are there.
+# `resume` carries the scan position between calls on a growing buffer (start with 0), so that a head arriving
+# byte by byte costs linear time; a fault is reported as soon as its bytes are there. A head has at most
+# 2 MiB - 1 bytes, whatever max_head says.
 cdef int scan_request(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,
                       RequestHead* out) noexcept nogil
 cdef int scan_response(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,
                        ResponseHead* out) noexcept nogil
 
-# Chunked framing (RFC 9112 §7.1), strict: CRLF only, hex sizes without sign, extensions skipped within a bound, trailer
-# lines validated within a bound and dropped.
+# Chunked framing (RFC 9112 §7.1), strict: CRLF only, hex sizes without sign, extensions skipped within a
+# bound, trailer lines validated within a bound and dropped.
 cdef enum ChunkStep:
     CHUNK_MORE = 0          # everything consumed, more needed
     CHUNK_DATA = 1          # [data, data + data_len) of buf is body
@@ -155,8 +157,8 @@ cdef struct Chunked:        # zeroed to start
 cdef int chunked_next(Chunked* st, const char* buf, size_t n, size_t* pos,
                       size_t* data, size_t* data_len) noexcept nogil
 
-# Normal forms; the length, or negative: refused. normal_path needs room for 3 * n + 1 bytes (it may percent-encode),
-# normal_authority for n.
+# Normal forms; the length, or negative: refused. normal_path needs room for 3 * n + 1 bytes (it may
+# percent-encode), normal_authority for n, of which it never writes more than 271.
 cdef int normal_path(const char* src, size_t n, char* dst) noexcept nogil
 cdef int normal_authority(const char* src, size_t n, bint https, char* dst) noexcept nogil
 
@@ -185,8 +187,9 @@ cdef class NamePatterns:
     cdef char* blob
     cdef uint32_t* starts
     cdef bint matches(self, const char* name, size_t n) noexcept nogil
-    cdef bint matches_parameter(self, const char* name, size_t n) noexcept nogil   # %XX in the name decoded first
-    cdef bint any_parameter(self, const char* query, size_t n) noexcept nogil      # some parameter's name matches
+    # The name of a parameter, its %XX decoded first; and whether some parameter of a query has such a name.
+    cdef bint matches_parameter(self, const char* name, size_t n) noexcept nogil
+    cdef bint any_parameter(self, const char* query, size_t n) noexcept nogil
 
 cdef class QueryFilter:
     """Compiled config.QueryKey: which parameters of a query stay, and whether they are sorted."""
@@ -195,17 +198,20 @@ cdef class QueryFilter:
     cdef NamePatterns only
     cdef bint has_only
     cdef bint sort
-    cdef int apply(self, const char* src, size_t n, char* dst) noexcept nogil   # length; -1: nothing is left, no query
+    # The length, at most n; -1: nothing is left, no query.
+    cdef int apply(self, const char* src, size_t n, char* dst) noexcept nogil
 
-# key = 'h' | 's' (http, https), then authority, path, query each as uint32 length + bytes (query: length 0xffffffff and
-# no bytes when absent), then chosen extras in the same form. Returns the length; dst must have room for
-# 13 + the three lengths.
+# key = 'h' | 's' (http, https), then authority, path, query each as uint32 length + bytes (query: length
+# 0xffffffff and no bytes when absent), then chosen extras in the same form. Returns the length; dst must have
+# room for 13 + the three lengths.
 cdef size_t write_key(bint https, const char* authority, size_t na, const char* path, size_t np,
                       const char* query, int64_t nq, char* dst) noexcept nogil
 cdef void siphash128(const uint8_t* secret, const char* data, size_t n, uint64_t* out) noexcept nogil
 
-# If-None-Match / If-Match: the list against one entity-tag, weak or strong comparison (RFC 9110 §8.8.3.2, §13.1).
-cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t ne, bint weak) noexcept nogil
+# If-None-Match / If-Match: the list against one entity-tag, weak or strong comparison (RFC 9110 §8.8.3.2,
+# §13.1). `*` matches whatever etag is.
+cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t ne,
+                            bint weak) noexcept nogil
 
 cdef enum RangeKind:
     RANGE_IGNORE = 0        # not bytes, or malformed: answer 200
@@ -213,23 +219,27 @@ cdef enum RangeKind:
     RANGE_MANY = 2
     RANGE_UNSATISFIABLE = 3
 
-cdef int parse_range(const char* value, size_t n, int64_t length, int64_t* first, int64_t* last) noexcept nogil
+cdef int parse_range(const char* value, size_t n, int64_t length,
+                     int64_t* first, int64_t* last) noexcept nogil
 
-# RFC 9110 §5.6.7, all three forms; seconds since the epoch, or INT64_MIN. `now` (seconds) resolves two-digit years.
+# RFC 9110 §5.6.7, all three forms; seconds since the epoch, or INT64_MIN. `now` (seconds) resolves two-digit
+# years.
 cdef int64_t parse_http_date(const char* value, size_t n, int64_t now) noexcept nogil
 
 cdef char* put_uint(char* dst, uint64_t value) noexcept nogil               # decimal; returns the end
 cdef char* put_bytes(char* dst, const char* src, size_t n) noexcept nogil
-cdef char* put_status_line(char* dst, int status) noexcept nogil            # "HTTP/1.1 200 OK\r\n"; room for 64
+cdef char* put_status_line(char* dst, int status) noexcept nogil            # with CRLF; room for 64
 cdef char* put_field(char* dst, const char* name, size_t nn, const char* value, size_t nv) noexcept nogil
-cdef char* put_http_date(char* dst, int64_t seconds) noexcept nogil         # IMF-fixdate, 29 bytes, years 1 to 9999
+cdef char* put_http_date(char* dst, int64_t seconds) noexcept nogil         # 29 bytes; years 1 to 9999
 cdef const char* reason_phrase_c(int status) noexcept nogil                 # "" when unknown
 
-cdef bint same_folded(const char* a, size_t na, const char* b, size_t nb) noexcept nogil     # ASCII case ignored
+# Equal but for ASCII case.
+cdef bint same_folded(const char* a, size_t na, const char* b, size_t nb) noexcept nogil
 # A comma list (Connection, Vary, ...) holds this token, case ignored.
 cdef bint list_has_token(const char* value, size_t n, const char* token, size_t nt) noexcept nogil
 # Index in `fields` of the first line with this id at or behind `start`, or -1.
-cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id, uint32_t start) noexcept nogil
+cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id,
+                    uint32_t start) noexcept nogil
 cdef int field_id(const char* name, size_t n) noexcept nogil                # FieldId of a name in any case
 
 # Eviction: LRU with TTL as a choice among candidates; -1 when there is none.

@@ -144,8 +144,8 @@ cdef object target_tuple(const char* buf, const char* authority, const char* pat
 def split_target(bytes target not None, bint https, host, str method="GET"):
     """(authority, path, query or None) of a request target, normalised, as str.
 
-    `host` is the Host value or None (an HTTP/1.0 request without one: the authority is then "", or the target's
-    own). The path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
+    `host` is the Host value or None (an HTTP/1.0 request without one: the authority is then "", or the
+    target's own). The path is "*" for `OPTIONS *` and "" for CONNECT. Raises HeadError.
     """
     cdef size_t n = len(target)
     cdef bytes host_bytes = b"" if host is None else host
@@ -174,9 +174,9 @@ def split_target(bytes target not None, bint https, host, str method="GET"):
 
 
 def split_head(bytes data not None, bint https):
-    """The same of a complete request head (its own Host, method and version count): (form, (authority, path, query)),
-    where form is "plain", "absolute", "asterisk", "authority" or "no-host". Raises HeadError; ValueError for an
-    incomplete head."""
+    """The same of a complete request head (its own Host, method and version count): (form, (authority,
+    path, query)), where form is "plain", "absolute", "asterisk", "authority" or "no-host". Raises
+    HeadError; ValueError for an incomplete head."""
     cdef RequestHead head
     cdef TargetParts parts
     cdef size_t resume = 0
