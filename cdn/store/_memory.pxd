@@ -60,7 +60,7 @@ cdef class Fill:
     cdef Memory memory
     cdef readonly bytes key
     cdef readonly uint64_t stamp
-    cdef uint64_t hash0, hash1
+    cdef uint64_t hash0
     cdef int _state
     cdef readonly object reason
     cdef readonly object draft

@@ -219,3 +219,9 @@ class Memory:
     def purge_all(self, soft: bool = False, now: int | None = None) -> int: ...
     def keys(self, limit: int | None = None) -> list[bytes]: ...
     def stats(self) -> dict[str, int | float]: ...
+    def audit(self) -> dict[str, int]:
+        """Read everything and check that it adds up; ValueError says what does not. Slow: for tests.
+
+        Counts of records: `published`, `retired` (kept by their pins only), `pinned`; and of what fills hold:
+        `filling_runs`, `filling_blocks`.
+        """

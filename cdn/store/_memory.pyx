@@ -24,13 +24,14 @@ from enum import IntEnum
 
 from cdn.store.record import Draft
 
-assert sizeof(Record) == 128 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(Super) <= 4096
+assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 24 and sizeof(Super) <= 4096
 
 include "memory/pages.pyx"
 include "memory/index.pyx"
 include "memory/room.pyx"
 include "memory/entry.pyx"
 include "memory/fill.pyx"
+include "memory/audit.pyx"
 
 cdef enum:
     LEAST_SIZE = 1 << 20
@@ -99,10 +100,11 @@ cdef class Memory:
     cdef Record* find(self, const char* key, size_t n) noexcept nogil:
         cdef uint64_t h[2]
         siphash128(self.secret, key, n, h)
-        return index_find(&self.s, h[0], h[1], key, n)
+        return index_find(&self.s, h[0], key, n)
 
     cdef Record* find_hashed(self, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil:
-        return index_find(&self.s, h0, h1, key, n)
+        """The same with the hash at hand; its second half plays no part."""
+        return index_find(&self.s, h0, key, n)
 
     cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil:
         """Up to `most` pieces of the body from `offset` on; how many. Add up their lengths: `most` may have cut it."""
@@ -197,6 +199,9 @@ cdef class Memory:
             "index_load": t.objects / <double> (t.nbuckets * SLOTS),
         }
 
+    def audit(self):
+        return audit_space(&self.s)
+
     # -- writing --------------------------------------------------------------------------------------------------
 
     def begin_fill(self, bytes key not None, Fill since=None):
@@ -216,14 +221,16 @@ cdef class Memory:
         cdef Record t
         cdef Record* r
         cdef Py_buffer view
-        cdef bytes head
-        cdef bytes meta
-        head, meta = read_draft(draft, self.stamp, key, &t)
-        siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), &t.hash0)
+        cdef uint64_t h[2]
+        cdef tuple text = read_draft(draft, self.stamp, key, &t)
+        if text is None:
+            return None
+        siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
+        t.hash0 = h[0]
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
             t.body_length = view.len
-            r = self.lay(&t, key, head, meta, <const char*> view.buf)
+            r = self.lay(&t, key, text[0], text[1], <const char*> view.buf)
         finally:
             PyBuffer_Release(&view)
         if r == NULL:
@@ -235,16 +242,17 @@ cdef class Memory:
         cdef Record* old = entry.record()
         cdef Record* r
         cdef bytes key
-        cdef bytes head
-        cdef bytes meta
+        cdef tuple text
         if entry.memory is not self:
             raise ValueError("an entry of another store")
         if old.pins & PIN_RETIRED:
             return None
         key = PyBytes_FromStringAndSize(record_key(old), old.key_len)
-        head, meta = read_draft(draft, self.stamp, key, &t)
-        t.hash0, t.hash1, t.body_length, t.body = old.hash0, old.hash1, old.body_length, old.body
-        r = self.lay_over(&t, old, key, head, meta)
+        text = read_draft(draft, self.stamp, key, &t)
+        if text is None:
+            return None
+        t.hash0, t.body_length, t.body = old.hash0, old.body_length, old.body
+        r = self.lay_over(&t, old, key, text[0], text[1])
         if r == NULL or old.pins & PIN_RETIRED:     # room was made at the cost of the entry itself? then it is gone
             if r != NULL:
                 discard(&self.s, r)

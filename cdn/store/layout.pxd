@@ -1,18 +1,18 @@
 """The one mapping of a node, byte by byte: what a process needs to read or write it, and nothing process-local.
 
-Everything is addressed by offsets from the start of the mapping, in granules of 64 bytes; no Python object, no pointer.
+Everything is addressed by offsets from the start of the mapping, in granules of 32 bytes; no Python object, no pointer.
 
     0                 Super         magic, version, geometry, counters
-    index             Bucket[]      5 slots each; a key may lie in the bucket of hash0 or in that of hash1
+    index             Bucket[]      5 slots each; a key may lie in either of two
     trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
                                     the longest free run; the free blocks of a page of blocks
     table             Page[]        kind, free granules and owners of every page
-    bitmaps           uint64_t[16]  per page: which of its 1024 granules are in use
-    pages             64 KiB each   runs of granules, or blocks of large bodies
+    bitmaps           uint64_t[64]  per page: which of its 4096 granules are in use
+    pages             128 KiB each  runs of granules, or blocks of large bodies
 
 A stored response is one run of granules inside one page:
 
-    Record (128) | key | head | meta | pad to 4 | block numbers (uint32_t each) | body, or the tail of a large one
+    Record (112) | key | head | meta | pad to 4 | block numbers (uint32_t each) | body, or the tail of a large one
 
 A body that does not fit there lies in blocks, which are listed in the run and numbered through all pages, so that
 neighbours in number are neighbours in memory; the first one counts the records that share them. Blocks are never moved,
@@ -28,18 +28,20 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     LAYOUT_VERSION = 1
-    GRANULE = 64
-    PAGE_BYTES = 65536
-    PAGE_GRANULES = 1024
-    PAGE_WORDS = 16         # of its bitmap
+    GRANULE = 32
+    GRANULE_SHIFT = 5
+    PAGE_BYTES = 131072
+    PAGE_SHIFT = 17
+    PAGE_GRANULES = 4096
+    PAGE_WORDS = 64         # of its bitmap
     BLOCK_BYTES = 16384
-    BLOCK_GRANULES = 256
-    PAGE_BLOCKS = 4
+    BLOCK_GRANULES = 512
+    PAGE_BLOCKS = 8
     RUN_BYTES = 16384       # what is not longer, all told, is one run; longer bodies go to blocks
-    MOST_BLOCKS = 12288     # of one body: their numbers take three quarters of the longest run
+    MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
     TREE_FANOUT = 32        # one cache line of uint16_t
-    TREE_LEVELS = 6         # 32**6 pages = 64 TiB
+    TREE_LEVELS = 6         # 32**6 pages = 128 TiB
     ACCESS_SHIFT = 4        # access stamps count 16 ms
 
 # Record.flags. Bits 0-7 mean something to the store; the others are the rules' and the lane's, and opaque to it.
@@ -67,30 +69,30 @@ cdef enum PageKind:
     PAGE_RESERVE = 3            # where compaction copies to
     PAGE_CLEARING = 4
 
-cdef struct Record:             # 128 bytes
-    uint64_t hash0, hash1       # siphash128 of the key with the node's secret
+cdef struct Record:             # 112 bytes
+    uint64_t hash0              # the first half of siphash128 of the key with the node's secret
     uint64_t stamp              # decision epoch
     int64_t born                # ms of node time; age = now - born
     int64_t fresh_until, swr_until, sie_until
     int64_t response_time
     int64_t last_modified       # seconds, INT64_MIN when none
     uint64_t body_length
-    uint64_t body               # how many blocks of it are listed in the run; private to the store
     uint64_t lines_304          # bit i: line i of the head's field lines belongs in a 304
     uint32_t flags
     uint32_t pins               # private to the store, atomic
-    uint32_t key_len, head_len, meta_len
+    uint32_t body               # how many blocks of it are listed in the run; private to the store
+    uint16_t run                # granules of this run; private to the store
+    uint16_t key_len, head_len, meta_len
     uint16_t status, status_line_len
     uint16_t etag, etag_len     # offset in head; etag_len 0: none
-    uint16_t run                # granules of this run
-    uint16_t spare
+    uint32_t spare
 
 cdef struct Bucket:             # 64 bytes, one cache line
     uint64_t slot[SLOTS]        # tag << 40 | granule, 0 when empty; one atomic store publishes
     uint32_t access[SLOTS]      # when last used, in units of 2**ACCESS_SHIFT ms, wrapping
     uint32_t version
 
-cdef struct Page:               # 16 bytes
+cdef struct Page:               # 24 bytes
     uint16_t refs[PAGE_BLOCKS]  # of a block that is a body's first: how many records use that body
     uint16_t free               # granules
     uint8_t kind

@@ -2,17 +2,16 @@
 
 
 cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):
-    """Fill a record's header from a Draft; returns (head, meta). Hash and body are left to the caller.
+    """Fill a record's header from a Draft; returns (head, meta), or None where they fit no run. Hash and
+    body are left to the caller.
 
     ValueError for what contradicts itself, OverflowError for a number out of its field's range.
     """
     cdef bytes head = draft.head
     cdef bytes meta = draft.meta
     memset(t, 0, sizeof(Record))
-    if PyBytes_GET_SIZE(key) + PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(meta) > PAGE_BYTES - <int> sizeof(Record):
-        # such a head fits no run; leave the lengths, `plan` refuses them
-        t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
-        return head, meta
+    if max(PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)) > 0xffff:
+        return None
     t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
     t.stamp = stamp if draft.stamp is None else draft.stamp
     t.born = draft.born
@@ -75,8 +74,9 @@ cdef bytes read_body(Space* s, const Record* r, uint64_t offset, uint64_t length
 
 
 cdef Entry pinned_entry(Memory memory, Record* r):
-    cdef Entry entry = Entry.__new__(Entry)
-    pin_record(r)
+    cdef Entry entry
+    pin_record(r)       # first: what is allocated next may let a dropped fill go, and that writes to the store
+    entry = Entry.__new__(Entry)
     entry.memory = memory
     entry.r = r
     return entry

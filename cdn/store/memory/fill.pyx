@@ -37,7 +37,7 @@ cdef class Fill:
         siphash128(memory.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
         self.memory = memory
         self.key = key
-        self.hash0, self.hash1 = h[0], h[1]
+        self.hash0 = h[0]
         self.stamp = memory.stamp
         self.callbacks = []
         memory.fills[key] = <size_t> <PyObject*> self
@@ -104,11 +104,12 @@ cdef class Fill:
         cdef uint64_t body = 0
         if self._state != S_WAITING:
             raise ValueError("this fill has been started before")
-        read_draft(draft, self.stamp, self.key, &t)
+        cdef bint fits = read_draft(draft, self.stamp, self.key, &t) is not None
         if length is not None:
             body = length
         if not self.detached:
-            if body > self.memory.largest or not plan(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes):
+            if not (fits and body <= self.memory.largest
+                    and plan(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes)):
                 self.reason = "too-large"
                 return False
             if length is not None and nblocks == 0 and not self.new_run(&t, run_bytes):
@@ -140,8 +141,7 @@ cdef class Fill:
     def commit(self, **changes):
         cdef Record t
         cdef Record* r
-        cdef bytes head
-        cdef bytes meta
+        cdef tuple text
         if self._state != S_STREAMING:
             raise ValueError("this fill is not open for committing")
         if self.length is not None and self.arrived != <uint64_t> self.length:
@@ -151,9 +151,9 @@ cdef class Fill:
             return None
         if changes:
             self.draft = dataclasses.replace(self.draft, **changes)
-        head, meta = read_draft(self.draft, self.stamp, self.key, &t)
-        t.hash0, t.hash1, t.body_length = self.hash0, self.hash1, self.arrived
-        r = self.settle(&t, head, meta)
+        text = read_draft(self.draft, self.stamp, self.key, &t)
+        t.hash0, t.body_length = self.hash0, self.arrived
+        r = NULL if text is None else self.settle(&t, text[0], text[1])
         if r == NULL:
             self.reason = "no-space"
             self.end(S_DONE)
@@ -279,6 +279,7 @@ cdef class Fill:
         cdef int64_t block
         cdef uint64_t more
         cdef uint64_t i
+        cdef uint32_t* longer
         # how long it will be; of an unknown length what is there already says most
         cdef uint64_t size = 2 * total if self.length is None else <uint64_t> self.length
         if self.nblocks == 0 and self.gone == 0:
@@ -293,10 +294,11 @@ cdef class Fill:
                     return self.new_run(&t, SECOND_RUN)
         while (self.gone + self.nblocks) * BLOCK_BYTES < total:
             if self.nblocks == self.blocks_cap:
-                self.blocks_cap = max(<uint64_t> 16, 2 * self.blocks_cap)
-                self.blocks = <uint32_t*> realloc(self.blocks, self.blocks_cap * sizeof(uint32_t))
-                if self.blocks == NULL:
+                longer = <uint32_t*> realloc(self.blocks, (2 * self.blocks_cap + 16) * sizeof(uint32_t))
+                if longer == NULL:
                     raise MemoryError()
+                self.blocks = longer
+                self.blocks_cap = 2 * self.blocks_cap + 16
             more = (size - (self.gone + self.nblocks) * BLOCK_BYTES) // BLOCK_BYTES + 1
             block = make_block(
                 &self.memory.s, <int64_t> self.blocks[self.nblocks - 1] if self.nblocks else -1, more)

@@ -14,17 +14,17 @@ cdef inline Bucket* first_bucket(Space* s, uint64_t h0) noexcept nogil:
     return s.index + cdn_spread(h0, s.top.nbuckets)
 
 
-cdef inline Bucket* second_bucket(Space* s, uint64_t h1) noexcept nogil:
-    return s.index + cdn_spread(h1, s.top.nbuckets)
+cdef inline Bucket* second_bucket(Space* s, uint64_t h0) noexcept nogil:
+    return s.index + cdn_spread(h0 * 0x9e3779b97f4a7c15u, s.top.nbuckets)
 
 
-cdef inline bint same_key(const Record* r, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil:
-    return r.hash0 == h0 and r.hash1 == h1 and r.key_len == n and memcmp(record_key(r), key, n) == 0
+cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t n) noexcept nogil:
+    return r.hash0 == h0 and r.key_len == n and memcmp(record_key(r), key, n) == 0
 
 
-cdef Record* index_find(Space* s, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil:
+cdef Record* index_find(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     cdef Bucket* b = first_bucket(s, h0)
-    cdef Bucket* other = second_bucket(s, h1)
+    cdef Bucket* other = second_bucket(s, h0)
     cdef uint64_t tag = h0 << TAG_SHIFT
     cdef uint64_t word
     cdef Record* r
@@ -36,7 +36,7 @@ cdef Record* index_find(Space* s, uint64_t h0, uint64_t h1, const char* key, siz
             word = cdn_load64(&b.slot[i])
             if word and (word & ~GRANULE_MASK) == tag:
                 r = record_at(s, word & GRANULE_MASK)
-                if same_key(r, h0, h1, key, n):
+                if same_key(r, h0, key, n):
                     return r
         b = other
     return NULL
@@ -50,7 +50,7 @@ cdef int slot_of(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     for i in range(SLOTS):
         if cdn_load64(&bucket[0].slot[i]) == word:
             return i
-    bucket[0] = second_bucket(s, r.hash1)
+    bucket[0] = second_bucket(s, r.hash0)
     for i in range(SLOTS):
         if cdn_load64(&bucket[0].slot[i]) == word:
             return i
@@ -65,7 +65,7 @@ cdef int empty_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     cdef int turn
     cdef int i
     b[0] = first_bucket(s, r.hash0)
-    b[1] = second_bucket(s, r.hash1)
+    b[1] = second_bucket(s, r.hash0)
     for turn in range(2):
         free[turn] = 0
         at[turn] = -1

@@ -12,6 +12,7 @@ cdef extern from *:
     static inline uint32_t cdn_or32(uint32_t* p, uint32_t v) { return __atomic_or_fetch(p, v, __ATOMIC_ACQ_REL); }
     static inline uint64_t cdn_spread(uint64_t h, uint64_t n) { return (uint64_t)(((unsigned __int128)h * n) >> 64); }
     static inline int cdn_ctz(uint64_t v) { return __builtin_ctzll(v); }
+    static inline int cdn_clz(uint64_t v) { return __builtin_clzll(v); }
     static inline void cdn_prefetch(const void* p) { __builtin_prefetch(p); }
     """
     uint64_t cdn_load64(const uint64_t* p) noexcept nogil
@@ -23,6 +24,7 @@ cdef extern from *:
     uint32_t cdn_or32(uint32_t* p, uint32_t v) noexcept nogil
     uint64_t cdn_spread(uint64_t h, uint64_t n) noexcept nogil
     int cdn_ctz(uint64_t v) noexcept nogil
+    int cdn_clz(uint64_t v) noexcept nogil
     void cdn_prefetch(const void* p) noexcept nogil
 
 
@@ -120,18 +122,28 @@ cdef int longest_run(const uint64_t* bits) noexcept nogil:
         pos = end
 
 
-cdef int find_run(const uint64_t* bits, int n) noexcept nogil:
-    """Where the first free run of at least n granules begins, or -1."""
+cdef int find_run(const uint64_t* bits, int n, int* end) noexcept nogil:
+    """Where the first free run of at least n granules begins, and its end; -1: there is none."""
     cdef int pos = 0
-    cdef int end
     while True:
         pos = next_bit(bits, pos, ~<uint64_t> 0)
         if PAGE_GRANULES - pos < n:
             return -1
-        end = next_bit(bits, pos, 0)
-        if end - pos >= n:
+        end[0] = next_bit(bits, pos, 0)
+        if end[0] - pos >= n:
             return pos
-        pos = end
+        pos = end[0]
+
+
+cdef int free_before(const uint64_t* bits, int pos) noexcept nogil:
+    """Where the free run that ends at pos begins."""
+    cdef uint64_t word
+    while pos > 0:
+        word = bits[(pos - 1) >> 6] << (63 - ((pos - 1) & 63))
+        if word:
+            return pos - cdn_clz(word)
+        pos = (pos - 1) & ~63
+    return 0
 
 
 cdef void flip_bits(uint64_t* bits, int pos, int n) noexcept nogil:
@@ -150,31 +162,33 @@ cdef void flip_bits(uint64_t* bits, int pos, int n) noexcept nogil:
 # -- runs and whole pages ---------------------------------------------------------------------------------------------
 
 cdef inline uint64_t page_of(Space* s, const void* p) noexcept nogil:
-    return <uint64_t> (<const char*> p - s.pages) >> 16
+    return <uint64_t> (<const char*> p - s.pages) >> PAGE_SHIFT
 
 
 cdef inline char* page_bytes(Space* s, uint64_t page) noexcept nogil:
-    return s.pages + (page << 16)
+    return s.pages + (page << PAGE_SHIFT)
 
 
 cdef inline uint64_t granule_of(Space* s, const Record* r) noexcept nogil:
-    return <uint64_t> (<const char*> r - s.base) >> 6
+    return <uint64_t> (<const char*> r - s.base) >> GRANULE_SHIFT
 
 
 cdef inline Record* record_at(Space* s, uint64_t granule) noexcept nogil:
-    return <Record*> (s.base + (granule << 6))
+    return <Record*> (s.base + (granule << GRANULE_SHIFT))
 
 
 cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     """n granules of a page that is known to have such a run. Only `run` and `pins` of the result are set."""
     cdef uint64_t* bits = page_bitmap(s, page)
-    cdef int at = find_run(bits, n)
+    cdef int end = 0
+    cdef int at = find_run(bits, n, &end)
     cdef Record* r = <Record*> (page_bytes(s, page) + at * GRANULE)
     flip_bits(bits, at, n)
     s.table[page].kind = PAGE_RUNS
     s.table[page].free -= n
     s.top.used_granules += n
-    tree_set(s, RUNS, page, longest_run(bits))
+    if end - at >= s.tree[RUNS][page]:
+        tree_set(s, RUNS, page, longest_run(bits))
     r.run = n
     r.pins = PIN_FILLING
     return r
@@ -188,14 +202,18 @@ cdef Record* take_run(Space* s, int n) noexcept nogil:
 cdef void give_granules(Space* s, const void* p, int n) noexcept nogil:
     cdef uint64_t page = page_of(s, p)
     cdef uint64_t* bits = page_bitmap(s, page)
-    flip_bits(bits, <int> ((<const char*> p - page_bytes(s, page)) >> 6), n)
+    cdef int at = <int> ((<const char*> p - page_bytes(s, page)) >> GRANULE_SHIFT)
+    cdef int merged
+    flip_bits(bits, at, n)
     s.top.used_granules -= n
     s.table[page].free += n
     if s.table[page].free == PAGE_GRANULES:
         s.table[page].kind = PAGE_FREE
         tree_set(s, RUNS, page, PAGE_GRANULES)
     else:
-        tree_set(s, RUNS, page, longest_run(bits))
+        merged = next_bit(bits, at, 0) - free_before(bits, at)
+        if merged > s.tree[RUNS][page]:
+            tree_set(s, RUNS, page, merged)
 
 
 cdef inline char* block_bytes(Space* s, uint64_t block) noexcept nogil:

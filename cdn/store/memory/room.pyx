@@ -203,7 +203,7 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
         r = record_at(s, b.slot[i] & GRANULE_MASK)
         other = first_bucket(s, r.hash0)
         if other == b:
-            other = second_bucket(s, r.hash1)
+            other = second_bucket(s, r.hash0)
         for j in range(SLOTS):
             if other.slot[j] == 0:
                 point(s, other, j, r, cdn_load32(&b.access[i]))
@@ -223,7 +223,7 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     if at >= 0:
         return at
     for turn in range(2):
-        bucket[0] = first_bucket(s, r.hash0) if turn == 0 else second_bucket(s, r.hash1)
+        bucket[0] = first_bucket(s, r.hash0) if turn == 0 else second_bucket(s, r.hash0)
         at = displace(s, bucket[0])
         if at >= 0:
             return at
@@ -233,9 +233,9 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
             describe(s, record_at(s, b.slot[i] & GRANULE_MASK), cdn_load32(&b.access[i]), s.candidates + n)
             s.where[n] = <uint64_t> (b - s.index) * SLOTS + i
             n += 1
-        if second_bucket(s, r.hash1) == b:
+        if second_bucket(s, r.hash0) == b:
             break
-        b = second_bucket(s, r.hash1)
+        b = second_bucket(s, r.hash0)
     i = lru_victim(s.candidates, n, access_stamp(s.now), s.now)
     bucket[0] = s.index + s.where[i] // SLOTS
     at = <int> (s.where[i] % SLOTS)
@@ -468,7 +468,7 @@ cdef int64_t make_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
 
 cdef void publish_record(Space* s, Record* r) noexcept nogil:
     """Make a filled record visible under its key; what was there before leaves. r comes out unpinned."""
-    cdef Record* old = index_find(s, r.hash0, r.hash1, record_key(r), r.key_len)
+    cdef Record* old = index_find(s, r.hash0, record_key(r), r.key_len)
     cdef Bucket* b
     cdef int i
     if old != NULL:

@@ -1,0 +1,100 @@
+# Does everything add up? Reads the pages and the index from end to end; changes nothing. For tests and for whoever
+# suspects a store, not for the way of a request.
+
+
+cdef str audit_tree(Space* s, int which):
+    cdef uint64_t k
+    cdef uint64_t at
+    cdef uint64_t entries = rounded(s.top.npages, TREE_FANOUT)
+    cdef uint16_t* node
+    cdef uint16_t most
+    cdef int i
+    for k in range(1, s.top.levels):
+        for at in range(entries // TREE_FANOUT):
+            node = s.tree[which] + s.top.level[k - 1] + at * TREE_FANOUT
+            most = 0
+            for i in range(TREE_FANOUT):
+                most = max(most, node[i])
+            if s.tree[which][s.top.level[k] + at] != most:
+                return f"tree {which} level {k} node {at}"
+        entries = rounded(entries // TREE_FANOUT, TREE_FANOUT)
+    return None
+
+
+cdef str audit_page(Space* s, uint64_t page, dict found):
+    """What lies in one page, counted into `found`."""
+    cdef const uint64_t* bits = page_bitmap(s, page)
+    cdef int kind = s.table[page].kind
+    cdef int used = 0
+    cdef int pos
+    cdef uint64_t i
+    cdef Record* r
+    cdef Bucket* b
+    cdef uint16_t run = s.tree[RUNS][page]
+    cdef uint16_t blocks = s.tree[BLOCKS][page]
+    if kind == PAGE_RESERVE:
+        return None if page == s.top.reserve and run == 0 and blocks == 0 else f"page {page}: a second reserve"
+    if kind == PAGE_BLOCK:
+        for i in range(<uint64_t> PAGE_BLOCKS):
+            if block_taken(s, page * PAGE_BLOCKS + i):
+                used += BLOCK_GRANULES
+                found["blocks"].add(page * PAGE_BLOCKS + i)
+        if run != 0 or blocks != (PAGE_GRANULES - used) // BLOCK_GRANULES or used == 0:
+            return f"page {page}: the trees do not know its blocks"
+    elif kind == PAGE_RUNS or kind == PAGE_FREE:
+        pos = next_bit(bits, 0, 0)
+        while pos < PAGE_GRANULES:
+            r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+            if r.run == 0 or next_bit(bits, pos, ~<uint64_t> 0) < pos + r.run:
+                return f"page {page}: a run of {r.run} granules at {pos} that is not all in use"
+            used += r.run
+            if r.pins & PIN_FILLING:
+                found["filling"] += 1
+            else:
+                found["retired" if r.pins & PIN_RETIRED else "published"] += 1
+                found["pinned"] += (r.pins & PIN_COUNT) != 0
+                if (slot_of(s, r, &b) < 0) != ((r.pins & PIN_RETIRED) != 0):
+                    return f"page {page}: the record at {pos} and the index do not agree"
+                if r.body:
+                    i = record_blocks(r)[0]
+                    found["uses"][i] = found["uses"].get(i, 0) + 1
+                    found["listed"].update([record_blocks(r)[j] for j in range(r.body)])
+            pos = next_bit(bits, pos + r.run, 0)
+        if run != longest_run(bits) or blocks != 0 or (kind == PAGE_FREE) != (used == 0):
+            return f"page {page}: the trees do not know its runs"
+    else:
+        return f"page {page}: left in the middle of something"
+    if s.table[page].free != PAGE_GRANULES - used:
+        return f"page {page}: {s.table[page].free} granules free, {PAGE_GRANULES - used} counted"
+    found["granules"] += used
+    return None
+
+
+cdef dict audit_space(Space* s):
+    cdef dict found = {
+        "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0,
+        "blocks": set(), "listed": set(), "uses": {},
+    }
+    cdef uint64_t page
+    cdef uint64_t slots = 0
+    cdef str fault
+    for page in range(s.top.nbuckets * SLOTS):
+        slots += s.index[page // SLOTS].slot[page % SLOTS] != 0
+    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS)
+    for page in range(s.top.npages):
+        fault = fault or audit_page(s, page, found)
+    if not fault and not slots == found["published"] == s.top.objects:
+        fault = f"{slots} slots, {found['published']} records, {s.top.objects} objects counted"
+    if not fault and found["granules"] != s.top.used_granules:
+        fault = f"{found['granules']} granules in use, {s.top.used_granules} counted"
+    if not fault and not found["listed"] <= found["blocks"]:
+        fault = "a body lies in blocks that count as free"
+    for block, uses in found["uses"].items():
+        if not fault and block_refs(s, block)[0] != uses:
+            fault = f"block {block} is used by {uses} records and counts {block_refs(s, block)[0]}"
+    if fault:
+        raise ValueError(f"the memory store is not consistent: {fault}")
+    return {
+        "published": found["published"], "retired": found["retired"], "pinned": found["pinned"],
+        "filling_runs": found["filling"], "filling_blocks": len(found["blocks"]) - len(found["listed"]),
+    }

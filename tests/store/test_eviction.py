@@ -1,0 +1,226 @@
+"""Who goes: the leaf against plain Python, the whole against cachetools."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from bisect import bisect_left
+
+import pytest
+from cachetools import LRUCache, TLRUCache
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdn._core import choose_victim
+from cdn.store import Draft, Memory
+from tests.store.bodies import FAR
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+TICK = 16  # ms: the unit of access stamps
+WRAP = 1 << 32
+AHEAD = 0xF000_0000  # an idle time from here on is a stamp ahead of the clock
+
+Candidates = list[tuple[int, int, int, int]]
+
+
+def oracle(candidates: Candidates, clock: int, now: int) -> int:
+    def order(i: int) -> tuple[bool, int, int, int]:
+        access, weight, expires, useful_until = candidates[i]
+        idle = (clock - access) % WRAP
+        if idle >= AHEAD:
+            idle = 0
+        useless = useful_until <= now
+        if not useless and expires <= now:
+            idle *= 2
+        return useless, idle, weight, -i
+
+    return max(range(len(candidates)), key=order, default=-1)
+
+
+small = st.integers(0, 40)
+stamps = st.one_of(st.integers(0, 30), st.integers(WRAP - 10, WRAP - 1), st.integers(0, WRAP - 1))
+candidate = st.tuples(stamps, st.integers(0, 3), small, small)
+
+
+@given(st.lists(candidate, max_size=12), stamps, small)
+def test_leaf_against_plain_python(candidates: Candidates, clock: int, now: int) -> None:
+    assert choose_victim(candidates, clock, now) == oracle(candidates, clock, now)
+
+
+def test_leaf_by_example() -> None:
+    useful, gone = (FAR, FAR), (0, 0)
+    assert choose_victim([], 0, 0) == -1
+    assert choose_victim([(5, 1, *useful), (3, 1, *useful), (9, 1, *useful)], 10, 50) == 1
+    assert choose_victim([(5, 1, *useful), (9, 1, *gone)], 10, 50) == 1, (
+        "of no use goes first, however recent"
+    )
+    assert choose_victim([(5, 1, *useful), (7, 1, 0, FAR)], 10, 50) == 1, "expired: 3 ticks count as 6"
+    assert choose_victim([(3, 1, *useful), (7, 1, 0, FAR)], 10, 50) == 0, "but not as nothing"
+    assert choose_victim([(5, 1, *useful), (5, 2, *useful)], 10, 50) == 1, "the heavier of equals"
+    assert choose_victim([(WRAP - 1, 1, *useful), (2, 1, *useful)], 3, 50) == 0, "stamps wrap"
+    assert choose_victim([(12, 1, *useful), (9, 1, *useful)], 10, 50) == 1, "ahead of the clock is now"
+    with pytest.raises(OverflowError):
+        choose_victim([(-1, 0, 0, 0)], 0, 0)
+
+
+def draft(now: int, until: int = FAR, **validator: int) -> Draft:
+    return Draft(200, HEAD, 17, now, until, until, until, now, **validator)
+
+
+def keys_of(memory: Memory) -> set[bytes]:
+    return set(memory.keys())
+
+
+def test_exact_lru_when_the_sample_is_everything() -> None:
+    """The same keys as cachetools.LRUCache at every step; bodies are equal, so that weights are counts."""
+    rng = random.Random(7)
+    memory = Memory(1 << 20, bytes(16), sample=10_000)
+    now = 0
+    n = 0
+    while memory.stats()["evictions"] == 0:
+        now += TICK
+        memory.publish(b"fill%06d" % n, draft(now), bytes(1500))
+        n += 1
+    capacity = int(memory.stats()["objects"])
+    memory.purge_all()
+    twin: LRUCache[bytes, int] = LRUCache(capacity)
+    trace = zipf(3000, 0.8, 6000, rng)
+    for step in range(6000):
+        now += TICK
+        key = b"key_%06d" % trace[step]
+        entry = memory.lookup(key)
+        assert (entry is not None) == (key in twin), f"step {step}"
+        if entry is not None:
+            entry.touch(now)
+            twin[key]
+        else:
+            memory.publish(key, draft(now), bytes(1500))
+            twin[key] = step
+        if step % 50 == 0:
+            assert keys_of(memory) == set(twin)
+    assert memory.stats()["evictions"] > 1000
+    assert memory.stats()["moved"] == 0
+
+
+def test_ttl_goes_before_lru() -> None:
+    """Against cachetools.TLRUCache: what has expired goes first, then the least recently used."""
+    rng = random.Random(8)
+    memory = Memory(1 << 20, bytes(16), sample=10_000)
+    now = 0
+    for n in range(1000):
+        memory.publish(b"fill%06d" % n, draft(now), bytes(1500))
+    capacity = int(memory.stats()["objects"])
+    memory.purge_all()
+    trace = zipf(1500, 0.9, 6000, rng)
+    clock = [0]
+    until: dict[bytes, int] = {}
+    twin: TLRUCache[bytes, int] = TLRUCache(
+        capacity, ttu=lambda key, _value, _now: until[key], timer=lambda: clock[0]
+    )
+    for step in range(6000):
+        now += TICK
+        clock[0] = now
+        key = b"key_%06d" % trace[step]
+        entry = memory.lookup(key)
+        fresh = entry is not None and entry.fresh_until > now
+        assert fresh == (key in twin), f"step {step}"
+        if entry is not None and fresh:
+            entry.touch(now)
+            twin[key]
+        else:
+            until[key] = now + rng.choice([100, 3000, 20_000, 400_000]) * TICK
+            memory.publish(key, draft(now, until[key]), bytes(1500))
+            twin[key] = step
+    assert memory.stats()["expired_evictions"] > 100
+    assert memory.stats()["evictions"] > memory.stats()["expired_evictions"]
+
+
+def test_a_validator_keeps_the_expired_useful() -> None:
+    memory = Memory(1 << 20, bytes(16), sample=10_000)
+    memory.publish(b"no validator", draft(16_000, 17_000), bytes(1500))
+    memory.publish(b"validator", draft(16_000, 17_000, last_modified=5), bytes(1500))
+    memory.publish(b"stale allowed", Draft(200, HEAD, 17, 16_000, 17_000, FAR, 17_000, 16_000), bytes(1500))
+    n = 0
+    while memory.stats()["evictions"] == 0:
+        memory.publish(b"fill%06d" % n, draft(18_000), bytes(1500))
+        n += 1
+    assert b"no validator" not in keys_of(memory)
+    assert {b"validator", b"stale allowed"} <= keys_of(memory)
+
+
+def zipf(objects: int, skew: float, requests: int, rng: random.Random) -> list[int]:
+    sums = list(itertools.accumulate(1 / (i + 1) ** skew for i in range(objects)))
+    return [bisect_left(sums, rng.random() * sums[-1]) for _ in range(requests)]
+
+
+def lognormal(rng: random.Random) -> int:
+    return min(int(rng.lognormvariate(9.0, 1.3)), 2 << 20)
+
+
+def pareto(rng: random.Random) -> int:
+    return min(int(rng.paretovariate(1.1) * 600), 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size"),
+    [(lambda rng: 1024, 8 << 20), (lognormal, 64 << 20), (pareto, 32 << 20), (lambda rng: 70_000, 96 << 20)],
+    ids=["1 KiB", "lognormal", "pareto", "70 kB"],
+)
+def test_hit_ratio_near_exact_lru(sizes, size) -> None:  # type: ignore[no-untyped-def]
+    """Zipf 0.9 with the default sample, within 0.5 points of exact LRU over the same bytes."""
+    rng = random.Random(11)
+    lengths = [sizes(rng) for _ in range(20_000)]
+    memory = Memory(size, bytes(16))
+    room = memory.stats()["size"] - memory.stats()["fixed"]
+    # what an object takes: record, key, head, body
+    twin: LRUCache[int, int] = LRUCache(room, getsizeof=lambda k: (112 + 8 + 17 + lengths[k] + 31) // 32 * 32)
+    blob = memoryview(bytes(max(lengths)))
+    hits = twin_hits = 0
+    trace = zipf(20_000, 0.9, 150_000, rng)
+    now = 0
+    for k in trace:
+        now += TICK
+        memory.now = now
+        entry = memory.lookup(b"%08d" % k)
+        if entry is not None:
+            hits += 1
+            entry.touch(now)
+            entry.release()
+        else:
+            memory.publish(b"%08d" % k, draft(now), blob[: lengths[k]])
+        if k in twin:
+            twin_hits += 1
+            twin[k]
+        else:
+            twin[k] = k
+    assert memory.stats()["evictions"] > 10_000
+    assert (twin_hits - hits) / len(trace) < 0.005, (hits / len(trace), twin_hits / len(trace))
+    memory.audit()
+
+
+@pytest.mark.parametrize("lengths", [(100, 8000), (0, 60), (2000, 200_000), (30_000, 60_000)])
+def test_little_of_the_size_is_lost(lengths: tuple[int, int]) -> None:
+    """Under churn of mixed sizes at least 85 % of the pages hold something."""
+    rng = random.Random(3)
+    memory = Memory(8 << 20, bytes(16), objects=70_000)
+    for i in range(60_000 if lengths[1] < 100 else 12_000):
+        memory.publish(b"%d" % i, draft(i * TICK), bytes(rng.randint(*lengths)))
+    s = memory.stats()
+    if s["objects"] < 0.9 * s["slots"]:  # else the index is what is full
+        assert (s["used"] - s["fixed"]) / (s["size"] - s["fixed"]) > 0.85
+    assert s["used"] <= s["size"]
+    memory.audit()
+
+
+def test_a_shift_from_large_to_small_and_back() -> None:
+    """Pages change their use when the load does."""
+    memory = Memory(8 << 20, bytes(16), objects=10_000)
+    now = 0
+    for length in (200_000, 1000, 50_000, 300, 1_000_000, 5000):
+        for i in range(20_000_000 // max(length, 2000)):
+            now += TICK
+            assert memory.publish(b"%d/%d" % (length, i), draft(now), bytes(length)) is not None
+        memory.audit()
+        stored = memory.keys()
+        held = sum(1 for key in stored if key.startswith(b"%d/" % length))
+        assert held * (length + 200) > 0.6 * min(memory.stats()["size"], 10_000 * (length + 200))
