@@ -44,6 +44,7 @@ lint: $(BUILT)
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache >.lint-imports.log 2>&1 || { cat .lint-imports.log; rm -f .lint-imports.log; exit 1; }
 	@rm -f .lint-imports.log
+	@$(BIN)/python tools/check_floors.py
 	@$(BIN)/python tools/check_stubs.py
 
 format: $(BUILT)
