@@ -14,7 +14,7 @@ from cdn.config import parse, render
 NAME = st.from_regex(r"[a-z][a-z0-9_-]{0,8}[a-z0-9]", fullmatch=True)
 HOST = st.from_regex(r"(\*\.)?[A-Za-z][a-z0-9]{0,5}(\.[a-z]{2,5})?", fullmatch=True)
 SIZE = st.builds("{}{}".format, st.integers(1, 16), st.sampled_from([" GiB", "GiB", " GB"]))
-DURATION = st.builds("{}{}".format, st.integers(10, 999), st.sampled_from(["ms", "s"])) | st.just("5m")
+DURATION = st.builds("{}{}".format, st.integers(10, 600), st.sampled_from(["ms", "s"])) | st.just("5m")
 SERVER = st.builds(
     "{}://{}{}".format, st.sampled_from(["http", "https"]), NAME, st.sampled_from(["", ":1", ":65535"])
 )
