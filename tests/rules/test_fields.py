@@ -98,6 +98,7 @@ def test_end_to_end(lines, kept):
 
 
 MEANT_FOR_EVERYBODY = [
+]
     "age",
     "authorization",
     "cache-control",
