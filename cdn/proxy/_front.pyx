@@ -40,6 +40,12 @@ cdef extern from "<sys/socket.h>" nogil:
         void* msg_control
         size_t msg_controllen
         int msg_flags
+    struct linger:
+        int l_onoff
+        int l_linger
+    int setsockopt(int fd, int level, int name, const void* value, unsigned int n)
+    int SOL_SOCKET
+    int SO_LINGER
     ssize_t send(int fd, const void* buf, size_t n, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int MSG_DONTWAIT

@@ -34,7 +34,7 @@ from cdn.rules.storing import DontStore, bypass, decide_store
 from cdn.rules.use import Decision, decide_use, method_is_cacheable
 from cdn.rules.validation import fill_fields, validation_request
 from cdn.rules.vary import key_extras
-from cdn.store import Entry
+from cdn.store import Entry, FillState
 from cdn.tier import OriginError
 
 ROUNDS = 4  # times a follower may find that a flight was not for it before it goes on its own
@@ -318,10 +318,11 @@ class Exchange:
     async def read_along(
         self, flight: Flight, streaming: Streaming, request: RequestHead, outcome: Outcome
     ) -> None:
-        if streaming.fill.state.name == "ABORTED":
+        if streaming.fill.state is FillState.ABORTED:
             self.say(502)
             return
-        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash)
+        draft = streaming.for_leader if outcome is Outcome.MISS else None
+        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, draft)
         flight.joined(source)
         try:
             await self._serve(request, source, outcome)

@@ -23,11 +23,11 @@ from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
-from cdn.rules.storing import DontStore, decide_store
+from cdn.rules.storing import DontStore, decide_store, stored_fields
 from cdn.rules.use import is_error
 from cdn.rules.validation import freshen, selects, updated_fields
 from cdn.rules.vary import key_extras
-from cdn.store import Entry, Fill, FillState
+from cdn.store import Draft, Entry, Fill, FillState
 from cdn.tier import OriginError, OriginResponse
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Streaming:
     spec: tuple[str, ...]
     extras: tuple[bytes, ...]
     key_hash: str
+    for_leader: Draft | None  # where fields are for the one client only (`private="name"`, `no-cache="name"`)
 
 
 @dataclass(slots=True)
@@ -204,9 +205,16 @@ class Flight:
             decision.vary,
             key_extras(decision.vary, asked.request.fields),
             site.hash_of(fill.key),
+            self._for_leader(decision, head, response_time),
         )
         self.decide(Broken(None, streaming) if failed else streaming)
         await self._stream(response, fill, limit)
+
+    def _for_leader(self, decision: Stored, head: ResponseHead, response_time: int) -> Draft | None:
+        whole = stored_fields(head.fields, frozenset(), response_time)
+        if whole == decision.fields:
+            return None
+        return draft(replace(decision, fields=whole), self.route.headers.response)
 
     def _validated(
         self, known: tuple[Entry, Stored], head: ResponseHead, request_time: int, response_time: int

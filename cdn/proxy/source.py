@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from cdn.rules.stored import Stored
-from cdn.store import Entry, Fill, FillState, RecordFlag
+from cdn.store import Draft, Entry, Fill, FillState, RecordFlag
 
 PIECE = 64 << 10  # bytes read from the store and given to a client at once
 
@@ -62,8 +62,8 @@ class EntrySource(Source):
 class FillSource(Source):
     """A follower of a fill. `position` is where it reads: the flight frees what all are past."""
 
-    def __init__(self, fill: Fill, stored: Stored, key_hash: str) -> None:
-        draft = fill.draft
+    def __init__(self, fill: Fill, stored: Stored, key_hash: str, draft: Draft | None = None) -> None:
+        draft = draft or fill.draft
         assert draft is not None
         self.fill = fill
         self.stored = stored

@@ -31,7 +31,7 @@ async def offered(exchange: Exchange, route: Route, request: RequestHead) -> boo
     """
     site, stream = exchange.site, exchange.stream
     protocol = allowed_upgrade(request.fields.get("upgrade"), site.origins.upgrades)
-    if protocol is None or stream.method != "GET" or stream.has_body:
+    if protocol is None or stream.method != "GET" or stream.has_body or stream.version < (1, 1):
         return False
     site.counters.lanes["tunnel"] += 1
     site.counters.origin(route.origin)["requests"] += 1
@@ -40,6 +40,8 @@ async def offered(exchange: Exchange, route: Route, request: RequestHead) -> boo
     )
     got = await site.origins.upgrade(route.origin, sent, protocol=protocol)
     if not isinstance(got, Tunnel):
+        # What the client sent behind its request may be of the protocol it hoped for: never read as a request.
+        stream.no_keep_alive()
         await passing.relay(exchange, got, got.head, request, Outcome.PASS, NoStoreReason.METHOD)
         return True
     exchange.entry.outcome = Outcome.PASS.value

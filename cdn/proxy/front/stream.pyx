@@ -165,9 +165,15 @@ cdef class ClientStream:
     def cut(self) -> None:
         """End the connection so that the client sees that the answer is not whole."""
         cdef Connection c = self.connection
-        self.finished = True
+        cdef linger hard
         if c is not None:
+            if self.started and not self.finished and not self.chunk_out and self.length_left < 0 and c.fd >= 0:
+                # only the connection's end tells where the body ends: a reset says that it is not there yet
+                hard.l_onoff = 1
+                hard.l_linger = 0
+                setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(linger))
             c._abort()
+        self.finished = True
 
     def covers(self, str host) -> bool:
         """Whether the certificate this request came in under covers the host."""
