@@ -98,7 +98,6 @@ def test_end_to_end(lines, kept):
 
 
 MEANT_FOR_EVERYBODY = [
-]
     "age",
     "authorization",
     "cache-control",
@@ -141,6 +140,26 @@ def test_what_is_kept_is_not_hop_by_hop():
 def test_connection_listed():
     assert connection_listed(fields("Connection: Close, X", "connection: y")) == {"close", "x", "y"}
     assert connection_listed(fields("A: 1")) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "connection",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ],
+)
+def test_what_belongs_to_a_connection_stays_there(name):
+    assert list(end_to_end(fields(f"{name}: x", "A: 1"))) == [("A", "1")]
 
 
 @pytest.mark.parametrize(
