@@ -1,14 +1,14 @@
 """One answer to one client from a stored response or a fill: full, 304, 206, several ranges, 412 or 416.
 
-Decides how much of the body goes and in which head; whether the response may be used at all was decided before. The head
-is written by the same leaf as in the hit lane, so both lanes give the same bytes.
+Decides how much of the body goes and in which head; whether the response may be used at all was decided before.
+The head is written by the same leaf as in the hit lane, so both lanes give the same bytes.
 """
 
 from __future__ import annotations
 
 from cdn.proxy._front import ClientStream
 from cdn.proxy._lane import compose_head
-from cdn.proxy.source import PIECE, Interrupted, Source
+from cdn.proxy.source import PIECE, FillError, Source
 from cdn.rules import ranges
 from cdn.rules.conditional import Verdict, evaluate
 from cdn.rules.message import RequestHead
@@ -18,8 +18,8 @@ from cdn.rules.stored import Stored
 async def serve(stream: ClientStream, request: RequestHead, source: Source, tail: bytes, now: int) -> int:
     """Write the whole answer; returns its status. `tail` are our own field lines (Via, Cache-Status).
 
-    Raises Interrupted when the fill behind `source` died after the head was out, ConnectionResetError when the client
-    left. The caller closes `source`.
+    Raises FillError when the fill behind `source` died after the head was out, ConnectionResetError when the
+    client left. The caller closes `source`.
     """
     stored = source.stored
     age = stored.age(now)
@@ -78,7 +78,7 @@ async def _body(stream: ClientStream, source: Source, offset: int, end: int | No
         data = await source.read(offset, PIECE if end is None else min(PIECE, end - offset))
         if not data:
             if end is not None:
-                raise Interrupted("the stored body is short")
+                raise FillError("the stored body is short")
             return
         stream.write(data)
         offset += len(data)
@@ -110,9 +110,12 @@ async def _several(
 
 
 def _unsatisfiable(stream: ClientStream, source: Source, tail: bytes, age: int) -> int:
-    head = b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */%d\r\nContent-Length: 0\r\nAge: %d\r\n" % (
-        source.length or 0,
-        age,
+    head = (
+        b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */%d\r\nContent-Length: 0\r\nAge: %d\r\n"
+        % (
+            source.length or 0,
+            age,
+        )
     )
     stream.start_stored(head + tail, 0)
     stream.finish()

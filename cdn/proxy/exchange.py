@@ -23,7 +23,7 @@ from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored, S
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.lookup import Found, keyed_target, look_up, primary_key
 from cdn.proxy.site import Site
-from cdn.proxy.source import EntrySource, FillSource, Interrupted, Source
+from cdn.proxy.source import EntrySource, FillSource, FillError, Source
 from cdn.rules.cache_status import member
 from cdn.rules.directives import request_directives
 from cdn.rules.forwarding import loops
@@ -62,7 +62,7 @@ class Exchange:
         except (ConnectionResetError, asyncio.CancelledError):
             self.entry.outcome = self.entry.outcome or Outcome.ERROR.value
             stream.cut()
-        except Interrupted:
+        except FillError:
             stream.cut()
         except ValueError as fault:
             # The request body's framing broke, or it grew over the limit.
@@ -161,6 +161,7 @@ class Exchange:
         entry = found.entry
         if entry is None:
             return found, None
+        stored: Stored | None
         try:
             stored = stored_of(entry)
         except MetaError:
@@ -238,9 +239,7 @@ class Exchange:
 
     def ask(self, request: RequestHead, query: str | None, found: Found, stored: Stored | None) -> Asked:
         known = (found.entry, stored) if found.entry is not None and stored is not None else None
-        fields = (
-            validation_request(request, known[1]) if known is not None else fill_fields(request.fields)
-        )
+        fields = validation_request(request, known[1]) if known is not None else fill_fields(request.fields)
         return Asked(
             request, found.primary, query, fields, known, found.specs, self.stream.address, self.trusted
         )
@@ -282,7 +281,12 @@ class Exchange:
             return True
         assert isinstance(verdict, Broken)
         entry = found.entry
-        if stored is not None and entry is not None and self.route is not None and self.route.cache is not None:
+        if (
+            stored is not None
+            and entry is not None
+            and self.route is not None
+            and self.route.cache is not None
+        ):
             use = decide_use(request, stored, self.route.cache, site.clock.now(), origin_failed=True)
             if use.decision in (Decision.SERVE, Decision.SERVE_STALE_SIE):
                 if leader:
@@ -299,7 +303,12 @@ class Exchange:
             if not leader:
                 return await self._released(request, verdict.answer)
             await passing.relay(
-                self, verdict.answer.response, verdict.answer.head, request, Outcome.MISS, verdict.answer.reason
+                self,
+                verdict.answer.response,
+                verdict.answer.head,
+                request,
+                Outcome.MISS,
+                verdict.answer.reason,
             )
             return True
         if verdict.error is not None:
@@ -321,17 +330,15 @@ class Exchange:
         if streaming.fill.state is FillState.ABORTED:
             self.say(502)
             return
-        draft = streaming.for_leader if outcome is Outcome.MISS else None
-        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, draft)
+        shown = streaming.for_leader if outcome is Outcome.MISS else None
+        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, shown)
         flight.joined(source)
         try:
             await self._serve(request, source, outcome)
         finally:
             flight.left(source)
 
-    async def serve_entry(
-        self, request: RequestHead, entry: Entry, stored: Stored, outcome: Outcome
-    ) -> None:
+    async def serve_entry(self, request: RequestHead, entry: Entry, stored: Stored, outcome: Outcome) -> None:
         await self._serve(request, EntrySource(entry, stored), outcome)
 
     async def _serve(self, request: RequestHead, source: Source, outcome: Outcome) -> None:
@@ -345,7 +352,8 @@ class Exchange:
             ttl=stored.fresh_until - now,
             fwd=self.fwd,
             fwd_status=304 if outcome is Outcome.REVALIDATED else None,
-            stored=outcome is Outcome.MISS or (outcome is Outcome.REVALIDATED and self.entry.no_store is None),
+            stored=outcome is Outcome.MISS
+            or (outcome is Outcome.REVALIDATED and self.entry.no_store is None),
         )
         tail = f"Via: 1.1 {site.name}\r\nCache-Status: {text}\r\n".encode("latin-1")
         try:
@@ -406,7 +414,9 @@ class Exchange:
         entry.bytes_sent = stream.bytes_sent
         entry.duration_us = stream.elapsed_us()
         entry.outcome = entry.outcome or Outcome.ERROR.value
-        self.site.counters.done(entry.outcome, entry.status, entry.no_store, entry.bytes_sent, entry.duration_us)
+        self.site.counters.done(
+            entry.outcome, entry.status, entry.no_store, entry.bytes_sent, entry.duration_us
+        )
         self.site.log(entry)
 
 

@@ -27,7 +27,12 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         out["reason"] = "no route knows this host: 421" if index == -1 else "no route matches: 404"
         return out
     route = site.routes[index]
-    out["route"] = {"index": index, "hosts": list(route.match.hosts), "path": route.match.path, "origin": route.origin}
+    out["route"] = {
+        "index": index,
+        "hosts": list(route.match.hosts),
+        "path": route.match.path,
+        "origin": route.origin,
+    }
     policy = route.cache
     if policy is None:
         return out | {"decision": "pass", "reason": "cache is off on this route"}

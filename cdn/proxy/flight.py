@@ -1,8 +1,8 @@
 """A flight: one request to an origin on behalf of everybody who asks for the same key.
 
-Decides how an origin's response becomes a stored one: it asks the rules once the head is there, publishes, streams the body
-into the fill, and tells all who wait. It is a task of its own, so a client that leaves takes nobody with it. It must not
-know clients: they read from the fill.
+Decides how an origin's response becomes a stored one: it asks the rules once the head is there, publishes, streams the
+body into the fill, and tells all who wait. It is a task of its own, so a client that leaves takes nobody with it. It
+must not know clients: they read from the fill.
 
     asked --head--> NotStored   the head forbids storing: the leader takes the response, the others go on their own
                     Streaming   the body is arriving in the fill; whoever matches its Vary may read along
@@ -174,7 +174,9 @@ class Flight:
                 return
             # A 304 for something else: nobody can be answered with it. Ask again without conditions.
             response.abort()
-            again = replace(asked, known=None, fields=asked.fields.without(("if-none-match", "if-modified-since")))
+            again = replace(
+                asked, known=None, fields=asked.fields.without(("if-none-match", "if-modified-since"))
+            )
             self.asked = again
             await self._run()
             return
@@ -191,7 +193,9 @@ class Flight:
         fill = self._fill_for(decision)
         limit = site.config.limits.object
         if fill is None or (response.length or 0) > limit:
-            self._not_stored(response, NoStoreReason.TOO_LARGE if fill else NoStoreReason.NO_SPACE, head, failed)
+            self._not_stored(
+                response, NoStoreReason.TOO_LARGE if fill else NoStoreReason.NO_SPACE, head, failed
+            )
             return
         if not fill.start(draft(decision, self.route.headers.response), response.length):
             reason = NoStoreReason.NO_SPACE
@@ -237,9 +241,7 @@ class Flight:
             shown = replace(stored, fields=updated_fields(stored, head, response_time))
             self.decide(Validated(entry, shown, renewed.reason))
             return True
-        published = site.memory.republish(
-            entry, draft(renewed, self.route.headers.response, self.fill.stamp)
-        )
+        published = site.memory.republish(entry, draft(renewed, self.route.headers.response, self.fill.stamp))
         self.decide(Validated(published or entry, renewed.with_body(entry.body_length), None))
         return True
 
@@ -263,6 +265,7 @@ class Flight:
         key = asked.primary
         if decision.vary or asked.specs:
             key = variant_key(asked.primary, decision.vary, key_extras(decision.vary, asked.request.fields))
+            site.count_variant(asked.primary, key)
             specs = add_spec(asked.specs, decision.vary)
             if specs != asked.specs:
                 until = max(decision.fresh_until, decision.swr_until, decision.sie_until)

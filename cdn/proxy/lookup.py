@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from cdn._core import QueryFilter, cache_key
 from cdn.config.values import CachePolicy
+from cdn.proxy.drafts import stored_of
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import MAX_SPECS, decode_vary_marker
 from cdn.rules.vary import key_extras
 from cdn.store import Entry, Memory, RecordFlag
-
-from cdn.proxy.drafts import stored_of
 
 VARIANT = b"\x00vary"  # the extra that parts a variant's key from its URL's
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy._front import ClientStream
+from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
+from cdn.proxy.lookup import Found
 from cdn.proxy.purging import purge_url
 from cdn.rules.cache_status import member
 from cdn.rules.fields import end_to_end
@@ -23,9 +25,6 @@ from cdn.rules.stored import Stored, status_line
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
 from cdn.tier import OriginError, OriginResponse
-
-from cdn.proxy.drafts import draft
-from cdn.proxy.lookup import Found
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
@@ -168,12 +167,21 @@ async def fetch_alone(
     response: OriginResponse | None = None
     try:
         response = await site.fetch(
-            route, request, request.fields, query, peer=stream.address, trusted=exchange.trusted,
+            route,
+            request,
+            request.fields,
+            query,
+            peer=stream.address,
+            trusted=exchange.trusted,
             on_interim=lambda status, interim: _interim(stream, status, interim),
         )
     except OriginError as error:
         failure = error
-    if stored is not None and found.entry is not None and (response is None or is_error(response.head.status)):
+    if (
+        stored is not None
+        and found.entry is not None
+        and (response is None or is_error(response.head.status))
+    ):
         assert route.cache is not None
         use = decide_use(request, stored, route.cache, site.clock.now(), origin_failed=True)
         if use.decision in (Decision.SERVE, Decision.SERVE_STALE_SIE):
@@ -187,12 +195,16 @@ async def fetch_alone(
     response_time = site.clock.now()
     if request.method == "HEAD":
         if stored is not None and found.entry is not None:
-            _update_from_head(exchange, route, request, found, stored, response.head, request_time, response_time)
+            _update_from_head(
+                exchange, route, request, found, stored, response.head, request_time, response_time
+            )
         await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.METHOD)
         return
     fill, won = site.memory.begin_fill(found.key)
     if not won:
-        await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.PREDICTED_UNCACHEABLE)
+        await relay(
+            exchange, response, response.head, request, Outcome.MISS, NoStoreReason.PREDICTED_UNCACHEABLE
+        )
         return
     flight = Flight(site, index, fill, exchange.ask(request, query, found, None))
     flight.leader = True

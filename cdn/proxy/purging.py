@@ -1,7 +1,7 @@
 """Purging by URL: from a URL to the keys it may have. Decides nothing about when; the store removes.
 
-The key of a URL depends on its route (query filter, fields in the key), so the URL is matched as a request would be; every
-key that begins with the URL's own parts is reached, which takes in variants.
+The key of a URL depends on its route (query filter, fields in the key), so the URL is matched as a request would be;
+every key that begins with the URL's own parts is reached, which takes in variants.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What all exchanges of a worker share: the configuration in force, the store, the origins, the flights and the counts.
 
-Decides which configuration an exchange sees: a reload replaces the compiled parts at once, an exchange in progress keeps
-the route it began with. It must not know a client.
+Decides which configuration an exchange sees: a reload replaces the compiled parts at once, an exchange in progress
+keeps the route it began with. It must not know a client.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from cdn._core import key_hash
 from cdn.config.values import Config, Route
@@ -29,6 +29,8 @@ from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 
 PREDICTED = 10_000  # keys remembered as uncacheable
+VARYING = 4_096  # URLs whose variants are counted
+VARIANTS = 64  # of one URL; the one filled longest ago goes
 PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
 
 
@@ -53,6 +55,7 @@ class Site:
         self._secret = secret
         self._tasks: set[asyncio.Task[Any]] = set()
         self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
+        self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
         self.configure(config)
@@ -98,6 +101,16 @@ class Site:
 
     def storable_after_all(self, key: bytes) -> None:
         self._predicted.pop(key, None)
+
+    def count_variant(self, primary: bytes, key: bytes) -> None:
+        """One more variant of a URL: at most VARIANTS stay, so that a URL cannot crowd out the others."""
+        variants = self._variants.setdefault(primary, {})
+        variants.pop(key, None)
+        variants[key] = None
+        while len(variants) > VARIANTS:
+            oldest = next(iter(variants))
+            del variants[oldest]
+            self.memory.remove(oldest)
 
     def board(self, route: int, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
         """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""

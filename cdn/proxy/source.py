@@ -15,7 +15,7 @@ from cdn.store import Draft, Entry, Fill, FillState, RecordFlag
 PIECE = 64 << 10  # bytes read from the store and given to a client at once
 
 
-class Interrupted(Exception):
+class FillError(Exception):
     """The body will not be completed: a client in the middle of it is cut."""
 
 
@@ -33,12 +33,13 @@ class Source(ABC):
 
     @abstractmethod
     async def read(self, offset: int, n: int) -> bytes:
-        """Body bytes at `offset`, at least one, at most `n`; b"" at the end. Raises Interrupted."""
+        """Body bytes at `offset`, at least one, at most `n`; b"" at the end. Raises FillError."""
 
     def has(self, offset: int) -> bool:
         """Whether bytes at `offset` are there without waiting."""
         return True
 
+    @abstractmethod
     def close(self) -> None:
         """No more will be read."""
 
@@ -57,6 +58,10 @@ class EntrySource(Source):
 
     async def read(self, offset: int, n: int) -> bytes:
         return self.entry.read(offset, n)
+
+    def close(self) -> None:
+        # The record stays pinned for as long as anybody (a refresh, say) holds the entry.
+        return
 
 
 class FillSource(Source):
@@ -93,7 +98,7 @@ class FillSource(Source):
             self.on_read()
         while True:
             if fill.state is FillState.ABORTED:
-                raise Interrupted(fill.reason or "aborted")
+                raise FillError(fill.reason or "aborted")
             if offset < fill.arrived:
                 return fill.read(offset, n)
             if fill.ended:

@@ -49,7 +49,13 @@ def response(
     """`extra` fields are written as given; `detail` is one sentence of ours behind the usual one."""
     phrase = reason_phrase(status) or "Error"
     words = WORDS.get(status, phrase + ".")
-    body = f"{status} {phrase}\n{words}{' ' + detail if detail else ''}\nrequest {request_id}\n".encode("ascii")
-    lines = [f"HTTP/1.1 {status} {phrase}", "Content-Type: text/plain; charset=utf-8", "Cache-Control: no-store"]
+    body = f"{status} {phrase}\n{words}{' ' + detail if detail else ''}\nrequest {request_id}\n".encode(
+        "ascii"
+    )
+    lines = [
+        f"HTTP/1.1 {status} {phrase}",
+        "Content-Type: text/plain; charset=utf-8",
+        "Cache-Control: no-store",
+    ]
     lines += [f"{name}: {value}" for name, value in extra]
     return Synthetic(status, ("\r\n".join(lines) + "\r\n").encode("latin-1"), body)

@@ -32,7 +32,12 @@ def names(listener: Listener) -> NameSet:
         elif kind == "IP Address":
             found.append(f"[{_compressed(value)}]" if ":" in value else value)
     if not found:
-        found = [value.lower() for part in decoded.get("subject", ()) for name, value in part if name == "commonName"]
+        found = [
+            value.lower()
+            for part in decoded.get("subject", ())
+            for name, value in part
+            if name == "commonName"
+        ]
     return NameSet(found)
 
 

@@ -1,7 +1,7 @@
 """A worker: the listeners, the lanes and the exchanges of one event loop, assembled.
 
-Decides what is built from a configuration and in which order it starts and ends. It must not know processes, signals or the
-admin listener; `control` drives it through the methods here.
+Decides what is built from a configuration and in which order it starts and ends. It must not know processes, signals or
+the admin listener; `control` drives it through the methods here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cdn.config.values import Address, Config, Listener
-from cdn.proxy import explaining, synthetic, tls
+from cdn.proxy import explaining, tls
 from cdn.proxy._front import Census, ClientStream, Front, Wheel
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
@@ -93,7 +93,6 @@ class Worker:
             limits=self.config.limits,
             timeouts=self.config.timeouts,
         )
-        handshake = {"ssl_handshake_timeout": HANDSHAKE} if context is not None else {}
         try:
             server = await loop.create_server(
                 front.protocol,
@@ -101,7 +100,7 @@ class Worker:
                 listener.address.port,
                 ssl=context,
                 backlog=BACKLOG,
-                **handshake,
+                ssl_handshake_timeout=HANDSHAKE if context is not None else None,
             )
         except OSError as error:
             raise BindError(listener.address, error) from error
@@ -170,7 +169,7 @@ class Worker:
             front.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while any(front.connections for front in self._fronts) and loop.time() < end:
+        while any(front.connections for front in self._fronts) and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
