@@ -230,3 +230,15 @@ def test_what_if_modified_since_is_compared_with():
         stored("Cache-Control: max-age=60", f"Last-Modified: {date(-9)}").comparison_date == NOW // 1000 - 9
     )
     assert stored("Cache-Control: max-age=60", f"Date: {date(-3)}").comparison_date == NOW // 1000 - 3
+
+
+def test_a_marker_of_another_version_is_refused():
+    with pytest.raises(MetaError):
+        decode_vary_marker(b"\x09" + encode_vary_marker([("a",)])[1:])
+
+
+def test_the_longest_name_fits():
+    specs = [("x" * 255, *(f"n{i}" for i in range(254)))]
+    assert list(decode_vary_marker(encode_vary_marker(specs))) == specs
+    with pytest.raises(MetaError):
+        encode_vary_marker([tuple(f"n{i}" for i in range(256))])

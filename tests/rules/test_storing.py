@@ -457,3 +457,8 @@ def test_the_decision_does_not_depend_on_the_field_names_case():
         response_time=NOW,
     )
     assert upper == DontStore(No.AUTHORIZATION)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
+def test_the_method_is_the_first_reason(method):
+    assert reason(decided("Cache-Control: no-store", asked=request(method=method))) is No.METHOD

@@ -262,3 +262,19 @@ def test_errors_that_stale_is_better_than(status):
 @pytest.mark.parametrize("status", [200, 304, 404, 410, 451, 501, 505, 511, 599])
 def test_other_statuses_are_answers(status):
     assert not is_error(status)
+
+
+@pytest.mark.parametrize(
+    ("policy", "lines", "asks", "why"),
+    [
+        (POLICY, FRESH, "", "stale-if-error"),
+        (ALL, FRESH, "Cache-Control: stale-if-error=10", "request-stale-if-error"),
+        (STRICT, FRESH, "", "too-stale"),
+        (POLICY, "Cache-Control: s-maxage=60" + TAG, "", "stale-forbidden"),
+    ],
+)
+def test_reasons_after_a_failure(policy, lines, asks, why):
+    record = stored(*lines_of(lines), policy=policy)
+    assert (
+        decide_use(request(*lines_of(asks)), record, policy, NOW + 65_000, origin_failed=True).reason == why
+    )

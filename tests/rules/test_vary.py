@@ -98,6 +98,10 @@ SAME = [
     ("accept", "Accept: text/html", "Accept: text/plain", False),
     ("accept", 'Accept: text/html;x="a,b"', 'Accept: text/html;x="a, b"', False),
     ("accept", "Accept: a;b", "Accept: a", False),
+    ("accept", 'Accept: a/b;x="1;q=0"', 'Accept: a/b;x="1";q=0', False),
+    ("accept", 'Accept: b/b, a/a;x="1"', 'Accept: a/a;x="1", b/b', False),
+    ("referer", "Referer: a,b", "Referer: a, b", False),
+    ("host", "Host: a,b", "Host: a, b", False),
 ]
 
 
