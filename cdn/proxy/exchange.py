@@ -23,7 +23,7 @@ from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored, S
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.lookup import Found, keyed_target, look_up, primary_key
 from cdn.proxy.site import Site
-from cdn.proxy.source import EntrySource, FillSource, FillError, Source
+from cdn.proxy.source import EntrySource, FillError, FillSource, Source
 from cdn.rules.cache_status import member
 from cdn.rules.directives import request_directives
 from cdn.rules.forwarding import loops
@@ -32,7 +32,7 @@ from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Flag, MetaError, Stored
 from cdn.rules.storing import DontStore, bypass, decide_store
 from cdn.rules.use import Decision, decide_use, method_is_cacheable
-from cdn.rules.validation import fill_fields, validation_request
+from cdn.rules.validation import fill_fields, is_conditional, validation_request, variants_request
 from cdn.rules.vary import key_extras
 from cdn.store import Entry, FillState
 from cdn.tier import OriginError
@@ -113,6 +113,8 @@ class Exchange:
         policy = route.cache
         if policy is None:
             await passing.forward(self, route, request, NoStoreReason.ROUTE_OFF)
+        elif stream.method == "POST":
+            await passing.post(self, index, route, policy, request)
         elif not method_is_cacheable(stream.method) or stream.has_body:
             await passing.forward(self, route, request, NoStoreReason.METHOD)
         elif bypass(request, policy):
@@ -202,7 +204,7 @@ class Exchange:
 
     def _alone(self, policy: CachePolicy, request: RequestHead, primary: bytes) -> bool:
         """Whether this miss should not wait for, or be waited for by, anybody."""
-        if "range" in request.fields or self.site.predicted_uncacheable(primary):
+        if "range" in request.fields or is_conditional(request) or self.site.predicted_uncacheable(primary):
             return True
         return policy.request_directives != "none" and request_directives(request.fields).no_store
 
@@ -238,10 +240,26 @@ class Exchange:
         return True
 
     def ask(self, request: RequestHead, query: str | None, found: Found, stored: Stored | None) -> Asked:
-        known = (found.entry, stored) if found.entry is not None and stored is not None else None
-        fields = validation_request(request, known[1]) if known is not None else fill_fields(request.fields)
+        known: tuple[Entry, Stored] | None = None
+        candidates: list[tuple[Entry, Stored]] = []
+        if found.entry is not None and stored is not None:
+            known = (found.entry, stored)
+            fields = validation_request(request, stored)
+        elif found.specs:
+            candidates = self.site.variants(found.primary)
+            fields = variants_request(request, [variant for _, variant in candidates])
+        else:
+            fields = fill_fields(request.fields)
         return Asked(
-            request, found.primary, query, fields, known, found.specs, self.stream.address, self.trusted
+            request,
+            found.primary,
+            query,
+            fields,
+            known,
+            candidates,
+            found.specs,
+            self.stream.address,
+            self.trusted,
         )
 
     async def _follow(

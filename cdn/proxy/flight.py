@@ -25,7 +25,7 @@ from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
 from cdn.rules.storing import DontStore, decide_store, stored_fields
 from cdn.rules.use import is_error
-from cdn.rules.validation import freshen, selects, updated_fields
+from cdn.rules.validation import freshen, select_variant, selects, updated_fields
 from cdn.rules.vary import key_extras
 from cdn.store import Draft, Entry, Fill, FillState
 from cdn.tier import OriginError, OriginResponse
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 OF_THE_REQUEST = frozenset(
     {NoStoreReason.AUTHORIZATION, NoStoreReason.REQUEST_NO_STORE, NoStoreReason.BYPASS, NoStoreReason.METHOD}
 )
+COPIED = 1 << 20  # bytes of a variant's body that are stored a second time at most
 WINDOW = 1 << 20  # bytes of an oversize body that may wait for its slowest reader
 
 
@@ -82,13 +83,18 @@ Verdict = NotStored | Streaming | Validated | Broken
 
 @dataclass(slots=True)
 class Asked:
-    """What a flight is sent out with. `query` is the keyed one; `known` the stored response that is validated."""
+    """What a flight is sent out with.
+
+    `query` is the keyed one; `known` the stored response that is validated; `candidates` the variants that were asked
+    about where none of them matches.
+    """
 
     request: RequestHead
     primary: bytes
     query: str | None
     fields: Fields
     known: tuple[Entry, Stored] | None
+    candidates: list[tuple[Entry, Stored]]
     specs: tuple[tuple[str, ...], ...]
     peer: str
     trusted: bool
@@ -169,8 +175,9 @@ class Flight:
         """From the response's head to a verdict, then the body into the store."""
         site, asked, policy = self.site, self.asked, self.route.cache
         head = response.head
-        if asked.known is not None and head.status == 304:
-            if self._validated(asked.known, head, request_time, response_time):
+        if head.status == 304 and (asked.known is not None or asked.candidates):
+            known = asked.known or self._selected(head, response_time)
+            if known is not None and self._validated(known, head, request_time, response_time):
                 return
             # A 304 for something else: nobody can be answered with it. Ask again without conditions.
             response.abort()
@@ -241,15 +248,26 @@ class Flight:
             shown = replace(stored, fields=updated_fields(stored, head, response_time))
             self.decide(Validated(entry, shown, renewed.reason))
             return True
-        published = site.memory.republish(entry, draft(renewed, self.route.headers.response, self.fill.stamp))
+        record = draft(renewed, self.route.headers.response, self.fill.stamp)
+        published = site.memory.republish(entry, record)
+        if self.fill.key != entry.key and entry.body_length <= COPIED:
+            # The origin chose a stored variant for other values than its own: it lies under both from now on.
+            site.memory.publish(self.fill.key, record, entry.read())
+            site.count_variant(self.asked.primary, self.fill.key)
         self.decide(Validated(published or entry, renewed.with_body(entry.body_length), None))
         return True
+
+    def _selected(self, head: ResponseHead, response_time: int) -> tuple[Entry, Stored] | None:
+        """The variant that a 304 speaks of (RFC 9111 §4.3.4)."""
+        chosen = select_variant([stored for _, stored in self.asked.candidates], head, response_time // 1000)
+        return next((pair for pair in self.asked.candidates if pair[1] is chosen), None)
 
     def _not_stored(
         self, response: OriginResponse, reason: NoStoreReason, head: ResponseHead, failed: bool
     ) -> None:
         """The waiting go on their own at once; for a while nobody waits for this key again."""
-        if not failed and reason not in OF_THE_REQUEST and reason is not NoStoreReason.NO_SPACE:
+        answers_fields = head.status in (206, 304, 412, 416)  # says nothing about the plain request
+        if not (failed or answers_fields or reason in OF_THE_REQUEST or reason is NoStoreReason.NO_SPACE):
             self.site.predict(self.asked.primary)
         self.fill.abort(reason.value)
         answer = NotStored(response, reason, head)

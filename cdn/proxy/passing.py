@@ -6,14 +6,16 @@ method). What comes back is stored only where `fetch_alone` finds that it may be
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdn.config.values import Route
+from cdn.config.values import CachePolicy, Route
 from cdn.proxy._front import ClientStream
 from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
-from cdn.proxy.lookup import Found
+from cdn.proxy.lookup import Found, keyed_target, primary_key
 from cdn.proxy.purging import purge_url
 from cdn.rules.cache_status import member
 from cdn.rules.fields import end_to_end
@@ -22,9 +24,10 @@ from cdn.rules.invalidation import targets
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Stored, status_line
+from cdn.rules.storing import DontStore, decide_store
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
-from cdn.tier import OriginError, OriginResponse
+from cdn.tier import Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
@@ -55,6 +58,42 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
         for url in targets(request, response.head):
             purge_url(site, url)
     await relay(exchange, response, response.head, request, Outcome.PASS, reason)
+
+
+async def post(
+    exchange: Exchange, index: int, route: Route, policy: CachePolicy, request: RequestHead
+) -> None:
+    """Pass a POST. A response that says it is the target's own, and for how long, answers later GETs.
+
+    RFC 9110 §9.3.3.
+    """
+    site, stream = exchange.site, exchange.stream
+    site.counters.lanes["general"] += 1
+    request_time = site.clock.now()
+    response = await site.fetch(
+        route,
+        request,
+        request.fields,
+        request.query,
+        peer=stream.address,
+        trusted=exchange.trusted,
+        body=_body(stream) if stream.has_body else None,
+        body_length=stream.body_length,
+        on_interim=lambda status, interim: _interim(stream, status, interim),
+    )
+    for url in targets(request, response.head):
+        purge_url(site, url)
+    response_time = site.clock.now()
+    decision = decide_store(
+        request, response.head, policy, request_time=request_time, response_time=response_time
+    )
+    query = keyed_target(request, site.table.query_filter(index))
+    if isinstance(decision, DontStore) or query != request.query:
+        await relay(exchange, response, response.head, request, Outcome.PASS, NoStoreReason.METHOD)
+        return
+    primary = primary_key(request, query, policy)
+    found = Found(primary, primary, None)
+    await _store_along(exchange, index, request, query, found, response, request_time, response_time)
 
 
 async def _body(stream: ClientStream) -> AsyncIterator[bytes]:
@@ -200,24 +239,50 @@ async def fetch_alone(
             )
         await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.METHOD)
         return
+    await _store_along(exchange, index, request, query, found, response, request_time, response_time)
+
+
+async def _store_along(
+    exchange: Exchange,
+    index: int,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+    response: OriginResponse,
+    request_time: int,
+    response_time: int,
+) -> None:
+    """Answer from a response that is there, through the store where it may be stored and nobody fills its key."""
+    site = exchange.site
     fill, won = site.memory.begin_fill(found.key)
     if not won:
-        await relay(
-            exchange, response, response.head, request, Outcome.MISS, NoStoreReason.PREDICTED_UNCACHEABLE
-        )
+        reason = NoStoreReason.PREDICTED_UNCACHEABLE
+        await relay(exchange, response, response.head, request, Outcome.MISS, reason)
         return
-    flight = Flight(site, index, fill, exchange.ask(request, query, found, None))
+    asked = replace(exchange.ask(request, query, found, None), candidates=[])
+    flight = Flight(site, index, fill, asked)
     flight.leader = True
+    flight.server = response.server
+    flight.first_byte_us = int(response.first_byte_ms * 1000)
     site.flights[found.key] = flight
     site.spawn(site.fly_on(flight, response, request_time, response_time))
-    await flight.decided.wait()
+    try:
+        await flight.decided.wait()
+    except asyncio.CancelledError:
+        flight.leader = False
+        flight.drop()
+        raise
+    exchange.entry.origin = flight.server
+    exchange.entry.origin_first_byte_us = flight.first_byte_us
     verdict = flight.verdict
     if isinstance(verdict, Streaming):
         site.storable_after_all(found.primary)
         await exchange.read_along(flight, verdict, request, Outcome.MISS)
         return
-    assert isinstance(verdict, NotStored)
-    await relay(exchange, response, response.head, request, Outcome.MISS, verdict.reason)
+    if isinstance(verdict, NotStored):
+        await relay(exchange, response, response.head, request, Outcome.MISS, verdict.reason)
+        return
+    raise OriginError(Kind.RESET, "the fill broke off before it began", server=response.server)
 
 
 def _update_from_head(

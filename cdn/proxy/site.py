@@ -20,11 +20,13 @@ from cdn.config.values import Config, Route
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.counters import Counters
+from cdn.proxy.drafts import stored_of
 from cdn.proxy.flight import Asked, Flight
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.rules.forwarding import loop_id, origin_fields
 from cdn.rules.message import Fields, RequestHead
-from cdn.store import Memory
+from cdn.rules.stored import Stored
+from cdn.store import Entry, Memory
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 
@@ -111,6 +113,15 @@ class Site:
             oldest = next(iter(variants))
             del variants[oldest]
             self.memory.remove(oldest)
+
+    def variants(self, primary: bytes) -> list[tuple[Entry, Stored]]:
+        """What is stored of a URL's variants, as far as this worker has counted them."""
+        out = []
+        for key in self._variants.get(primary, ()):
+            entry = self.memory.lookup(key)
+            if entry is not None and entry.stamp == self.memory.stamp:
+                out.append((entry, stored_of(entry)))
+        return out
 
     def board(self, route: int, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
         """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""
