@@ -1,8 +1,8 @@
 """The memory store: one mapping per node, from a key to a record, a head and a body.
 
-Decides where things lie and who goes when room is needed. Must not know HTTP, sockets, asyncio or a clock: times come in
-with drafts and touches. One writer per process for now (every method that writes holds the GIL); `layout.pxd` says
-what a process must do to read what another one writes.
+Decides where things lie and who goes when room is needed. Must not know HTTP, sockets, asyncio or a clock: times
+come in with drafts and touches. One writing process for now (every method that writes holds the GIL); `layout.pxd`
+says what a process must do to read what another one writes.
 """
 
 cimport cython
@@ -28,7 +28,9 @@ assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 24 and
 
 include "memory/pages.pyx"
 include "memory/index.pyx"
-include "memory/room.pyx"
+include "memory/records.pyx"
+include "memory/evict.pyx"
+include "memory/tidy.pyx"
 include "memory/entry.pyx"
 include "memory/fill.pyx"
 include "memory/audit.pyx"

@@ -19,9 +19,10 @@ neighbours in number are neighbours in memory; the first one counts the records 
 runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding).
 
 Who may touch what: a record does not change once its slot points at it, except `pins` (of whoever holds it) and
-`fresh_until` (a soft purge lowers it, one atomic store). A reader that takes no pin reads the bucket's `version` before
-and after. The writer changes it whenever a slot stops pointing at a record and before that memory is used again. The
-access stamp lies in the bucket and not in the record: a late store by a reader can then only mark another entry as used.
+`fresh_until` (a soft purge lowers it, one atomic store). A reader that takes no pin reads the bucket's `version`
+before and after. The writer changes it whenever a slot stops pointing at a record, and before that memory is used
+again. The access stamp lies in the bucket and not in the record: a late store by a reader can then do no more than
+mark another entry as used.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

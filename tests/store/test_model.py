@@ -317,6 +317,7 @@ TestStore.settings = settings(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 class TestStoreLong(StoreMachine.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(
         max_examples=1000,

@@ -1,0 +1,222 @@
+# Making room: victims first, then bringing together what is free in pieces. Moves records; the policy is not its own.
+
+
+cdef enum:
+    PATIENCE = 3        # attempts to bring pieces together before anything is evicted for where it lies
+
+
+cdef bint movable(Space* s, uint64_t page) noexcept nogil:
+    """Nobody holds a record of this page, and no fill writes to it."""
+    cdef const uint64_t* bits = page_bitmap(s, page)
+    cdef int pos = next_bit(bits, 0, 0)
+    cdef Record* r
+    while pos < PAGE_GRANULES:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        if cdn_load32(&r.pins) != 0:
+            return False
+        pos = next_bit(bits, pos + r.run, 0)
+    return True
+
+
+cdef int sample_pages(Space* s, int least, uint64_t* found, int most) noexcept nogil:
+    """Pages of runs from a random place on, with at least so many free granules; how many."""
+    cdef uint64_t npages = s.top.npages
+    cdef uint64_t at = cdn_spread(next_random(s), npages)
+    cdef uint64_t seen
+    cdef int n = 0
+    for seen in range(npages):
+        if s.table[at].kind == PAGE_RUNS and s.table[at].free >= least:
+            found[n] = at
+            n += 1
+            if n == most:
+                break
+        at += 1
+        if at == npages:
+            at = 0
+    return n
+
+
+cdef int64_t emptiest(Space* s, int least) noexcept nogil:
+    """Of a sample of pages, the one with most free granules (and at least so many) that can be moved; -1: none."""
+    cdef uint64_t found[32]
+    cdef int n = sample_pages(s, least, found, 32)
+    cdef int i
+    cdef int best
+    while n > 0:
+        best = 0
+        for i in range(1, n):
+            if s.table[found[i]].free > s.table[found[best]].free:
+                best = i
+        if movable(s, found[best]):
+            return <int64_t> found[best]
+        n -= 1
+        found[best] = found[n]
+    return -1
+
+
+cdef double worth(Space* s, uint64_t page) noexcept nogil:
+    """How many of its records are likely to be used soon: each by how short ago it was."""
+    cdef const uint64_t* bits = page_bitmap(s, page)
+    cdef int pos = next_bit(bits, 0, 0)
+    cdef uint32_t clock = access_stamp(s.now)
+    cdef double sum = 0
+    cdef Bucket* b
+    cdef Record* r
+    cdef int i
+    while pos < PAGE_GRANULES:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        i = slot_of(s, r, &b)
+        sum += 1.0 / (1.0 + <double> (clock - cdn_load32(&b.access[i])))
+        pos = next_bit(bits, pos + r.run, 0)
+    return sum
+
+
+cdef int64_t least_worth(Space* s) noexcept nogil:
+    cdef uint64_t found[8]
+    cdef int n = sample_pages(s, 0, found, 8)
+    cdef int64_t best = -1
+    cdef double least = 0
+    cdef double here
+    cdef int i
+    for i in range(n):
+        if movable(s, found[i]):
+            here = worth(s, found[i])
+            if best < 0 or here < least:
+                best = <int64_t> found[i]
+                least = here
+    return best
+
+
+cdef void move_record(Space* s, Record* r, Record* to) noexcept nogil:
+    """Copy, then turn the slot over. The old run is the caller's to free."""
+    cdef Bucket* b
+    cdef int i = slot_of(s, r, &b)
+    cdef uint32_t access = cdn_load32(&b.access[i])
+    memcpy(to, r, <size_t> r.run * GRANULE)
+    point(s, b, i, to, access)
+    s.top.moved += 1
+
+
+cdef bint compact(Space* s, int n) noexcept nogil:
+    """Copy the records of one page together into the reserve, so that a run of n granules comes free."""
+    cdef int64_t page = emptiest(s, n)
+    cdef uint64_t to = s.top.reserve
+    cdef const uint64_t* bits
+    cdef Record* r
+    cdef int pos
+    cdef int at = 0
+    if page < 0:
+        return False
+    bits = page_bitmap(s, page)
+    pos = next_bit(bits, 0, 0)
+    while pos < PAGE_GRANULES:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        move_record(s, r, <Record*> (page_bytes(s, to) + at * GRANULE))
+        at += r.run
+        pos = next_bit(bits, pos + r.run, 0)
+    memset(page_bitmap(s, to), 0, PAGE_WORDS * sizeof(uint64_t))
+    flip_bits(page_bitmap(s, to), 0, at)
+    s.table[to].kind = PAGE_RUNS
+    s.table[to].free = PAGE_GRANULES - at
+    tree_set(s, RUNS, to, PAGE_GRANULES - at)
+    memset(page_bitmap(s, page), 0, PAGE_WORDS * sizeof(uint64_t))
+    s.table[page].kind = PAGE_RESERVE
+    s.table[page].free = 0
+    tree_set(s, RUNS, page, 0)
+    s.top.reserve = page
+    return True
+
+
+cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
+    """Move the records of one page to where they fit until it has a free run of n granules (all: a free page).
+
+    What fits nowhere is evicted, or ends it. True: there is such a run.
+    """
+    cdef int64_t page = least_worth(s) if evict else emptiest(s, 0)
+    cdef uint64_t* bits
+    cdef Bucket* b
+    cdef Record* r
+    cdef Record* to
+    cdef int pos
+    cdef int size
+    cdef int i
+    cdef int compactions = 0
+    if page < 0:
+        return False
+    bits = page_bitmap(s, page)
+    s.table[page].kind = PAGE_CLEARING
+    tree_set(s, RUNS, page, 0)
+    pos = next_bit(bits, 0, 0)
+    while pos < PAGE_GRANULES and longest_run(bits) < n:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        size = r.run
+        to = take_run(s, size)
+        if to == NULL and compactions < 2:
+            compactions += 1
+            if compact(s, size):
+                to = take_run(s, size)
+        if to != NULL:
+            move_record(s, r, to)
+            give_granules(s, r, size)
+        elif evict:
+            i = slot_of(s, r, &b)
+            evict_at(s, <uint64_t> (b - s.index) * SLOTS + i)
+        else:
+            break
+        if s.table[page].kind == PAGE_CLEARING:
+            tree_set(s, RUNS, page, 0)
+        pos = next_bit(bits, pos + size, 0)
+    if s.table[page].kind == PAGE_FREE:
+        return True
+    s.table[page].kind = PAGE_RUNS
+    tree_set(s, RUNS, page, longest_run(bits))
+    return longest_run(bits) >= n
+
+
+cdef struct Hunt:
+    uint64_t freed      # granules since the last attempt to bring pieces together
+    int attempts
+
+
+cdef bint make_room(Space* s, int n, int together, Hunt* h) noexcept nogil:
+    """One step towards n free granules of which so many lie together; False when nothing is left to do.
+
+    Victims of the policy first. Where they gave enough, but in pieces, the pieces are brought together; only where
+    that fails again and again are records evicted for lying in the way.
+    """
+    cdef uint64_t more
+    if h.freed >= <uint64_t> (n + n // 4):
+        h.freed = 0
+        h.attempts += 1
+        if together < PAGE_GRANULES and compact(s, together):
+            return True
+        if clear_page(s, together, h.attempts > PATIENCE):
+            return True
+    more = evict_one(s)
+    if more:
+        h.freed += more
+        return True
+    return (together < PAGE_GRANULES and compact(s, together)) or clear_page(s, together, True)
+
+
+cdef Record* make_run(Space* s, int n) noexcept nogil:
+    cdef Hunt h
+    cdef Record* r = take_run(s, n)
+    memset(&h, 0, sizeof(h))
+    while r == NULL:
+        if not make_room(s, n, n, &h):
+            return NULL
+        r = take_run(s, n)
+    return r
+
+
+cdef int64_t make_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
+    """A block for a body of which `more` blocks are still to come; -1: no room can be made."""
+    cdef Hunt h
+    cdef int64_t block = take_block(s, after, more)
+    memset(&h, 0, sizeof(h))
+    while block < 0:
+        if not make_room(s, BLOCK_GRANULES, PAGE_GRANULES, &h):
+            return -1
+        block = take_block(s, after, more)
+    return block
