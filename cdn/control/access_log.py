@@ -149,11 +149,8 @@ class AccessLogWriter:
     def entry(self, entry: LogEntry) -> bool:
         return self._sink.write(self._line(entry))
 
-    def reopen(self, to: str | None = None, format: str | None = None) -> None:
-        """After SIGHUP: the file anew, or another one, or another form from here on."""
-        if format is not None:
-            self.format = format
-            self._line = FORMATS[format]
+    def reopen(self, to: str | None = None) -> None:
+        """After SIGHUP: the file anew, or another one."""
         self._sink.reopen(to)
 
     def close(self, timeout: float = 2.0) -> bool:

@@ -63,7 +63,7 @@ class LineSink:
         self._reopen: str | None = None
         self._troubled = False
         self._torn = False  # the last write ended inside a line
-        self._accepted = self._dropped = self._lost = 0
+        self._dropped = self._lost = 0
         self._thread = threading.Thread(target=self._run, name=f"log to {to}", daemon=True)
         self._thread.start()
 
@@ -78,7 +78,6 @@ class LineSink:
                 self._dropped += chunk.count(b"\n")
                 return False
             self._held += len(chunk)
-            self._accepted += 1
             self._chunks.append(chunk)
             if len(self._chunks) == 1:
                 self._wake.notify()
