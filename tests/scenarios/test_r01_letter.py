@@ -349,6 +349,27 @@ DIALOGUES: dict[str, list[Step]] = {
         Step(False, asks="Range: lines=0-1", status=200),
     ],
     # --- RFC 8246
+    "conditional-forwarded": [
+        Step(True, '304 | ETag: "a"', asks='If-None-Match: "a"', sent='If-None-Match: "a"', status=304),
+        Step(True, "304", asks="If-Modified-Since: {-5}", sent="If-Modified-Since: {-5}", status=304),
+        Step(True, TAGGED, asks='If-None-Match: "b"', sent='If-None-Match: "b"'),
+        Step(False, same=True),
+    ],
+    "vary-304-variant": [
+        Step(True, '200 | Cache-Control: max-age=60 | Vary: Foo | ETag: "a"', asks="Foo: 1"),
+        Step(
+            True,
+            '304 | Vary: Foo | ETag: "a"',
+            asks="Foo: 2",
+            status=200,
+            same=True,
+            sent='If-None-Match: "a"',
+        ),
+    ],
+    "post-content-location": [
+        Step(True, FRESH + " | Content-Location: {path}", method="POST"),
+        Step(False, same=True),
+    ],
     "immutable": [
         Step(True, '200 | Cache-Control: max-age=60, immutable | ETag: "a"'),
         Step(False, asks="Cache-Control: max-age=0", after=1),
