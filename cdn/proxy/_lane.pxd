@@ -22,7 +22,8 @@ cdef struct Answer:
     int status
     int route
     uint64_t body_length    # of this answer, for the log
-    uint64_t key0           # leading word of the key's hash, for the log
+    const char* key         # of the record; for the log
+    size_t key_len
 
 cdef struct LaneCounters:
     uint64_t hits

@@ -21,7 +21,7 @@ from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
 from cdn.store._memory cimport Memory
-from cdn.store.layout cimport RECORD_NO_BODY, RECORD_VARY_MARKER, Record, record_head, record_meta
+from cdn.store.layout cimport RECORD_NO_BODY, RECORD_VARY_MARKER, Record, record_head, record_key, record_meta
 
 cdef enum:
     TARGET_ROOM = 16 << 10      # longer targets are not for the lane
@@ -336,7 +336,8 @@ cdef class HitLane:
         out.record = NULL
         out.status = status if status else r.status
         out.route = route
-        out.key0 = r.hash0
+        out.key = record_key(r)
+        out.key_len = r.key_len
         out.body_length = 0
         if status != 304 and head.method_id == M_GET and length > 0:
             out.body_length = length

@@ -21,7 +21,7 @@ from cdn.proxy._front import ClientStream
 from cdn.proxy.drafts import draft, stored_of
 from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored, Streaming, Validated
 from cdn.proxy.log_entry import LogEntry
-from cdn.proxy.lookup import Found, keyed_target, look_up, primary_key
+from cdn.proxy.lookup import Found, keyed_target, log_hash, look_up, primary_key
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, FillError, FillSource, Source
 from cdn.rules.cache_status import member
@@ -126,7 +126,7 @@ class Exchange:
         site = self.site
         query = keyed_target(request, site.table.query_filter(index))
         primary = primary_key(request, query, policy)
-        self.entry.key_hash = site.hash_of(primary)
+        self.entry.key_hash = log_hash(primary)
         for _ in range(ROUNDS):
             now = site.clock.now()
             found, stored = self._find(route, policy, request, primary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdn.proxy.drafts import stored_of
-from cdn.proxy.lookup import keyed_target, look_up, primary_key
+from cdn.proxy.lookup import keyed_target, log_hash, look_up, primary_key
 from cdn.proxy.purging import request_for
 from cdn.rules.storing import bypass
 from cdn.rules.use import decide_use
@@ -46,7 +46,7 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         "authority": request.authority,
         "path": request.path,
         "query": query,
-        "hash": site.hash_of(found.key),
+        "hash": log_hash(found.key),
         "varies_by": [list(spec) for spec in found.specs],
     }
     entry = found.entry

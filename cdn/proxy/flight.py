@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.proxy.drafts import draft, vary_marker
-from cdn.proxy.lookup import add_spec, variant_key
+from cdn.proxy.lookup import add_spec, log_hash, variant_key
 from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
@@ -215,7 +215,7 @@ class Flight:
             decision,
             decision.vary,
             key_extras(decision.vary, asked.request.fields),
-            site.hash_of(fill.key),
+            log_hash(fill.key),
             self._for_leader(decision, head, response_time),
         )
         self.decide(Broken(None, streaming) if failed else streaming)

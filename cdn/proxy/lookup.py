@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cdn._core import QueryFilter, cache_key
+from cdn._core import QueryFilter, cache_key, key_hash
 from cdn.config.values import CachePolicy
 from cdn.proxy.drafts import stored_of
 from cdn.rules.message import Fields, RequestHead
@@ -15,7 +15,13 @@ from cdn.rules.stored import MAX_SPECS, decode_vary_marker
 from cdn.rules.vary import key_extras
 from cdn.store import Entry, Memory, RecordFlag
 
+LOG_SECRET = b"cdn log key hash"  # as in `_log.pyx`: the hash in a log is the same on every node
 VARIANT = b"\x00vary"  # the extra that parts a variant's key from its URL's
+
+
+def log_hash(key: bytes) -> str:
+    """16 hex digits that name a key in logs."""
+    return f"{key_hash(LOG_SECRET, key)[0]:016x}"
 
 
 def keyed_target(request: RequestHead, filter: QueryFilter) -> str | None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from cachetools import LRUCache, TTLCache
 
-from cdn._core import key_hash
 from cdn.config.values import Config, Route
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
@@ -43,7 +42,6 @@ class Site:
         self,
         config: Config,
         memory: Memory,
-        secret: bytes,
         clock: Clock,
         access: AccessSink | None,
         report: Callable[[str, str], None],
@@ -54,7 +52,6 @@ class Site:
         self.counters = Counters()
         self.flights: dict[bytes, Flight] = {}
         self._report = report
-        self._secret = secret
         self._tasks: set[asyncio.Task[Any]] = set()
         self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
         self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
@@ -80,9 +77,6 @@ class Site:
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"
-
-    def hash_of(self, key: bytes) -> str:
-        return f"{key_hash(self._secret, key)[0]:016x}"
 
     def trusts(self, address: str) -> bool:
         """Whether what this peer says of earlier hops is believed."""

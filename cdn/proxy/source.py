@@ -9,6 +9,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from cdn.proxy.lookup import log_hash
 from cdn.rules.stored import Stored
 from cdn.store import Draft, Entry, Fill, FillState, RecordFlag
 
@@ -54,7 +55,7 @@ class EntrySource(Source):
         self.lines_304 = entry.lines_304
         self.no_body = bool(entry.flags & RecordFlag.NO_BODY)
         self.length = entry.body_length
-        self.key_hash = entry.key_hash
+        self.key_hash = log_hash(entry.key)
 
     async def read(self, offset: int, n: int) -> bytes:
         return self.entry.read(offset, n)

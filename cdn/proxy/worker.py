@@ -7,7 +7,6 @@ the admin listener; `control` drives it through the methods here.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -60,9 +59,8 @@ class Worker:
     async def start(self) -> None:
         """Open the store and listen. Raises BindError, ssl.SSLError, OSError, store.StoreError."""
         config, loop = self.config, asyncio.get_running_loop()
-        secret = os.urandom(16)
-        self.memory = open_memory(config.store, secret)
-        self.site = Site(config, self.memory, secret, self.clock, self._access, self._report)
+        self.memory = open_memory(config.store)
+        self.site = Site(config, self.memory, self.clock, self._access, self._report)
         self.lane = HitLane(self.memory, self.clock, self.site.name, Normaliser(normal_value))
         self.lane.use(self.site.table)
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
