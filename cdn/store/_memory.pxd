@@ -32,6 +32,7 @@ cdef class Memory:
     cdef Space s
     cdef uint64_t stamp         # decision epoch
     cdef uint8_t secret[16]
+    cdef uint64_t hash_mask
     cdef int fd
     cdef dict fills             # key -> borrowed pointer of the Fill in flight, as int
     cdef object __weakref__
@@ -42,6 +43,7 @@ cdef class Memory:
     cdef void pin(self, Record* r) noexcept nogil
     cdef void unpin(self, Record* r) noexcept nogil
     # private
+    cdef uint64_t hash_of(self, const char* key, size_t n) noexcept nogil
     cdef Record* at_slot(self, uint64_t at) noexcept
     cdef Entry publish_run(self, Record* r)
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL

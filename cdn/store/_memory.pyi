@@ -166,11 +166,19 @@ class Memory:
     secret  16 bytes: the key of the table's hash
     objects how many objects the index has room for; default one per KiB of size
     sample  how many entries an eviction chooses among
+    hash_bits  how much of the hash is used: less only to make keys collide
 
     ValueError for a bad argument, OSError when the memory cannot be had.
     """
 
-    def __new__(cls, size: int, secret: bytes, objects: int | None = None, sample: int = 16) -> Memory: ...
+    def __new__(
+        cls,
+        size: int,
+        secret: bytes,
+        objects: int | None = None,
+        sample: int = 16,
+        hash_bits: int = 64,
+    ) -> Memory: ...
     now: int
     """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with
     it. It never goes back."""

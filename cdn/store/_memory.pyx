@@ -44,7 +44,7 @@ cdef enum:
 @cython.final
 cdef class Memory:
 
-    def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16):
+    def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16, int hash_bits=64):
         cdef Super geometry
         cdef uint64_t nbuckets
         cdef uint64_t npages
@@ -57,6 +57,9 @@ cdef class Memory:
             raise ValueError("the memory store takes at least 1 MiB")
         if not 1 <= sample <= 1 << 20:
             raise ValueError("an eviction chooses among 1 to 1048576 entries")
+        if not 0 <= hash_bits <= 64:
+            raise ValueError("the table's hash has 0 to 64 bits")
+        self.hash_mask = ~<uint64_t> 0 if hash_bits == 64 else (<uint64_t> 1 << hash_bits) - 1
         memcpy(self.secret, PyBytes_AS_STRING(secret), 16)
         size -= size % 4096
         nbuckets = ((size >> 10 if objects is None else <uint64_t> objects) + SLOTS - 1) // SLOTS
@@ -99,14 +102,17 @@ cdef class Memory:
 
     # -- for C callers --------------------------------------------------------------------------------------------
 
-    cdef Record* find(self, const char* key, size_t n) noexcept nogil:
+    cdef uint64_t hash_of(self, const char* key, size_t n) noexcept nogil:
         cdef uint64_t h[2]
         siphash128(self.secret, key, n, h)
-        return index_find(&self.s, h[0], key, n)
+        return h[0] & self.hash_mask
+
+    cdef Record* find(self, const char* key, size_t n) noexcept nogil:
+        return index_find(&self.s, self.hash_of(key, n), key, n)
 
     cdef Record* find_hashed(self, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil:
         """The same with the hash at hand; its second half plays no part."""
-        return index_find(&self.s, h0, key, n)
+        return index_find(&self.s, h0 & self.hash_mask, key, n)
 
     cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil:
         """Up to `most` pieces of the body from `offset` on; how many. Add up their lengths: `most` may have cut it."""
@@ -223,12 +229,10 @@ cdef class Memory:
         cdef Record t
         cdef Record* r
         cdef Py_buffer view
-        cdef uint64_t h[2]
         cdef tuple text = read_draft(draft, self.stamp, key, &t)
         if text is None:
             return None
-        siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
-        t.hash0 = h[0]
+        t.hash0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
             t.body_length = view.len

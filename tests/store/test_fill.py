@@ -242,9 +242,10 @@ def test_a_detached_body_streams_through_a_window(memory: Memory) -> None:
     for at in range(0, len(content), 50_000):
         assert fill.write(content[at : at + 50_000])
         if at % 150_000 == 0:
-            piece = fill.read(position, 1 << 20)
-            assert piece == content[position : position + len(piece)]
-            position += len(piece)
+            behind = max(0, fill.arrived - position - 40_000)  # a reader that is never quite there
+            piece = fill.read(position, behind)
+            assert piece == content[position : position + behind]
+            position += behind
             fill.release_before(position)
         most = max(most, int(memory.stats()["used"] - memory.stats()["fixed"]))
     assert most < 400_000

@@ -120,6 +120,33 @@ def test_the_whole_key_counts(memory: Memory) -> None:
     assert len(memory.keys(3)) == 3
 
 
+@pytest.mark.parametrize("bits", [0, 1, 2])
+def test_keys_with_the_same_hash_stay_apart(bits: int) -> None:
+    memory = Memory(1 << 20, SECRET, hash_bits=bits)
+    keys = [b"aa", b"ab", b"a", b"a\0", b"aaa"]
+    for version in range(3):
+        for key in keys:
+            memory.publish(key, draft(key, version), body(key, version, 200))
+        for key in keys:
+            entry = memory.lookup(key)
+            assert entry is not None
+            assert entry.read() == body(key, version, 200)
+        assert memory.lookup(b"b") is None
+    assert memory.stats()["objects"] == len(keys)
+    assert memory.remove(b"ab")
+    assert sorted(memory.keys()) == sorted(set(keys) - {b"ab"})
+    memory.purge_all()
+    for i in range(300):
+        memory.publish(b"%d" % i, draft(b"%d" % i, i), body(b"%d" % i, i, 99))
+    stored = memory.keys()
+    assert 0 < len(stored) < 300
+    for key in stored:
+        entry = memory.lookup(key)
+        assert entry is not None
+        assert entry.read() == body(key, int(key), 99)
+    memory.audit()
+
+
 def test_replacing_leaves_the_old_to_whoever_holds_it(memory: Memory) -> None:
     old = memory.publish(b"k", draft(b"k", 1), body(b"k", 1, 100_000))
     new = memory.publish(b"k", draft(b"k", 2), body(b"k", 2, 100_000))

@@ -33,11 +33,9 @@ cdef class Fill:
         raise TypeError("fills come from the store")
 
     cdef int open(self, Memory memory, bytes key) except -1:
-        cdef uint64_t h[2]
-        siphash128(memory.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
         self.memory = memory
         self.key = key
-        self.hash0 = h[0]
+        self.hash0 = memory.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         self.stamp = memory.stamp
         self.callbacks = []
         memory.fills[key] = <size_t> <PyObject*> self
