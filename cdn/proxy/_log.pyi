@@ -1,8 +1,9 @@
 from asyncio import AbstractEventLoop
-from typing import Protocol
+from typing import Protocol, type_check_only
 
 from cdn.proxy._clock import Clock
 
+@type_check_only
 class Sink(Protocol):
     @property
     def format(self) -> str: ...

@@ -14,7 +14,8 @@ BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 class Counters:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
-        self.lanes: Counter[str] = Counter({"general": 0, "fill": 0, "tunnel": 0})
+        # one a request; the hit lane counts its own
+        self.lanes: Counter[str] = Counter({"general": 0, "tunnel": 0})
         self.no_store: Counter[str] = Counter({reason.value: 0 for reason in NoStoreReason})
         self.statuses: Counter[str] = Counter()
         self.origins: dict[str, Counter[str]] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cdn.config.values import FieldEdits
 from cdn.rules.message import Fields
@@ -85,7 +86,7 @@ def stored_of(entry: Entry) -> Stored:
         head, meta = meta[5 : 5 + n], meta[5 + n :]
     else:
         meta = meta[1:]
-    return decode(
+    stored = decode(
         head=head,
         meta=meta,
         born=entry.born,
@@ -96,6 +97,11 @@ def stored_of(entry: Entry) -> Stored:
         last_modified=entry.last_modified,
         body_length=entry.body_length,
     )
+    early = stored.born + stored.lifetime - stored.fresh_until
+    if stored.no_cache or early <= 0:
+        return stored
+    # Purged softly: the window in which it answers while it is refreshed begins that much earlier, too.
+    return replace(stored, swr_until=max(stored.fresh_until, stored.swr_until - early))
 
 
 def vary_marker(specs: Sequence[tuple[str, ...]], now: int, until: int) -> Draft:

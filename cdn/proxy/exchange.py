@@ -50,6 +50,7 @@ class Exchange:
         self.trusted = False
         self.entry = _entry(site, stream)
         self.route: Route | None = None
+        self.lane = "general"
         self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
     async def run(self) -> None:
@@ -432,6 +433,7 @@ class Exchange:
         entry.bytes_sent = stream.bytes_sent
         entry.duration_us = stream.elapsed_us()
         entry.outcome = entry.outcome or Outcome.ERROR.value
+        self.site.counters.lanes[self.lane] += 1
         self.site.counters.done(
             entry.outcome, entry.status, entry.no_store, entry.bytes_sent, entry.duration_us
         )

@@ -122,7 +122,6 @@ class Flight:
 
     async def run(self) -> None:
         """Never raises but for cancellation; however it ends, nobody is left waiting."""
-        self.site.counters.lanes["general"] += 1
         await self._guarded(self._run())
 
     async def run_with(self, response: OriginResponse, request_time: int, response_time: int) -> None:

@@ -39,7 +39,6 @@ BODILESS = frozenset({204, 304})
 async def forward(exchange: Exchange, route: Route, request: RequestHead, reason: NoStoreReason) -> None:
     """Pass the request, body and all; store nothing."""
     site, stream = exchange.site, exchange.stream
-    site.counters.lanes["general"] += 1
     fields = request.fields
     if reason is NoStoreReason.PREDICTED_UNCACHEABLE and request.method not in ("GET", "HEAD"):
         reason = NoStoreReason.METHOD
@@ -68,7 +67,6 @@ async def post(
     RFC 9110 §9.3.3.
     """
     site, stream = exchange.site, exchange.stream
-    site.counters.lanes["general"] += 1
     request_time = site.clock.now()
     response = await site.fetch(
         route,
@@ -200,7 +198,6 @@ async def fetch_alone(
     A whole response that may be stored is stored: the origin ignored the range, or an uncacheable URL has changed.
     """
     site, stream = exchange.site, exchange.stream
-    site.counters.lanes["general"] += 1
     request_time = site.clock.now()
     failure: OriginError | None = None
     response: OriginResponse | None = None

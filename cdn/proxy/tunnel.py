@@ -33,7 +33,7 @@ async def offered(exchange: Exchange, route: Route, request: RequestHead) -> boo
     protocol = allowed_upgrade(request.fields.get("upgrade"), site.origins.upgrades)
     if protocol is None or stream.method != "GET" or stream.has_body or stream.version < (1, 1):
         return False
-    site.counters.lanes["tunnel"] += 1
+    exchange.lane = "tunnel"
     site.counters.origin(route.origin)["requests"] += 1
     sent = site.origin_request(
         route, request, request.fields, request.target, peer=stream.address, trusted=exchange.trusted

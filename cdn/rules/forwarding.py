@@ -14,7 +14,9 @@ from cdn.rules.norms import LOOP_LIMIT, LOOP_MEMBERS
 # Fields that some servers let decide which resource or method is meant. They are not in the cache key, so
 # from a peer that is not trusted they never reach an origin: the answer could be stored under another
 # resource's key.
-_REWRITING = frozenset({"x-forwarded", "x-original-url", "x-rewrite-url", "x-original-host", "x-host", "x-original-uri"})
+_REWRITING = frozenset(
+    {"x-forwarded", "x-original-url", "x-rewrite-url", "x-original-host", "x-host", "x-original-uri"}
+)
 _METHOD_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
 _OWN_WORD = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip"})
 _WRITTEN = frozenset(

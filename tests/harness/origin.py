@@ -366,6 +366,16 @@ class Origin:
                 conn.send(answer.encode(request.method))
                 if answer.close or answer.framing == "close" or not self.keep_alive:
                     conn.close()
+            if self.lazy and not conn.over and request.reader is not None:
+                self._drain(request.reader)  # or what is left of the body would be read as a request
+
+    @staticmethod
+    def _drain(reader: BodyReader) -> None:
+        try:
+            while reader.some():
+                pass
+        except WireError as error:
+            raise PeerGone from error
 
     def _answer(self, request: Request) -> Reply | None:
         rule = self.rule

@@ -6,6 +6,7 @@ pipe.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -28,8 +29,15 @@ def free_port() -> int:
         return port
 
 
+ROOT = Path(__file__).resolve().parents[2]  # what is tested is this tree, installed or not
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "cdn", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 class Serve:
@@ -54,6 +62,7 @@ class Serve:
                 stderr=err,
                 stdin=subprocess.DEVNULL,
                 cwd=self.home,
+                env=environment(),
             )
         if self.wait_for_ready:
             try:
@@ -145,4 +154,6 @@ def _resident(pid: int) -> int:
 
 def run(*arguments: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
     """A `cdn` command that ends by itself."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=timeout, check=False, env=environment()
+    )

@@ -71,7 +71,7 @@ FORMS: dict[str, str | None] = {  # None: refused
     "/a//../b": "/a/b",
     "/a/..//b": "//b",
     "/a/..;/b": "/a/..;/b",
-    "/a%2f../b": "/b",
+    "/a%2f../b": "/a%2F../b",
     "/a/..%2fb": "/a/..%2Fb",
     "/.%2f": "/.%2F",
     # refused

@@ -23,7 +23,6 @@ FIELDS: dict[str, FieldsLike] = {
     "X-Forwarded-Server": {"X-Forwarded-Server": MARK},
     "X-Forwarded-For": {"X-Forwarded-For": MARK},
     "X-Forwarded-Path": {"X-Forwarded-Path": "/" + MARK},
-    "X-Forwarded": {"X-Forwarded": "host=" + MARK},
     "Forwarded": {"Forwarded": f"host={MARK};proto=https"},
     "X-Host": {"X-Host": MARK},
     "X-Original-Host": {"X-Original-Host": MARK},

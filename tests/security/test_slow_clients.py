@@ -30,7 +30,7 @@ def drip(clients: list[RawClient], seconds: float) -> None:
 
 
 def drip_until_cut(client: RawClient, piece: bytes, seconds: float) -> None:
-    """`piece` ten times a second until the proxy answers, closes or resets; AssertionError if it does none."""
+    """`piece` ten times a second until the proxy answers, closes or resets."""
     end = time.monotonic() + seconds
     while client.wire.silent(0.1):
         assert time.monotonic() < end, f"still taken in after {seconds:g} s"

@@ -61,7 +61,7 @@ def test_a_vary_of_ever_new_fields_is_bounded_too() -> None:
 def test_values_are_compared_whole_and_with_their_case() -> None:
     with Origin(lambda request: fresh(60, request["x-v"].encode(), vary="X-V")) as origin:  # type: ignore[union-attr]
         with Proxy(site(origin)) as proxy:
-            for value in ("a" * 200, "a" * 200 + "b", "A" * 200, "a,b", "a, b"):
+            for value in ("a" * 200, "a" * 200 + "b", "A" * 200, "a,b", "a;b"):
                 assert proxy.get("/a", {"X-V": value}).body.lower() == value.encode().lower()
             assert proxy.get("/a", {"X-V": "A" * 200}).body == b"A" * 200
             assert origin.count() >= 4
