@@ -76,6 +76,7 @@ cdef class Connection:
     cdef int64_t deadline       # monotonic ms; 0: none
     cdef object pending         # bytearray of what is not yet a request, or None
     cdef size_t resume
+    cdef bint partial           # a head has begun, its deadline runs
     cdef ClientStream stream
     cdef object send            # the Transfer of a SENDING connection
     cdef bint queued            # bytes may be waiting in the transport

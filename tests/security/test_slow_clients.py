@@ -129,7 +129,7 @@ def test_a_reader_that_does_not_read_is_cut() -> None:
     """What is stored is sent by the front, what passes by an exchange: both have the rate."""
     body = bytes(24 << 20)
     rules = {"/stored": fresh(600, body), "/passed": reply(200, {"Cache-Control": "no-store"}, body)}
-    tree = site(0, timeouts={"body_min_rate": "64 KiB/s"}, store={"memory": "64 MiB"})
+    tree = site(0, timeouts={"body_min_rate": "64 KiB/s", "idle": "4s"}, store={"memory": "64 MiB"})
     with Origin(rules, patience=30) as origin:
         tree["origins"]["app"]["servers"] = [origin.url]
         with Proxy(tree) as proxy:

@@ -121,13 +121,16 @@ cdef class Connection:
             got = scan_request(buf + pos, n - pos, &self.resume, self.front.head_limit,
                                self.front.field_limit, &scanned)
             if got == 0:
-                if self.pending is None:
+                if not self.partial:
+                    # absolute: more bytes of the same head do not move it
+                    self.partial = True
                     self._due(monotonic() + self.front.head_timeout)
                 self._keep(buf + pos, n - pos)
                 if self.ended:
                     self._close()
                 return
             self.resume = 0
+            self.partial = False
             if got < 0:
                 self._refuse(scan_error_status(got), scan_error_name(got).decode())
                 return
@@ -402,14 +405,20 @@ cdef class Connection:
             self._abort()
 
     cdef bint _too_slow(self, int64_t now):
-        """Whether the peer moved less than the minimum rate while it was the peer's turn to move bytes."""
+        """Whether the peer holds up the transfer.
+
+        While it is the peer's turn to move bytes, moving some but fewer than the minimum rate is too slow at once;
+        moving none is a pause (a player whose buffer is full), bounded as idleness is.
+        """
         cdef uint64_t waits = self.transport.get_write_buffer_size()
         cdef uint64_t moved = self.written - waits if self.written > waits else 0
         cdef bint theirs = self.paused or waits > 0 or (
             self.stream is not None and self.stream.reader is not None)
-        cdef bint slow = theirs and (moved - self.mark) * 1000 < <uint64_t>(self.front.min_rate * (now - self.marked))
-        if moved < self.mark:
-            slow = False
+        cdef bint slow
+        if theirs and moved == self.mark:
+            return now - self.marked >= self.front.idle_timeout
+        slow = theirs and moved > self.mark and (
+            (moved - self.mark) * 1000 < <uint64_t>(self.front.min_rate * (now - self.marked)))
         self.mark = moved
         self.marked = now
         return slow
