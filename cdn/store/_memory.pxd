@@ -7,8 +7,8 @@ from cdn._core cimport Candidate
 from cdn.store.layout cimport SLOTS, Bucket, Page, Record, Super
 
 cdef enum:
-    RUNNERS = 12
-    MOST_EXTRA = 16             # candidates beside the sample: runners, the rest of a bucket
+    RUNNERS = 6
+    MOST_EXTRA = 10             # candidates beside the sample: runners, the rest of a bucket
 
 cdef struct Space:              # the mapping as this process sees it
     char* base

@@ -259,11 +259,8 @@ cdef class Memory:
             return None
         t.hash0, t.body_length, t.body = old.hash0, old.body_length, old.body
         r = self.lay_over(&t, old, key, text[0], text[1])
-        if r == NULL or old.pins & PIN_RETIRED:     # room was made at the cost of the entry itself? then it is gone
-            if r != NULL:
-                discard(&self.s, r)
-            return None
-        return self.publish_run(r)
+        # what is pinned was not evicted for this
+        return None if r == NULL else self.publish_run(r)
 
     cdef Entry publish_run(self, Record* r):
         if r.response_time > self.s.now:

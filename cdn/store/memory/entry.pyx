@@ -46,12 +46,6 @@ cdef void write_run(Record* r, const Record* t, bytes key, bytes head, bytes met
     memcpy(at, PyBytes_AS_STRING(meta), t.meta_len)
 
 
-cdef void discard(Space* s, Record* r) noexcept:
-    """Give back a written run that was never published, and its share of the pages."""
-    r.pins = 0
-    free_record(s, r)
-
-
 cdef bytes read_body(Space* s, const Record* r, uint64_t offset, uint64_t length):
     cdef iovec iov[PIECES]
     cdef bytes out
