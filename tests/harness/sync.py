@@ -115,7 +115,10 @@ def eventually(
     """
     deadline = time.monotonic() + timeout
     while True:
-        value = check()
+        try:
+            value = check()
+        except ConnectionRefusedError:
+            value = None  # not listening yet
         if value:
             return value
         if time.monotonic() >= deadline:

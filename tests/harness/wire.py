@@ -195,7 +195,7 @@ class Wire:
         if self.buffer or self.eof:
             return False
         try:
-            self._fill(time.monotonic() + seconds)
+            self._fill(time.monotonic() + max(seconds, 0.001))
         except TimeoutError:
             return True
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Origin, RawClient, fresh, site
+from tests.harness import Origin, RawClient, eventually, fresh, site
 from tests.harness.process import Serve, free_port
 
 TOKEN = "correct-horse-battery-staple"
@@ -21,10 +21,11 @@ def node(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     monkeypatch.setenv("CDN_TEST_TOKEN", TOKEN)
     port = free_port()
     with Origin(fresh(600)) as origin:
-        admin = {"listen": f"http://127.0.0.1:{port}", "token_env": "CDN_TEST_TOKEN"}
-        with Serve(site(origin, admin=admin)) as serving:
+        section = {"listen": f"http://127.0.0.1:{port}", "token_env": "CDN_TEST_TOKEN"}
+        with Serve(site(origin, admin=section)) as serving:
             serving.admin_port = port
             serving.origin = origin
+            eventually(lambda: admin(serving, "GET", "/healthz").status == 200, "the admin listener")
             assert TOKEN not in Path(f"/proc/{serving.pid}/cmdline").read_text()
             yield serving
 
@@ -64,7 +65,7 @@ def test_with_it_the_purge_holds_and_is_in_the_audit(node) -> None:  # type: ign
     assert answer.status == 200
     node.get("/a")
     assert node.origin.count() == 2
-    assert "audit" in node.stderr + node.stdout
+    eventually(lambda: "audit" in node.stderr + node.stdout, "the audit line")
     assert TOKEN not in node.stderr + node.stdout
 
 

@@ -42,7 +42,6 @@ FORMS: dict[str, str | None] = {  # None: refused
     "/%3f": "/%3F",
     "/%23": "/%23",
     "/%26": "/%26",
-    "/%0d%0a": "/%0D%0A",
     # dot segments, encoded or not, are resolved; never above the root
     "/.": "/",
     "/..": "/",
@@ -79,6 +78,10 @@ FORMS: dict[str, str | None] = {  # None: refused
     "/a\\..\\b": None,
     "/%00": None,
     "/a%00b": None,
+    "/%0d%0a": None,
+    "/%09": None,
+    "/%7f": None,
+    "/%5c": None,
     "/%": None,
     "/%4": None,
     "/%zz": None,

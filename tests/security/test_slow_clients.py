@@ -16,8 +16,8 @@ from tests.harness.process import Serve
 from tests.harness.proxy import Proxy
 
 
-def drip(clients: list[RawClient], seconds: float) -> None:
-    """A field byte from each client, again and again, for so long; cut ones are left out."""
+def drip(clients: list[RawClient], seconds: float) -> int:
+    """A field byte from each client, again and again, for so long; how many are not cut by then."""
     end = time.monotonic() + seconds
     alive = list(clients)
     while alive and time.monotonic() < end:
@@ -27,6 +27,7 @@ def drip(clients: list[RawClient], seconds: float) -> None:
             except OSError:
                 alive.remove(client)
         time.sleep(0.1)
+    return len(alive)
 
 
 def drip_until_cut(client: RawClient, piece: bytes, seconds: float) -> None:
@@ -66,9 +67,7 @@ def slowloris(count: int) -> None:
                     client.send(b"GET /a HTTP/1.1\r\nHost: site.test\r\nX-Slow: ")
                 during = latencies(node.port, 500)
                 grown = node.resident() - memory
-                drip(clients, 2.5)  # the head's second, and the wheel's
-                for client in clients:
-                    client.wire.until_closed()
+                assert drip(clients, 8) == 0  # the head's second, the wheel's, and two of lingering
             finally:
                 for client in clients:
                     client.close()
