@@ -241,11 +241,16 @@ class Flight:
             request_time=request_time,
             response_time=response_time,
         )
+        purged = self.fill.purged
         self.fill.abort("validated")
         if isinstance(renewed, DontStore):
             site.memory.remove(entry.key)
             shown = replace(stored, fields=updated_fields(stored, head, response_time))
             self.decide(Validated(entry, shown, renewed.reason))
+            return True
+        if purged:
+            # The purge came while the origin was asked: its 304 is older than that.
+            self.decide(Validated(entry, renewed.with_body(entry.body_length), NoStoreReason.PURGED))
             return True
         record = draft(renewed, self.route.headers.response, self.fill.stamp)
         published = site.memory.republish(entry, record)
@@ -289,7 +294,7 @@ class Flight:
                 site.memory.publish(asked.primary, vary_marker(specs, decision.response_time, until))
         if key == self.fill.key:
             return self.fill
-        fill, won = site.memory.begin_fill(key)
+        fill, won = site.memory.begin_fill(key, since=self.fill)
         if not won:
             return None
         self.fill.abort("varies")
@@ -315,6 +320,13 @@ class Flight:
                     return
                 if fill.write(data):
                     break
+                if all(reader.position >= fill.arrived for reader in self.readers):
+                    # nobody has anything left to take, and still there is no room: others pin it all
+                    response.abort()
+                    fill.abort(NoStoreReason.NO_SPACE.value)
+                    return
+                self._moved.clear()
+                await self._moved.wait()
         if not response.complete:
             fill.abort(NoStoreReason.TRUNCATED.value)
             return
