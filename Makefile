@@ -20,7 +20,7 @@ help:
 	@echo "make test       set up, then run the tests"
 	@echo "make test-full  the long variants as well"
 	@echo "make lint       ruff, mypy --strict, the import floors, the stubs of the extension modules"
-	@echo "make bench      measure"
+	@echo "make bench      measure beside nginx, HAProxy and Varnish"
 	@echo "make clean      remove what was built (make clean VENV_TOO=1: .venv as well)"
 
 run: $(BUILT)
@@ -52,7 +52,7 @@ format: $(BUILT)
 	@$(BIN)/ruff format -q .
 
 bench: $(BUILT)
-	@if [ -x bench/run ]; then exec bench/run $(ARGS); else echo "make bench: nothing to measure yet, it comes with bench/"; fi
+	@exec $(BIN)/python -m bench $(ARGS)
 
 clean:
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,128 @@
+"""`python -m bench`: the command line of the harness; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from bench import machine, plot, report
+from bench.figures import Figures
+from bench.peers import LIMIT, OURS, PEERS, ROOT, make_programs
+from bench.processes import Guard, scratch_folder
+from bench.rows import ROWS, Row, chosen
+from bench.runner import Runner, Settings
+
+TOOLS = ("wrk", "nginx", "haproxy", "varnishd", "cc", "openssl", "taskset")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="bench", description="This proxy beside its peers, row by row.")
+    p.add_argument("--row", action="append", default=[], metavar="ID", help=", ".join(r.id for r in ROWS))
+    p.add_argument(
+        "--peer", action="append", default=[], metavar="ID", help="only these beside ours and the limit"
+    )
+    p.add_argument("--rounds", type=_positive, default=None, help="default 5; 3 with --quick")
+    p.add_argument("--seconds", type=_positive, default=None, help="of one run; default 3; 1 with --quick")
+    p.add_argument("--quick", action="store_true", help="short runs: does it work, not how fast is it")
+    p.add_argument("--server-core", type=int, default=0, help="default 0")
+    p.add_argument("--load-core", type=int, default=1, help="of wrk and the origin; default 1")
+    p.add_argument("--out", type=Path, default=None, help="folder of the results; default docs, or var/bench")
+    return p
+
+
+def main() -> int:
+    args = parser().parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        rows = chosen(args.row)
+    except ValueError as error:
+        return _refuse(str(error))
+    unknown = set(args.peer) - {peer.id for peer in PEERS}
+    if unknown:
+        return _refuse(f"no peer is called {min(unknown)!r}; there are {', '.join(p.id for p in PEERS)}")
+    subprocess.run(["sh", str(Path(__file__).with_name("requirements.sh"))], check=False)
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        return _refuse(f"not installed: {', '.join(missing)} (see bench/requirements.sh)")
+    cores = os.sched_getaffinity(0)
+    if args.server_core == args.load_core or not {args.server_core, args.load_core} <= cores:
+        return _refuse(f"--server-core and --load-core have to be two of {sorted(cores)}")
+    settings = Settings(
+        rounds=args.rounds or (3 if args.quick else 5),
+        seconds=args.seconds or (1 if args.quick else 3),
+        peers=tuple(p for p in PEERS if not args.peer or p.id in (*args.peer, OURS, LIMIT)),
+        server_core=args.server_core,
+        load_core=args.load_core,
+    )
+    part = args.quick or args.row or args.peer
+    return measure(rows, settings, args.out or ROOT / ("var/bench" if part else "docs"))
+
+
+def measure(rows: tuple[Row, ...], settings: Settings, out: Path) -> int:
+    """The run and its three files; what was measured until Ctrl-C is written too. 1 when nothing counted."""
+    begin = time.monotonic()
+    facts = machine.describe()
+    guard = Guard()
+    done: list[Row] = []
+    interrupted = False
+    try:
+        folder = scratch_folder(guard)
+        programs = folder / "programs"
+        programs.mkdir()
+        make_programs(programs)
+        runner = Runner(settings, programs, folder, guard, rows)
+        try:
+            for row in rows:
+                runner.measure(row)
+                done.append(row)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            runner.close()
+    finally:
+        guard.close()
+    if not runner.samples or not done:
+        return _refuse("nothing was measured")
+    figures = Figures(runner.samples)
+    minutes = (time.monotonic() - begin) / 60
+    if interrupted:
+        out = ROOT / "var/bench"
+    out.mkdir(parents=True, exist_ok=True)
+    text = report.page(done, figures, runner.gaps, settings, facts, minutes)
+    (out / "benchmarks.md").write_text(text)
+    (out / "benchmarks.json").write_text(
+        report.as_json(done, runner.samples, runner.gaps, settings, facts) + "\n"
+    )
+    (out / "benchmarks.svg").write_text(plot.svg(done, figures, settings.peers))
+    print(report.rate_table(done, figures, settings.peers))
+    print()
+    print(report.ratio_table(done, figures, settings.peers))
+    print(f"\n{report.noise(figures)}\n\n{'stopped early: ' if interrupted else ''}{out / 'benchmarks.md'}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return value
+
+
+def _refuse(why: str) -> int:
+    print(f"bench: {why}", file=sys.stderr)
+    return 2
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

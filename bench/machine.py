@@ -1,0 +1,45 @@
+"""What the run was made on: processor, memory, kernel, versions, revision of this tree."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.peers import PEERS, ROOT, version_of
+
+
+def describe() -> dict[str, str]:
+    """Facts in the order in which they are printed."""
+    facts = {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "revision": _revision(),
+        "processor": f"{_after('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores",
+        "memory": f"{int(_after('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
+        "kernel": platform.release(),
+        "system": _after("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
+        "Python": f"{platform.python_version()}, uvloop {version('uvloop')}, Cython {version('cython')}",
+    }
+    facts.update({peer.title: version_of(peer) for peer in PEERS if peer.version})
+    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    facts["wrk"] = (wrk.stdout or wrk.stderr).splitlines()[0].split(" Copyright")[0]
+    return facts
+
+
+def _revision() -> str:
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    return git.stdout.strip() or "not a checkout"
+
+
+def _after(path: str, key: str, separator: str = ":") -> str:
+    """The value of the first line `key separator value`, or `unknown`."""
+    for line in Path(path).read_text().splitlines():
+        name, found, value = line.partition(separator)
+        if found and name.strip() == key:
+            return value.strip()
+    return "unknown"

@@ -1,0 +1,148 @@
+"""Who is measured: the command line and the configuration of every server, one thread or worker each.
+
+The configurations are the files beside this one; `@NAME@` in them is filled in here. Decides nothing about
+requests.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.processes import Guard, Server, free_port
+from bench.rows import SITE
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+LARGEST_OBJECT = 12 << 20  # that HAProxy may store
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server by name, and the words that print its version."""
+
+    id: str
+    title: str
+    version: tuple[str, ...] | None
+
+
+PEERS: tuple[Peer, ...] = (
+    Peer("limit", "limit", None),
+    Peer("nginx", "nginx", ("nginx", "-v")),
+    Peer("haproxy", "HAProxy", ("haproxy", "-v")),
+    Peer("varnish", "Varnish", ("varnishd", "-V")),
+    Peer("cdn", "cdn", (sys.executable, "-m", "cdn", "--version")),
+)
+OURS = "cdn"
+LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a server is started with. `folder` is its own, on tmpfs."""
+
+    folder: Path
+    origin_port: int
+    store_mib: int
+    core: int
+    programs: Path  # the folder of the compiled C programs and of the certificate
+
+
+@dataclass(slots=True)
+class Running:
+    """A started peer; `tls_port` is 0 where it speaks no TLS."""
+
+    peer: Peer
+    server: Server
+    port: int
+    tls_port: int
+    access_log: Path | None = None
+
+    def between_runs(self) -> None:
+        """Keeps the access log from filling the tmpfs."""
+        if self.access_log is not None and self.access_log.exists():
+            with self.access_log.open("r+b") as f:
+                f.truncate(0)
+
+
+def start(peer: Peer, place: Place, guard: Guard) -> Running:
+    """Starts it; StartError when it does not come up."""
+    place.folder.mkdir()
+    port, tls_port, admin_port = free_port(), free_port(), free_port()
+    pem = place.programs / "bench.pem"
+    values: dict[str, Path | int] = {
+        "DIR": place.folder,
+        "PORT": port,
+        "TLS_PORT": tls_port,
+        "ADMIN_PORT": admin_port,
+        "ORIGIN": place.origin_port,
+        "MIB": place.store_mib,
+        "OBJECT": LARGEST_OBJECT,
+        "CERTIFICATE": place.programs / "bench.crt",
+        "KEY": place.programs / "bench.key",
+        "PEM": pem,
+    }
+    if peer.id == "limit":
+        command, tls_port = [str(place.programs / "limit"), str(port)], 0
+    elif peer.id == "nginx":
+        command = ["nginx", "-p", str(place.folder), "-c", _fill("nginx.conf", place, values)]
+    elif peer.id == "haproxy":
+        command = ["haproxy", "-db", "-q", "-f", _fill("haproxy.cfg", place, values)]
+    elif peer.id == "varnish":
+        command, tls_port = _varnish(place, port, _fill("varnish.vcl", place, values)), 0
+    else:
+        command = [sys.executable, "-m", "cdn", "serve", _fill("cdn.yaml", place, values)]
+    server = Server(
+        guard, command, core=place.core, port=port, log=place.folder.with_suffix(".log"), cwd=ROOT
+    )
+    return Running(peer, server, port, tls_port, place.folder / "access.log" if peer.id == OURS else None)
+
+
+def _varnish(place: Place, port: int, vcl: str) -> list[str]:
+    command = ["varnishd", "-F", "-j", "none", "-n", str(place.folder / "work"), "-f", vcl]
+    command += ["-a", f"127.0.0.1:{port}", "-s", f"malloc,{place.store_mib}M"]
+    return [*command, "-p", "thread_pools=1", "-p", "timeout_idle=3600", "-p", "listen_depth=4096"]
+
+
+def _fill(name: str, place: Place, values: dict[str, Path | int]) -> str:
+    text = (HERE / name).read_text()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    path = place.folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def start_origin(programs: Path, folder: Path, core: int, guard: Guard) -> Server:
+    port = free_port()
+    command = [str(programs / "origin"), str(port)]
+    return Server(guard, command, core=core, port=port, log=folder / "origin.log", cwd=ROOT)
+
+
+def make_programs(into: Path) -> None:
+    """Compiles the C programs and makes a certificate (ECDSA P-256); RuntimeError when a tool fails."""
+    for name in ("limit", "origin"):
+        _run("cc", "-O2", "-Wall", "-o", str(into / name), str(HERE.parent / f"{name}.c"))
+    key, crt = into / "bench.key", into / "bench.crt"
+    _run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-days", "30", "-subj", f"/CN={SITE}", "-addext", f"subjectAltName=DNS:{SITE},IP:127.0.0.1"),
+        *("-keyout", str(key), "-out", str(crt)),
+    )
+    (into / "bench.pem").write_bytes(crt.read_bytes() + key.read_bytes())
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def version_of(peer: Peer) -> str:
+    """The first line that the program prints about itself."""
+    if peer.version is None:
+        return "bench/limit.c"
+    done = subprocess.run(peer.version, capture_output=True, text=True, check=False, cwd=ROOT)
+    return (done.stdout or done.stderr).strip().splitlines()[0]
