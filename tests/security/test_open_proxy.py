@@ -26,7 +26,6 @@ HOSTS = [
     "127.1:{port}",
     "metadata.google.internal",
     "site.test.evil.test",
-    "site.test:22",
     "xn--site-test",
 ]
 
@@ -92,9 +91,11 @@ def test_with_a_route_for_any_host_the_origin_is_still_the_configured_one() -> N
         Origin(fresh(60)) as origin,
         Proxy(site(origin, route={"match": {"path": "/*"}})) as proxy,
     ):
-        assert proxy.get("/a", host=f"127.0.0.1:{bait.port}").status == 200
+        for host in (f"127.0.0.1:{bait.port}", f"site.test:{bait.port}", "site.test:22"):
+            assert proxy.get("/a", host=host).status == 200
+            assert origin.last["host"] == host
         assert not bait.dialled()
-        assert origin.count() == 1
+        assert origin.count() == 3
 
 
 def test_a_redirect_of_the_origin_is_not_followed() -> None:
