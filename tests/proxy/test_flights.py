@@ -211,3 +211,37 @@ def test_the_log_has_the_status_that_a_cut_client_saw() -> None:
         assert got.aborted
         (line,) = proxy.log(1)
         assert line["status"] == 200
+
+
+def test_a_reload_in_flight_stores_no_other_origins_answer() -> None:
+    """The same with the first answer already on its way: what is stored under a key is its own route's."""
+    asked, go, sent = Signal("asked"), Signal("go"), Signal("sent")
+
+    def rule(request: Request) -> Reply:
+        if request["accept-language"] == "de":
+            asked.set()
+            go.wait()
+            sent.set()
+        return fresh(600, b"right", vary="Accept-Language")
+
+    with Origin(rule) as right, Origin(fresh(600, b"wrong")) as wrong:
+        tree = site(right)
+        tree["origins"]["other"] = {"servers": [wrong.url]}
+        mine = {"match": {"host": ["site.test"], "path": "/*"}, "origin": "app"}
+        other = {"match": {"host": ["other.test"], "path": "/*"}, "origin": "other"}
+        tree["routes"] = [mine]
+        with Proxy(tree) as proxy:
+            clients = {language: proxy.client() for language in ("de", "fr")}
+            for language, client in clients.items():
+                client.request("GET", "/a", {"Accept-Language": language})
+                asked.wait()
+            time.sleep(0.1)
+            again = cdn_config.parse(
+                yaml_text(dict(proxy.tree) | {"routes": [other, mine]}), "test.yaml", proxy.home
+            )
+            on_loop(proxy, lambda worker: worker.reload(again))
+            go.set()
+            for client in clients.values():
+                client.read_response()
+            assert proxy.get("/a", {"Accept-Language": "fr"}).body == b"right"
+            assert wrong.count() == 0

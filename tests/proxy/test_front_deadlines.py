@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
-from tests.harness import Origin, RawClient, fresh, reply, request_bytes, site
+from tests.harness import Closed, Conn, Origin, RawClient, fresh, reply, request_bytes, site
 from tests.harness.proxy import Proxy
 
 SIZES = range(1 << 20, 6 << 20, 192 << 10)  # around what a socket takes whose other end does not read
@@ -86,3 +87,62 @@ def test_what_waits_on_a_connection_is_bounded(method: str, host: str) -> None:
 def _resident() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
+
+
+def test_a_reader_that_goes_on_after_a_pause_is_not_cut() -> None:
+    """A pause is none of the time in which bytes should have moved: what counts is the rate while they move."""
+    body = bytes(14 << 20)
+    tree = site(0, timeouts={"body_min_rate": "256 KiB/s", "idle": "60s"}, store={"memory": "64 MiB"})
+    with Origin(fresh(600, body), patience=60) as origin:
+        tree["origins"]["app"]["servers"] = [origin.url]
+        with Proxy(tree) as proxy:
+            proxy.get("/a")
+            clients = [proxy.client(receive_buffer=64 << 10, timeout=20) for _ in range(4)]
+            for client in clients:
+                client.request("GET", "/a")
+            got: dict[int, int] = {}
+
+            def read(index: int) -> None:
+                time.sleep(14 + index)  # each at another moment of the proxy's round of looks
+                got[index] = _all_at(clients[index], 1 << 20)
+
+            crew = [threading.Thread(target=read, args=(index,)) for index in range(len(clients))]
+            for thread in crew:
+                thread.start()
+            for thread in crew:
+                thread.join()
+            assert {index: n for index, n in got.items() if n < len(body)} == {}
+
+
+def _all_at(client: RawClient, rate: int) -> int:
+    """How many body bytes come when about `rate` bytes a second are read."""
+    _, reader = client.read_head()
+    got, begin = 0, time.monotonic()
+    try:
+        while data := reader.some():
+            got += len(data)
+            time.sleep(max(0.0, got / rate - (time.monotonic() - begin)))
+    except (Closed, OSError):
+        pass
+    return got
+
+
+def test_a_tunnel_whose_client_reads_nothing_ends() -> None:
+    """What a client does not take is bounded in a tunnel as elsewhere (a silent tunnel is another matter)."""
+
+    def script(conn: Conn) -> None:
+        conn.expect("GET", "/ws")
+        conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        try:
+            while True:
+                conn.wire.sock.sendall(bytes(1 << 20))
+        except OSError:
+            pass
+
+    with Origin.scripted(script, patience=30) as origin:
+        tree = site(origin, timeouts={"idle": "2s", "body_min_rate": "64 KiB/s"})
+        with Proxy(tree) as proxy:
+            client = proxy.client(receive_buffer=4 << 10)
+            client.request("GET", "/ws", {"Connection": "upgrade", "Upgrade": "websocket"})
+            time.sleep(15)
+            assert proxy.stats()["connections"]["open"] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.harness import Conn, Origin, RawClient, Signal, site
+from tests.harness import Conn, Origin, RawClient, Signal, reply, site
 from tests.harness.proxy import Proxy
 
 WHOLE = 200_000
@@ -36,3 +36,38 @@ def test_bodies_that_find_no_space_pass_through() -> None:
             for client in clients:
                 assert len(client.read_response().body) == WHOLE
                 client.close()
+
+
+def test_readers_that_hold_the_store_do_not_hold_the_node() -> None:
+    """Readers of stored bodies that stop reading keep them in memory; whatever comes then still gets its answer."""
+    size = 6 << 20
+    rules = {f"/{index}": reply(200, {"Cache-Control": "max-age=600"}, bytes(size)) for index in range(8)}
+    with Origin(rules, patience=30) as origin, Proxy(site(origin, store={"memory": "16 MiB"})) as proxy:
+        for target in rules:
+            assert len(proxy.get(target).body) == size
+            reader = proxy.client(receive_buffer=4 << 10)
+            reader.request("GET", target)
+            time.sleep(0.2)
+
+
+def test_one_slow_reader_of_a_body_too_large_to_keep_does_not_hold_up_the_others() -> None:
+    """They came together; each reads at its own pace, or the slow one is the one that is given up."""
+    size, first = 24 << 20, Signal("first")
+
+    def script(conn: Conn) -> None:
+        conn.expect("GET", "/a")
+        time.sleep(0.3)
+        conn.head(200, {"Cache-Control": "max-age=600", "Transfer-Encoding": "chunked"})
+        first.set()
+        for _ in range(size >> 20):
+            conn.chunk(bytes(1 << 20))
+        conn.end_chunks()
+
+    with Origin.scripted(script, patience=40) as origin:
+        with Proxy(site(origin, limits={"object": "1 MiB"}), patience=10) as proxy:
+            slow = proxy.client(receive_buffer=4 << 10)
+            slow.request("GET", "/a")
+            time.sleep(0.1)
+            quick = proxy.client(timeout=10)
+            quick.request("GET", "/a")
+            assert len(quick.read_response().body) == size
