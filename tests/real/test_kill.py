@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from ..harness import Closed, Origin, RawClient, site
-from ..harness.process import free_port
 from ..harness.sync import eventually
 from .content import LARGE, node, slow_client
 from .nginx import Nginx
 from .node import Node
+from .ports import server_port
 
 
 @pytest.mark.parametrize("lane", ["hit", "miss", "passed"])
@@ -63,7 +63,7 @@ def test_a_second_signal_cuts_a_download_and_leaves(origin: Origin, second: sign
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_port_is_free_for_the_next_start(origin: Origin, number: signal.Signals) -> None:
-    port = free_port()
+    port = server_port()
     for _ in range(2):
         with node(origin, port) as serve:
             clients = [RawClient(port) for _ in range(20)]
