@@ -271,7 +271,8 @@ class Exchange:
         if leader:
             flight.leader = True
         try:
-            await flight.decided.wait()
+            with flight.interims.passed_to(self.stream, leader):
+                await flight.decided.wait()
         except asyncio.CancelledError:
             if leader:
                 flight.leader = False

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.proxy.drafts import draft, vary_marker
+from cdn.proxy.interim import Interims
 from cdn.proxy.lookup import add_spec, log_hash, variant_key
 from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
@@ -110,6 +111,7 @@ class Flight:
         self.asked = asked
         self.leader = False
         self.decided = asyncio.Event()
+        self.interims = Interims(asked.fields)
         self.verdict: Verdict | None = None
         self.readers: set[FillSource] = set()
         self.server: str | None = None
@@ -156,6 +158,7 @@ class Flight:
             asked.query,
             peer=asked.peer,
             trusted=asked.trusted,
+            on_interim=self.interims.hear,
         )
         self.server = response.server
         self.first_byte_us = int(response.first_byte_ms * 1000)

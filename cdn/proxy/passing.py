@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
+from cdn.proxy import interim
 from cdn.proxy._front import ClientStream
 from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
@@ -21,7 +22,7 @@ from cdn.rules.cache_status import member
 from cdn.rules.fields import end_to_end
 from cdn.rules.forwarding import edit
 from cdn.rules.invalidation import targets
-from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.message import RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Stored, status_line
 from cdn.rules.storing import DontStore, decide_store
@@ -39,19 +40,18 @@ BODILESS = frozenset({204, 304})
 async def forward(exchange: Exchange, route: Route, request: RequestHead, reason: NoStoreReason) -> None:
     """Pass the request, body and all; store nothing."""
     site, stream = exchange.site, exchange.stream
-    fields = request.fields
     if reason is NoStoreReason.PREDICTED_UNCACHEABLE and request.method not in ("GET", "HEAD"):
         reason = NoStoreReason.METHOD
     response = await site.fetch(
         route,
         request,
-        fields,
+        request.fields,
         request.query,
         peer=stream.address,
         trusted=exchange.trusted,
         body=_body(stream) if stream.has_body else None,
         body_length=stream.body_length,
-        on_interim=lambda status, interim: _interim(stream, status, interim),
+        on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
     if is_unsafe(request.method):
         for url in targets(request, response.head):
@@ -77,7 +77,7 @@ async def post(
         trusted=exchange.trusted,
         body=_body(stream) if stream.has_body else None,
         body_length=stream.body_length,
-        on_interim=lambda status, interim: _interim(stream, status, interim),
+        on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
     for url in targets(request, response.head):
         purge_url(site, url)
@@ -100,11 +100,6 @@ async def _body(stream: ClientStream) -> AsyncIterator[bytes]:
         if not data:
             return
         yield data
-
-
-def _interim(stream: ClientStream, status: int, fields: Fields) -> None:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in end_to_end(fields))
-    stream.interim(status_line(status, "") + lines.encode("latin-1") + b"\r\n")
 
 
 async def relay(
@@ -209,7 +204,7 @@ async def fetch_alone(
             query,
             peer=stream.address,
             trusted=exchange.trusted,
-            on_interim=lambda status, interim: _interim(stream, status, interim),
+            on_interim=lambda status, fields: interim.send(stream, status, fields),
         )
     except OriginError as error:
         failure = error
