@@ -20,6 +20,7 @@ def describe() -> dict[str, str]:
         "processor": f"{_after('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores",
         "memory": f"{int(_after('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
         "kernel": platform.release(),
+        "TCP": f"congestion control {_word('/proc/sys/net/ipv4/tcp_congestion_control')}, the same for all",
         "system": _after("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
         "Python": f"{platform.python_version()}, uvloop {version('uvloop')}, Cython {version('cython')}",
     }
@@ -34,6 +35,13 @@ def _revision() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     return git.stdout.strip() or "not a checkout"
+
+
+def _word(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 def _after(path: str, key: str, separator: str = ":") -> str:

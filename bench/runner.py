@@ -2,8 +2,8 @@
 
 For each row every server is started afresh and warmed; then each round asks all of them in turn (the order
 moves on by one each round), first with the bare head, then with a browser's. A run counts only when a probe
-saw the right answer, the bytes fit it, and the origin saw what it should: nothing behind hits, everything behind
-misses and passes.
+saw the right answer, the bytes fit it, and the origin saw what it should: nothing behind hits, everything
+behind misses and passes.
 """
 
 from __future__ import annotations

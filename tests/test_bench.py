@@ -1,0 +1,183 @@
+"""The harness of `make bench`: figures and pages from samples, the C programs; nothing outlives it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import plot, report
+from bench.figures import Figures
+from bench.load import Door, WrongAnswerError, count_requests, probe
+from bench.peers import PEERS
+from bench.processes import Guard, Server, free_port
+from bench.rows import ROWS, Head, chosen
+from bench.runner import Gap, Sample, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = min(os.sched_getaffinity(0))
+HIT, PASS = chosen(["hit-1k"])[0], chosen(["pass-1k"])[0]
+needs_cc = pytest.mark.skipif(
+    not shutil.which("cc") or not shutil.which("taskset"), reason="needs cc, taskset"
+)
+
+
+def sample(peer: str, number: int, rate: float, *, head: Head = "bare", us: float = 10.0) -> Sample:
+    return Sample(HIT.id, head, peer, number, rate, 100, 200, us, 0.95, 0.9, 0.01)
+
+
+def rounds(peer: str, *rates: float, head: Head = "bare", us: float = 10.0) -> list[Sample]:
+    return [sample(peer, n, rate, head=head, us=us) for n, rate in enumerate(rates)]
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    # The machine slows down to a tenth; the medians alone would say 1.0.
+    figures = Figures(rounds("cdn", 200, 100, 20) + rounds("nginx", 100, 50, 10))
+    ratio = figures.ratio(HIT, "bare", "nginx")
+    assert ratio is not None
+    assert (ratio.middle, ratio.low, ratio.high, ratio.rounds) == (2.0, 2.0, 2.0, 3)
+
+
+def test_a_round_that_only_one_of_them_has_does_not_count() -> None:
+    figures = Figures([sample("cdn", 0, 100), sample("cdn", 1, 100), sample("nginx", 1, 50)])
+    ratio = figures.ratio(HIT, "bare", "nginx")
+    assert ratio is not None
+    assert ratio.rounds == 1
+    assert figures.ratio(HIT, "bare", "varnish") is None
+
+
+def test_the_limit_and_ourselves_are_not_peers() -> None:
+    figures = Figures(rounds("limit", 900) + rounds("cdn", 800) + rounds("nginx", 5) + rounds("haproxy", 7))
+    assert figures.best(HIT, "bare", [peer.id for peer in PEERS]) == "haproxy"
+    assert figures.best(HIT, "browser", [peer.id for peer in PEERS]) is None
+
+
+def test_cheaper_means_more_than_one_in_cpu_time_too() -> None:
+    figures = Figures(rounds("cdn", 10, us=4.0) + rounds("nginx", 10, us=8.0))
+    ratio = figures.cpu_ratio(HIT, "bare", "nginx")
+    assert ratio is not None
+    assert ratio.middle == pytest.approx(2.0)
+
+
+def test_a_page_marks_what_is_below_its_bar_and_says_why_figures_are_missing() -> None:
+    samples = rounds("cdn", 50, 50, 50) + rounds("nginx", 100, 100, 100) + rounds("limit", 52, 52, 52)
+    samples += rounds("cdn", 40, 40, 40, head="browser")
+    gaps = [Gap(PASS.id, "bare", "varnish", "speaks Latin")]
+    settings = Settings(rounds=3, seconds=2, peers=PEERS)
+    text = report.page([HIT, PASS], Figures(samples), gaps, settings, {"processor": "abacus"}, 12.0)
+    assert "0.50 (0.50–0.50) ✗" in text
+    assert "0.96 (0.96–0.96) |" in text
+    assert "40 · 0.80 (0.80–0.80) ✗" in text
+    assert "pass 1 KiB, Varnish: speaks Latin." in text
+    assert "- processor: abacus" in text
+    assert "The machine was quiet" in text
+    runs = json.loads(report.as_json([HIT], samples, gaps, settings, {}))["runs"]
+    assert [run["per_second"] for run in runs[:3]] == [50, 50, 50]
+
+
+def test_other_work_on_the_machine_is_told() -> None:
+    busy = [Sample(HIT.id, "bare", "cdn", n, 10.0, 1, 2, 3.0, 0.3, 0.3, 1.2) for n in range(3)]
+    assert "busy with other work: other processes took 1.20 cores" in report.noise(Figures(busy))
+
+
+def test_the_plot_is_well_formed_and_has_a_bar_for_each_figure() -> None:
+    drawing = ET.fromstring(plot.svg(ROWS, Figures(rounds("cdn", 50) + rounds("nginx", 100, 90)), PEERS))
+    titles = [e.text for e in drawing.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["nginx: 95/s", "cdn: 50/s"]
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    guard = Guard()
+    yield guard
+    guard.close()
+
+
+def started(program: str, folder: Path, guard: Guard) -> Server:
+    binary, port = folder / program, free_port()
+    subprocess.run(
+        ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", binary, ROOT / "bench" / f"{program}.c"],
+        check=True,
+    )
+    return Server(guard, [str(binary), str(port)], core=CORE, port=port, log=folder / "log", cwd=folder)
+
+
+@needs_cc
+def test_the_limit_answers_every_row_that_it_has(tmp_path: Path, guard: Guard) -> None:
+    server = started("limit", tmp_path, guard)
+    heads: tuple[Head, ...] = ("bare", "browser")
+    for row in ROWS:
+        if "limit" not in row.without:
+            for head in heads:
+                assert probe(Door(server.port, False), row, head, "0") > row.body
+    server.stop()
+
+
+@needs_cc
+def test_the_origin_counts_what_it_was_asked(tmp_path: Path, guard: Guard) -> None:
+    server = started("origin", tmp_path, guard)
+    door = Door(server.port, False)
+    probe(door, PASS, "bare", "a")
+    probe(door, HIT, "browser", "b")
+    assert [count_requests(server.port) for _ in range(2)] == [2, 2]
+    with pytest.raises(WrongAnswerError, match="answers 200 with 1024 B, not 304 with 0 B"):
+        probe(door, chosen(["not-modified"])[0], "bare", "c")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    controls = {}
+    for kind in ("store", "pass"):  # one connection for both
+        connection.request("GET", f"/{kind}/10/x")
+        response = connection.getresponse()
+        assert response.read() == b"abcdefghij"
+        controls[kind] = response.headers["Cache-Control"]
+    connection.close()
+    assert controls == {"store": "public, max-age=86400", "pass": "no-store"}
+    server.stop()
+    assert not server.alive
+
+
+ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from bench.processes import Guard, Server, free_port, scratch_folder
+guard = Guard()
+folder = scratch_folder(guard)
+port = free_port()
+command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+server = Server(guard, command, core=min(os.sched_getaffinity(0)), port=port, log=folder / "log", cwd=folder)
+print(server._process.pid, folder, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("taskset"), reason="needs taskset")
+def test_nothing_outlives_a_harness_that_is_killed() -> None:
+    harness = subprocess.Popen([sys.executable, "-c", ORPHAN], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert harness.stdout is not None
+    pid, folder = harness.stdout.readline().split()
+    assert Path(folder).exists()
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    harness.stdout.close()
+    end = time.monotonic() + 20
+    while time.monotonic() < end and (running(pid) or Path(folder).exists()):
+        time.sleep(0.05)
+    assert not running(pid)
+    assert not Path(folder).exists()
+
+
+def running(pid: str) -> bool:
+    """Whether it is there and not merely waiting to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
