@@ -50,6 +50,7 @@ class Exchange:
         self.trusted = False
         self.entry = _entry(site, stream)
         self.route: Route | None = None
+        self.table = site.table  # the configuration that the route is of: after a reload the site has another
         self.lane = "general"
         self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
@@ -97,7 +98,8 @@ class Exchange:
             Fields(stream.fields),
             stream.version,
         )
-        index = site.table.find(authority, path, stream.method)
+        self.table = site.table
+        index = self.table.find(authority, path, stream.method)
         if index == -1 or not stream_covers(stream, authority):
             self.say(421)
             return
@@ -125,10 +127,12 @@ class Exchange:
 
     async def _cached(self, index: int, route: Route, policy: CachePolicy, request: RequestHead) -> None:
         site = self.site
-        query = keyed_target(request, site.table.query_filter(index))
+        query = keyed_target(request, self.table.query_filter(index))
         primary = primary_key(request, query, policy)
         self.entry.key_hash = log_hash(primary)
         for _ in range(ROUNDS):
+            if site.table is not self.table:
+                break  # what the route of an earlier configuration decides is not stored as of the new one
             now = site.clock.now()
             found, stored = self._find(route, policy, request, primary)
             use = decide_use(request, stored, policy, now)

@@ -85,7 +85,7 @@ async def post(
     decision = decide_store(
         request, response.head, policy, request_time=request_time, response_time=response_time
     )
-    query = keyed_target(request, site.table.query_filter(index))
+    query = keyed_target(request, exchange.table.query_filter(index))
     if isinstance(decision, DontStore) or query != request.query:
         await relay(exchange, response, response.head, request, Outcome.PASS, NoStoreReason.METHOD)
         return
@@ -246,6 +246,10 @@ async def _store_along(
 ) -> None:
     """Answer from a response that is there, through the store where it may be stored and nobody fills its key."""
     site = exchange.site
+    if site.table is not exchange.table:  # a reload came between: `index` counts the routes before it
+        reason = NoStoreReason.PREDICTED_UNCACHEABLE
+        await relay(exchange, response, response.head, request, Outcome.MISS, reason)
+        return
     fill, won = site.memory.begin_fill(found.key)
     if not won:
         reason = NoStoreReason.PREDICTED_UNCACHEABLE

@@ -70,10 +70,12 @@ class Site:
     def reconfigure(self, config: Config) -> None:
         """New routes and origins; what was decided under the old ones is decided again when it is next asked for."""
         old = self.origins
+        same = config.origins == self.config.origins
         self.configure(config)
-        self.origins = Origins(config.origins)
         self.memory.next_stamp()
-        self.spawn(old.close())
+        if not same:
+            self.origins = Origins(config.origins)
+            self.spawn(old.retire())
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"

@@ -23,7 +23,7 @@ import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import NoReturn
-from weakref import WeakMethod
+from weakref import WeakMethod, WeakSet
 
 import aiohttp
 from aiohttp import ClientTimeout, hdrs
@@ -159,6 +159,10 @@ class GeneralResponse(OriginResponse):
             response.wire.closed.add_done_callback(partial(_on_closed, response.content, response.wire))
 
     @property
+    def under_way(self) -> bool:
+        return not self._ended and self._error is None
+
+    @property
     def complete(self) -> bool:
         return self._whole
 
@@ -245,6 +249,8 @@ class GeneralServer:
         self._tls = tls
         self._name = server_name(origin, address) if address.scheme == "https" else None
         self._session: aiohttp.ClientSession | None = None
+        self._asking = 0
+        self._answers: WeakSet[GeneralResponse] = WeakSet()
         self._timeout = ClientTimeout(total=None, connect=origin.timeouts.connect / 1000)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -298,8 +304,19 @@ class GeneralServer:
         elif size >= 0 or request.method in ("POST", "PUT", "PATCH"):
             headers["Content-Length"] = str(max(size, 0))
         attempt.waits_for_body = upload is not None
-        response = await self._request(call, url, headers, attempt, upload)
-        return self._accept(call, response, attempt, upload)
+        self._asking += 1
+        try:
+            response = await self._request(call, url, headers, attempt, upload)
+            answer = self._accept(call, response, attempt, upload)
+        finally:
+            self._asking -= 1
+        self._answers.add(answer)
+        return answer
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request or a response is under way."""
+        return self._asking > 0 or any(answer.under_way for answer in self._answers)
 
     async def _request(
         self, call: Call, url: URL, headers: CIMultiDict[str], attempt: _Attempt, upload: _Upload | None
@@ -357,7 +374,7 @@ class GeneralServer:
 
     def _accept(
         self, call: Call, response: _Response, attempt: _Attempt, upload: _Upload | None
-    ) -> OriginResponse:
+    ) -> GeneralResponse:
         try:
             head = _head(response)
             bodyless = call.request.method == "HEAD" or response.status in (204, 304)

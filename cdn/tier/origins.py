@@ -30,6 +30,7 @@ from cdn.tier.seam import (
     allowed_upgrade,
 )
 
+RETIRING = 0.5  # seconds between two looks at whether exchanges under way have ended
 TRIES = 3  # servers asked for one request, at most
 
 Answer = TypeVar("Answer")
@@ -49,6 +50,11 @@ class _Server:
         if self.general is not None and carries(self.address, call):
             return await self.general.fetch(call)
         return await self.own.fetch(call)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange or a tunnel is under way."""
+        return self.own.pool.live_count > 0 or (self.general is not None and self.general.busy)
 
     async def close(self) -> None:
         await self.own.close()
@@ -169,6 +175,20 @@ class Origins:
         if upstream is None or self._closed:
             raise OriginError(Kind.NO_SERVER, f"no origin {origin} is configured")
         return upstream
+
+    async def retire(self) -> None:
+        """Keep no connection any more, let exchanges and tunnels under way end by themselves, then close.
+
+        When it is cancelled, everything is closed at once.
+        """
+        servers = [server for upstream in self._upstreams.values() for server in upstream.servers]
+        try:
+            for server in servers:
+                server.own.pool.retire()
+            while any(server.busy for server in servers):  # noqa: ASYNC110 - many ends, no hurry
+                await asyncio.sleep(RETIRING)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Close every connection; exchanges under way fail with RESET. Idempotent."""

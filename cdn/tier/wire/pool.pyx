@@ -67,6 +67,15 @@ cdef class Pool:
             self.sweeper = self.loop.call_later(
                 max(self.ttl - (now - (<Connection>self.idle[0]).idle_since), self.ttl / 4), self._sweep)
 
+    def retire(self):
+        """Close what is kept and keep nothing any more; connections in use stay until their exchange ends."""
+        self.ttl = 0
+        if self.sweeper is not None:
+            self.sweeper.cancel()
+            self.sweeper = None
+        while self.idle:
+            (<Connection>self.idle[0])._discard()
+
     def close(self):
         """Close every connection, those in use too; their exchanges hear a RESET."""
         cdef Connection conn
