@@ -9,7 +9,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.peers import PEERS, ROOT, version_of
+from bench.peers import PEERS, ROOT, open_files, version_of
 
 
 def describe() -> dict[str, str]:
@@ -21,6 +21,7 @@ def describe() -> dict[str, str]:
         "memory": f"{int(_after('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
         "kernel": platform.release(),
         "TCP": f"congestion control {_word('/proc/sys/net/ipv4/tcp_congestion_control')}, the same for all",
+        "open files": f"{open_files():,} a process",
         "system": _after("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
         "Python": f"{platform.python_version()}, uvloop {version('uvloop')}, Cython {version('cython')}",
     }

@@ -127,7 +127,7 @@ def cpu_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer]) -> s
 def gap_list(rows: Sequence[Row], gaps: Sequence[Gap], peers: Sequence[Peer]) -> str:
     titles = {row.id: row.title for row in rows}
     names = {peer.id: peer.title for peer in peers}
-    lines = dict.fromkeys(f"  - {titles[g.row]}, {names[g.peer]}: {g.why}." for g in gaps)
+    lines = dict.fromkeys(f"  - {titles[g.row]}, {names[g.peer]}: {g.why}." for g in gaps if g.row in titles)
     return "\n".join(lines) or "  - nothing."
 
 

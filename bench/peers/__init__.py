@@ -6,6 +6,7 @@ requests.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bench.rows import SITE
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LARGEST_OBJECT = 12 << 20  # that HAProxy may store
+SPARE_FILES = 4096  # of nginx, for what is not its cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         "ORIGIN": place.origin_port,
         "MIB": place.store_mib,
         "OBJECT": LARGEST_OBJECT,
+        "FILES": open_files(),
+        "OPEN": max(256, open_files() - SPARE_FILES),
         "CERTIFICATE": place.programs / "bench.crt",
         "KEY": place.programs / "bench.key",
         "PEM": pem,
@@ -98,6 +102,11 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         guard, command, core=place.core, port=port, log=place.folder.with_suffix(".log"), cwd=ROOT
     )
     return Running(peer, server, port, tls_port, place.folder / "access.log" if peer.id == OURS else None)
+
+
+def open_files() -> int:
+    """How many files a server may have open; nginx keeps the files of its cache open as far as that goes."""
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 300_000)
 
 
 def _varnish(place: Place, port: int, vcl: str) -> list[str]:
