@@ -91,6 +91,9 @@ cdef class Connection:
     cdef uint64_t written
     cdef uint64_t mark          # bytes moved when the rate was last looked at
     cdef int64_t marked         # monotonic ms of that
+    cdef int64_t still          # and since when none moved
+    cdef int slow               # looks in a row that found the peer too slow
+    cdef bint emptied           # a lingering connection has sent everything
 
     cdef void _behind(self, const char* buf, size_t n)
     cdef void _consume(self, const char* buf, size_t n, object owner)
@@ -100,6 +103,7 @@ cdef class Connection:
     cdef void _refuse(self, int status, str name)
     cdef void _settle(self)
     cdef void _next(self)
+    cdef void _keep_rest(self, const char* buf, size_t pos, size_t n, object owner)
     cdef void _keep(self, const char* buf, size_t n)
     cdef void _hold(self)
     cdef void _release(self)
@@ -107,6 +111,7 @@ cdef class Connection:
     cdef void _close(self)
     cdef void _abort(self)
     cdef void _check(self, int64_t now)
+    cdef void _watch(self)
     cdef bint _too_slow(self, int64_t now)
     cdef void _due(self, int64_t deadline)
 
@@ -140,6 +145,7 @@ cdef class ClientStream:
     cdef object body_error
     cdef object reader                      # future of a read()
     cdef object writer                      # future of a drain()
+    cdef readonly int status                # of the head that is out; 0 before
     cdef readonly bint started              # the head is out
     cdef readonly bint finished
     cdef readonly bint gone                 # the client has left

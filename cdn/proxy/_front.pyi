@@ -38,6 +38,7 @@ class ClientStream:
     upgrade: bool
     began: int
     task: Task[None] | None
+    status: int
     started: bool
     finished: bool
     gone: bool
@@ -47,7 +48,7 @@ class ClientStream:
     def interim(self, head: bytes) -> None: ...
     def start(self, head: bytes, status: int, length: int | None) -> None:
         """Write the final head, given without framing fields; `length` None when unknown, < 0 for no framing field."""
-    def start_stored(self, head: bytes, length: int) -> None:
+    def start_stored(self, head: bytes, status: int, length: int) -> None:
         """Write a head that has its framing already; `length` body bytes follow."""
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...

@@ -12,6 +12,7 @@ are decided here. It must not know cache rules, routes or origins.
     any --fault--> answer with close --> LINGERING --> CLOSED
 """
 
+cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno

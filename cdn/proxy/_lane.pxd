@@ -41,8 +41,10 @@ cdef class HitLane:
     cdef LaneCounters counters
     cdef bytes name         # of the node
     cdef bytes via_line
+    cdef bytes old_via_line
     cdef bytes status_head  # "Cache-Status: NAME; hit; ttl="
     cdef const char* via
+    cdef const char* old_via
     cdef size_t via_len
     cdef const char* member
     cdef size_t member_len

@@ -21,7 +21,7 @@ from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
 from cdn.store._memory cimport Memory
-from cdn.store.layout cimport RECORD_NO_BODY, RECORD_VARY_MARKER, Record, record_head, record_key, record_meta
+from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record, record_head, record_key, record_meta
 
 cdef enum:
     TARGET_ROOM = 16 << 10      # longer targets are not for the lane
@@ -156,7 +156,9 @@ cdef class HitLane:
         self.name = name.encode("ascii")
         self.via_line = b"Via: 1.1 " + self.name + b"\r\n"
         self.status_head = b"Cache-Status: " + self.name + b"; hit; ttl="
+        self.old_via_line = b"Via: 1.0 " + self.name + b"\r\n"
         self.via = self.via_line
+        self.old_via = self.old_via_line
         self.via_len = len(self.via_line)
         self.member = self.status_head
         self.member_len = len(self.status_head)
@@ -326,7 +328,7 @@ cdef class HitLane:
         ttl = (r.fresh_until - now) // 1000
         dst = compose(self.scratch, record_head(r), r.head_len, r.status_line_len, r.lines_304, status,
                       -1 if r.flags & RECORD_NO_BODY else length, first, <int64_t>r.body_length, age)
-        dst = _literal(dst, self.via, self.via_len)
+        dst = _literal(dst, self.old_via if r.flags & RECORD_OLD_ORIGIN else self.via, self.via_len)
         dst = _literal(dst, self.member, self.member_len)
         dst = put_uint(dst, ttl)
         if head.close:

@@ -15,17 +15,16 @@ from cdn.rules.message import RequestHead
 from cdn.rules.stored import Stored
 
 
-async def serve(stream: ClientStream, request: RequestHead, source: Source, tail: bytes, now: int) -> int:
+async def serve(stream: ClientStream, request: RequestHead, source: Source, tail: bytes, age: int) -> int:
     """Write the whole answer; returns its status. `tail` are our own field lines (Via, Cache-Status).
 
     Raises FillError when the fill behind `source` died after the head was out, ConnectionResetError when the
     client left. The caller closes `source`.
     """
     stored = source.stored
-    age = stored.age(now)
     if evaluate(request, stored) is Verdict.NOT_MODIFIED:
         head = compose_head(source.head, source.status_line_len, source.lines_304, 304, -1, 0, 0, age)
-        stream.start_stored(head + tail, 0)
+        stream.start_stored(head + tail, 304, 0)
         stream.finish()
         return 304
     if source.length is not None and not source.no_body:
@@ -37,7 +36,7 @@ async def serve(stream: ClientStream, request: RequestHead, source: Source, tail
             head = compose_head(
                 source.head, source.status_line_len, 0, 206, last - first + 1, first, source.length, age
             )
-            stream.start_stored(head + tail, last - first + 1)
+            stream.start_stored(head + tail, 206, last - first + 1)
             await _body(stream, source, first, last + 1)
             stream.finish()
             return 206
@@ -52,10 +51,14 @@ def first_position(request: RequestHead, stored: Stored, length: int) -> int | N
     return selected[0][0] if isinstance(selected, list) and len(selected) == 1 else None
 
 
+def _age(age: int) -> bytes:
+    return b"Age: %d\r\n" % age if age >= 0 else b""
+
+
 async def _full(stream: ClientStream, source: Source, tail: bytes, age: int) -> int:
     if source.no_body:
         head = compose_head(source.head, source.status_line_len, 0, 0, -1, 0, 0, age)
-        stream.start_stored(head + tail, 0)
+        stream.start_stored(head + tail, source.status, 0)
     elif source.length is None:
         head = compose_head(source.head, source.status_line_len, 0, 0, -1, 0, 0, age)
         stream.start(head + tail, source.status, None)
@@ -65,9 +68,9 @@ async def _full(stream: ClientStream, source: Source, tail: bytes, age: int) -> 
         length = source.length
         head = compose_head(source.head, source.status_line_len, 0, 0, length, 0, length, age)
         if stream.method == "HEAD":
-            stream.start_stored(head + tail, 0)
+            stream.start_stored(head + tail, source.status, 0)
         else:
-            stream.start_stored(head + tail, length)
+            stream.start_stored(head + tail, source.status, length)
             await _body(stream, source, 0, length)
     stream.finish()
     return source.status
@@ -98,8 +101,8 @@ async def _several(
     ]
     head = b"HTTP/1.1 206 Partial Content\r\n" + b"".join(line + b"\r\n" for line in lines)
     head += b"Content-Type: " + parts.content_type.encode("latin-1") + b"\r\n"
-    head += b"Content-Length: %d\r\nAge: %d\r\n" % (parts.length, age)
-    stream.start_stored(head + tail, parts.length)
+    head += b"Content-Length: %d\r\n" % parts.length + _age(age)
+    stream.start_stored(head + tail, 206, parts.length)
     for piece in parts.pieces:
         if isinstance(piece, bytes):
             stream.write(piece)
@@ -110,13 +113,10 @@ async def _several(
 
 
 def _unsatisfiable(stream: ClientStream, source: Source, tail: bytes, age: int) -> int:
-    head = (
-        b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */%d\r\nContent-Length: 0\r\nAge: %d\r\n"
-        % (
-            source.length or 0,
-            age,
-        )
+    head = b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */%d\r\nContent-Length: 0\r\n" % (
+        source.length or 0
     )
-    stream.start_stored(head + tail, 0)
+    head += _age(age)
+    stream.start_stored(head + tail, 416, 0)
     stream.finish()
     return 416

@@ -31,8 +31,11 @@ def edit(fields: Fields, edits: FieldEdits) -> Fields:
     return fields.without(gone).plus(edits.set)
 
 
-def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None) -> Draft:
-    """The record that says `stored`. The head's field lines are the stored fields with the route's edits."""
+def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None, *, old_origin: bool = False) -> Draft:
+    """The record that says `stored`. The head's field lines are the stored fields with the route's edits.
+
+    `old_origin`: the response came as HTTP/1.0, which our Via says (RFC 9110 §7.6.3).
+    """
     received = head_bytes(stored)
     shown = edit(stored.fields, edits)
     meta = encode_meta(stored)
@@ -51,7 +54,7 @@ def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None) -> Draft:
     for index, (name, _) in enumerate(shown):
         if index < 64 and in_304(name.lower(), stored.etag is not None):
             mask |= 1 << index
-    flags = RecordFlag(0)
+    flags = RecordFlag.OLD_ORIGIN if old_origin else RecordFlag(0)
     if stored.status in BODILESS:
         flags |= RecordFlag.NO_BODY
     if stored.flags & Flag.MUST_REVALIDATE:

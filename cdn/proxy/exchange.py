@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from cdn._core import HeadError, split_target
+from cdn._core import HeadError, format_http_date, split_target
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import answer, passing, synthetic, tunnel
 from cdn.proxy._front import ClientStream
@@ -34,7 +34,7 @@ from cdn.rules.storing import DontStore, bypass, decide_store
 from cdn.rules.use import Decision, decide_use, method_is_cacheable
 from cdn.rules.validation import fill_fields, is_conditional, validation_request, variants_request
 from cdn.rules.vary import key_extras
-from cdn.store import Entry, FillState
+from cdn.store import Entry, FillState, RecordFlag
 from cdn.tier import OriginError
 
 ROUNDS = 4  # times a follower may find that a flight was not for it before it goes on its own
@@ -109,25 +109,35 @@ class Exchange:
         if loops(request.fields, site.config.node.name):
             self.say(508)
             return
+        if request.method == "OPTIONS" and "max-forwards" in request.fields:
+            hops = request.fields.all("max-forwards")
+            if hops == ["0"]:
+                self.say(200, (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
+                return
+            if len(hops) == 1 and hops[0].isascii() and hops[0].isdigit() and len(hops[0]) < 10:
+                less = request.fields.without(("max-forwards",)).plus(
+                    [("Max-Forwards", str(int(hops[0]) - 1))]
+                )
+                request = replace(request, fields=less)
         self.trusted = site.trusts(stream.address)
-        self.route = route = site.routes[index]
+        self.route = route = self.table.routes[index]
         if stream.upgrade and await tunnel.offered(self, route, request):
             return
         policy = route.cache
         if policy is None:
             await passing.forward(self, route, request, NoStoreReason.ROUTE_OFF)
         elif stream.method == "POST":
-            await passing.post(self, index, route, policy, request)
+            await passing.post(self, route, policy, request)
         elif not method_is_cacheable(stream.method) or stream.has_body:
             await passing.forward(self, route, request, NoStoreReason.METHOD)
         elif bypass(request, policy):
             await passing.forward(self, route, request, NoStoreReason.BYPASS)
         else:
-            await self._cached(index, route, policy, request)
+            await self._cached(route, policy, request)
 
-    async def _cached(self, index: int, route: Route, policy: CachePolicy, request: RequestHead) -> None:
+    async def _cached(self, route: Route, policy: CachePolicy, request: RequestHead) -> None:
         site = self.site
-        query = keyed_target(request, self.table.query_filter(index))
+        query = keyed_target(request, self.table.query_filter(route.index))
         primary = primary_key(request, query, policy)
         self.entry.key_hash = log_hash(primary)
         for _ in range(ROUNDS):
@@ -141,7 +151,7 @@ class Exchange:
                 await self._serve(request, EntrySource(entry, stored), Outcome.HIT)
                 return
             if use.decision is Decision.SERVE_STALE_SWR and entry is not None and stored is not None:
-                site.board(index, found.key, lambda: self.ask(request, query, found, stored))  # noqa: B023
+                site.board(route, found.key, lambda: self.ask(request, query, found, stored))  # noqa: B023
                 await self._serve(request, EntrySource(entry, stored), Outcome.STALE_SWR)
                 return
             if use.decision is Decision.GATEWAY_TIMEOUT:
@@ -152,9 +162,9 @@ class Exchange:
                 return
             self.fwd = _forward_reason(found, stored, use.reason)
             if request.method == "HEAD" or (stored is None and self._alone(policy, request, primary)):
-                await self._alone_or_stored(index, route, policy, request, query, found, stored)
+                await self._alone_or_stored(route, policy, request, query, found, stored)
                 return
-            flight, leader = site.board(index, found.key, lambda: self.ask(request, query, found, stored))  # noqa: B023
+            flight, leader = site.board(route, found.key, lambda: self.ask(request, query, found, stored))  # noqa: B023
             if await self._follow(flight, leader, request, stored, found):
                 return
         await passing.forward(self, route, request, NoStoreReason.PREDICTED_UNCACHEABLE)
@@ -203,7 +213,15 @@ class Exchange:
             found.entry = None
             return None
         again = _as_old_as(stored, decision)
-        published = site.memory.republish(entry, draft(again, route.headers.response, site.memory.stamp))
+        published = site.memory.republish(
+            entry,
+            draft(
+                again,
+                route.headers.response,
+                site.memory.stamp,
+                old_origin=bool(entry.flags & RecordFlag.OLD_ORIGIN),
+            ),
+        )
         found.entry = published or entry
         return again.with_body(entry.body_length)
 
@@ -215,7 +233,6 @@ class Exchange:
 
     async def _alone_or_stored(
         self,
-        index: int,
         route: Route,
         policy: CachePolicy,
         request: RequestHead,
@@ -229,7 +246,7 @@ class Exchange:
             flight = site.flights.get(found.key)
             if flight is not None and await self._join_range(flight, request):
                 return
-        await passing.fetch_alone(self, index, route, request, query, found, stored)
+        await passing.fetch_alone(self, route, request, query, found, stored)
 
     async def _join_range(self, flight: Flight, request: RequestHead) -> bool:
         """A range that a flight has received already is read from it; one beyond does not wait (RFC 9110 §14)."""
@@ -271,9 +288,18 @@ class Exchange:
         self, flight: Flight, leader: bool, request: RequestHead, stored: Stored | None, found: Found
     ) -> bool:
         """Wait for the flight's verdict and answer by it. False: it was not for us, look again."""
-        site = self.site
         if leader:
             flight.leader = True
+        flight.boarded += 1
+        try:
+            return await self._land(flight, leader, request, stored, found)
+        finally:
+            flight.boarded -= 1
+
+    async def _land(
+        self, flight: Flight, leader: bool, request: RequestHead, stored: Stored | None, found: Found
+    ) -> bool:
+        site = self.site
         try:
             with flight.interims.passed_to(self.stream, leader):
                 await flight.decided.wait()
@@ -355,7 +381,8 @@ class Exchange:
             self.say(502)
             return
         shown = streaming.for_leader if outcome is Outcome.MISS else None
-        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, shown)
+        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, shown, flight.overflow)
+        source.aged = streaming.aged
         flight.joined(source)
         try:
             await self._serve(request, source, outcome)
@@ -379,9 +406,13 @@ class Exchange:
             stored=outcome is Outcome.MISS
             or (outcome is Outcome.REVALIDATED and self.entry.no_store is None),
         )
-        tail = f"Via: 1.1 {site.name}\r\nCache-Status: {text}\r\n".encode("latin-1")
+        tail = f"Via: 1.{0 if source.old_origin else 1} {site.name}\r\nCache-Status: {text}\r\n".encode(
+            "latin-1"
+        )
+        # No Age says that the origin made (or validated) this response for this request (RFC 9111 §5.1).
+        age = stored.age(now) if source.aged or outcome is not Outcome.MISS else -1
         try:
-            self.entry.status = await answer.serve(self.stream, request, source, tail, now)
+            await answer.serve(self.stream, request, source, tail, age)
         finally:
             source.close()
 
@@ -402,6 +433,7 @@ class Exchange:
             return
         text = member(self.site.name, outcome, detail=cause)
         extra = (*extra, ("Cache-Status", text), ("X-Request-Id", self.entry.request_id))
+        extra = (("Date", format_http_date(self.site.clock.now() // 1000)), *extra)
         made = synthetic.response(status, self.entry.request_id, extra, detail)
         self.entry.status = status
         self.entry.outcome = outcome.value
@@ -437,6 +469,7 @@ class Exchange:
         entry, stream = self.entry, self.stream
         entry.bytes_sent = stream.bytes_sent
         entry.duration_us = stream.elapsed_us()
+        entry.status = stream.status or entry.status
         entry.outcome = entry.outcome or Outcome.ERROR.value
         self.site.counters.lanes[self.lane] += 1
         self.site.counters.done(

@@ -17,10 +17,11 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cdn.config.values import Route
 from cdn.proxy.drafts import draft, vary_marker
 from cdn.proxy.interim import Interims
 from cdn.proxy.lookup import add_spec, log_hash, variant_key
-from cdn.proxy.source import FillSource
+from cdn.proxy.source import FillSource, Overflow
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
@@ -29,7 +30,7 @@ from cdn.rules.use import is_error
 from cdn.rules.validation import freshen, select_variant, selects, updated_fields
 from cdn.rules.vary import key_extras
 from cdn.store import Draft, Entry, Fill, FillState
-from cdn.tier import OriginError, OriginResponse
+from cdn.tier import Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.site import Site
@@ -39,6 +40,7 @@ OF_THE_REQUEST = frozenset(
     {NoStoreReason.AUTHORIZATION, NoStoreReason.REQUEST_NO_STORE, NoStoreReason.BYPASS, NoStoreReason.METHOD}
 )
 COPIED = 1 << 20  # bytes of a variant's body that are stored a second time at most
+STARVING = 5.0  # seconds that one reader may hold up the others
 WINDOW = 1 << 20  # bytes of an oversize body that may wait for its slowest reader
 
 
@@ -59,6 +61,7 @@ class Streaming:
     spec: tuple[str, ...]
     extras: tuple[bytes, ...]
     key_hash: str
+    aged: bool  # the response had an Age already: it came from a cache
     for_leader: Draft | None  # where fields are for the one client only (`private="name"`, `no-cache="name"`)
 
 
@@ -101,18 +104,26 @@ class Asked:
     trusted: bool
 
 
+def conditional(fields: Fields) -> bool:
+    """Whether a request with these fields may be answered with a 304."""
+    return "if-none-match" in fields or "if-modified-since" in fields
+
+
 class Flight:
     """`decided` is set once `verdict` is there. `leader` tells whether somebody waits who may take the response."""
 
-    def __init__(self, site: Site, route: int, fill: Fill, asked: Asked) -> None:
+    def __init__(self, site: Site, route: Route, fill: Fill, asked: Asked) -> None:
         self.site = site
-        self.route = site.routes[route]
+        self.route = route
         self.fill = fill
+        self.keys = [fill.key]  # that it is registered under
         self.asked = asked
         self.leader = False
         self.decided = asyncio.Event()
         self.interims = Interims(asked.fields)
         self.verdict: Verdict | None = None
+        self.boarded = 0  # exchanges that wait for the verdict, or read
+        self.overflow = Overflow()
         self.readers: set[FillSource] = set()
         self.server: str | None = None
         self.first_byte_us: int | None = None
@@ -184,11 +195,16 @@ class Flight:
             # A 304 for something else: nobody can be answered with it. Ask again without conditions.
             response.abort()
             again = replace(
-                asked, known=None, fields=asked.fields.without(("if-none-match", "if-modified-since"))
+                asked,
+                known=None,
+                candidates=[],
+                fields=asked.fields.without(("if-none-match", "if-modified-since")),
             )
             self.asked = again
             await self._run()
             return
+        if head.status == 304 and not conditional(asked.fields):
+            raise OriginError(Kind.MALFORMED, "a 304 that nobody asked for", server=response.server)
         failed = is_error(head.status) and asked.known is not None
         decision = decide_store(
             asked.request, head, policy, request_time=request_time, response_time=response_time
@@ -206,7 +222,7 @@ class Flight:
                 response, NoStoreReason.TOO_LARGE if fill else NoStoreReason.NO_SPACE, head, failed
             )
             return
-        if not fill.start(draft(decision, self.route.headers.response), response.length):
+        if not fill.start(self._record(decision, head), response.length):
             reason = NoStoreReason.NO_SPACE
             if response.length is not None and response.length > site.memory.largest:
                 reason = NoStoreReason.TOO_LARGE
@@ -218,6 +234,7 @@ class Flight:
             decision.vary,
             key_extras(decision.vary, asked.request.fields),
             log_hash(fill.key),
+            "age" in head.fields,
             self._for_leader(decision, head, response_time),
         )
         self.decide(Broken(None, streaming) if failed else streaming)
@@ -227,7 +244,10 @@ class Flight:
         whole = stored_fields(head.fields, frozenset(), response_time)
         if whole == decision.fields:
             return None
-        return draft(replace(decision, fields=whole), self.route.headers.response)
+        return self._record(replace(decision, fields=whole), head)
+
+    def _record(self, decision: Stored, head: ResponseHead, stamp: int | None = None) -> Draft:
+        return draft(decision, self.route.headers.response, stamp, old_origin=head.version < (1, 1))
 
     def _validated(
         self, known: tuple[Entry, Stored], head: ResponseHead, request_time: int, response_time: int
@@ -255,7 +275,7 @@ class Flight:
             # The purge came while the origin was asked: its 304 is older than that.
             self.decide(Validated(entry, renewed.with_body(entry.body_length), NoStoreReason.PURGED))
             return True
-        record = draft(renewed, self.route.headers.response, self.fill.stamp)
+        record = self._record(renewed, head, self.fill.stamp)
         published = site.memory.republish(entry, record)
         if self.fill.key != entry.key and entry.body_length <= COPIED:
             # The origin chose a stored variant for other values than its own: it lies under both from now on.
@@ -303,49 +323,67 @@ class Flight:
         self.fill.abort("varies")
         self.fill = fill
         site.flights[key] = self
+        self.keys.append(key)
         return fill
 
     async def _stream(self, response: OriginResponse, fill: Fill, limit: int) -> None:
+        """The body into the store; what turns out too large for it goes through a bounded window instead."""
         count = self.site.counters.origin(self.route.origin)
         while True:
             data = await response.read()
             if not data:
                 break
             count["bytes"] += len(data)
-            if not fill.detached and fill.arrived + len(data) > limit:
-                fill.detach(NoStoreReason.TOO_LARGE.value)
-            while fill.detached or not fill.write(data):
-                if not fill.detached:
+            if not fill.detached:
+                if fill.arrived + len(data) > limit:
+                    fill.detach(NoStoreReason.TOO_LARGE.value)
+                elif fill.write(data):
+                    continue
+                else:
                     fill.detach(NoStoreReason.NO_SPACE.value)
-                if not await self._make_room(fill):
-                    response.abort()
-                    fill.abort("no-readers")
-                    return
-                if fill.write(data):
-                    break
-                if all(reader.position >= fill.arrived for reader in self.readers):
-                    # nobody has anything left to take, and still there is no room: others pin it all
-                    response.abort()
-                    fill.abort(NoStoreReason.NO_SPACE.value)
-                    return
-                self._moved.clear()
-                await self._moved.wait()
+                self.overflow.begin(fill.arrived)
+            self.overflow.add(data)
+            self._wake_readers()
+            if not await self._room(fill):
+                response.abort()
+                fill.abort("no-readers")
+                return
         if not response.complete:
             fill.abort(NoStoreReason.TRUNCATED.value)
             return
-        fill.commit()
+        if fill.detached:
+            self.overflow.ended = True
+            self._wake_readers()
+        else:
+            fill.commit()
 
-    async def _make_room(self, fill: Fill) -> bool:
-        """Of a body too large to store, keep only what its slowest reader has not had. False: nobody reads."""
+    def _wake_readers(self) -> None:
+        for reader in self.readers:
+            reader.changed()
+
+    async def _room(self, fill: Fill) -> bool:
+        """Wait until the window has room. False: nobody reads any more.
+
+        The slowest reader sets the pace, unless it stands still while others starve: then it is cut.
+        """
         while True:
-            if not self.readers:
+            if not self.readers and not self.boarded:
                 return False
-            slowest = min(reader.position for reader in self.readers)
-            fill.release_before(slowest)
-            if fill.arrived - slowest < WINDOW:
+            slowest = min((reader.position for reader in self.readers), default=0)
+            fill.release_before(min(slowest, fill.arrived))
+            self.overflow.release_before(slowest)
+            if self.overflow.size < WINDOW:
                 return True
             self._moved.clear()
-            await self._moved.wait()
+            try:
+                await asyncio.wait_for(self._moved.wait(), STARVING)
+            except TimeoutError:
+                still = [reader for reader in self.readers if reader.position <= slowest]
+                if len(still) < len(self.readers):
+                    for reader in still:
+                        reader.cut = True
+                        reader.changed()
+                        self.readers.discard(reader)
 
     def drop(self) -> None:
         """The leader does not want the response that was kept for it."""

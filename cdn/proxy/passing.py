@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cdn._core import format_http_date
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import interim
 from cdn.proxy._front import ClientStream
@@ -28,6 +29,7 @@ from cdn.rules.stored import Stored, status_line
 from cdn.rules.storing import DontStore, decide_store
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
+from cdn.store import Fill
 from cdn.tier import Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
@@ -59,14 +61,14 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
     await relay(exchange, response, response.head, request, Outcome.PASS, reason)
 
 
-async def post(
-    exchange: Exchange, index: int, route: Route, policy: CachePolicy, request: RequestHead
-) -> None:
+async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: RequestHead) -> None:
     """Pass a POST. A response that says it is the target's own, and for how long, answers later GETs.
 
     RFC 9110 §9.3.3.
     """
     site, stream = exchange.site, exchange.stream
+    query = keyed_target(request, exchange.table.query_filter(route.index))
+    primary = primary_key(request, query, policy)
     request_time = site.clock.now()
     response = await site.fetch(
         route,
@@ -81,17 +83,16 @@ async def post(
     )
     for url in targets(request, response.head):
         purge_url(site, url)
+    since = site.departure(primary)  # behind the purge that this very response asked for
     response_time = site.clock.now()
     decision = decide_store(
         request, response.head, policy, request_time=request_time, response_time=response_time
     )
-    query = keyed_target(request, exchange.table.query_filter(index))
     if isinstance(decision, DontStore) or query != request.query:
         await relay(exchange, response, response.head, request, Outcome.PASS, NoStoreReason.METHOD)
         return
-    primary = primary_key(request, query, policy)
     found = Found(primary, primary, None)
-    await _store_along(exchange, index, request, query, found, response, request_time, response_time)
+    await _store_along(exchange, route, request, query, found, since, response, request_time, response_time)
 
 
 async def _body(stream: ClientStream) -> AsyncIterator[bytes]:
@@ -172,6 +173,8 @@ def _head(exchange: Exchange, head: ResponseHead, outcome: Outcome, reason: NoSt
         fwd_status=head.status if outcome is Outcome.MISS else None,
         detail=reason.value if reason else None,
     )
+    if "date" not in fields:
+        fields = fields.plus([("Date", format_http_date(site.clock.now() // 1000))])
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     via = f"{head.version[0]}.{head.version[1]} {site.name}"
     return status_line(head.status, head.reason) + (lines + f"Via: {via}\r\nCache-Status: {text}\r\n").encode(
@@ -181,7 +184,6 @@ def _head(exchange: Exchange, head: ResponseHead, outcome: Outcome, reason: NoSt
 
 async def fetch_alone(
     exchange: Exchange,
-    index: int,
     route: Route,
     request: RequestHead,
     query: str | None,
@@ -193,6 +195,7 @@ async def fetch_alone(
     A whole response that may be stored is stored: the origin ignored the range, or an uncacheable URL has changed.
     """
     site, stream = exchange.site, exchange.stream
+    since = site.departure(found.key)
     request_time = site.clock.now()
     failure: OriginError | None = None
     response: OriginResponse | None = None
@@ -231,32 +234,31 @@ async def fetch_alone(
             )
         await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.METHOD)
         return
-    await _store_along(exchange, index, request, query, found, response, request_time, response_time)
+    await _store_along(exchange, route, request, query, found, since, response, request_time, response_time)
 
 
 async def _store_along(
     exchange: Exchange,
-    index: int,
+    route: Route,
     request: RequestHead,
     query: str | None,
     found: Found,
+    since: Fill,
     response: OriginResponse,
     request_time: int,
     response_time: int,
 ) -> None:
     """Answer from a response that is there, through the store where it may be stored and nobody fills its key."""
     site = exchange.site
-    if site.table is not exchange.table:  # a reload came between: `index` counts the routes before it
-        reason = NoStoreReason.PREDICTED_UNCACHEABLE
-        await relay(exchange, response, response.head, request, Outcome.MISS, reason)
-        return
-    fill, won = site.memory.begin_fill(found.key)
+    # Of the epoch its request left in: a purge or a reload since then counts.
+    fill, won = site.memory.begin_fill(found.key, since=since)
+    since.abort("answered")
     if not won:
         reason = NoStoreReason.PREDICTED_UNCACHEABLE
         await relay(exchange, response, response.head, request, Outcome.MISS, reason)
         return
-    asked = replace(exchange.ask(request, query, found, None), candidates=[])
-    flight = Flight(site, index, fill, asked)
+    asked = replace(exchange.ask(request, query, found, None), candidates=[], fields=request.fields)
+    flight = Flight(site, route, fill, asked)
     flight.leader = True
     flight.server = response.server
     flight.first_byte_us = int(response.first_byte_ms * 1000)
@@ -302,4 +304,7 @@ def _update_from_head(
             stored, request, head, route.cache, request_time=request_time, response_time=response_time
         )
         if isinstance(renewed, Stored):
-            site.memory.republish(entry, draft(renewed, route.headers.response, site.memory.stamp))
+            site.memory.republish(
+                entry,
+                draft(renewed, route.headers.response, site.memory.stamp, old_origin=head.version < (1, 1)),
+            )

@@ -25,7 +25,7 @@ from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.rules.forwarding import loop_id, origin_fields
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import Stored
-from cdn.store import Entry, Memory
+from cdn.store import Entry, Fill, Memory
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 
@@ -56,6 +56,7 @@ class Site:
         self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
         self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
         self._ids = itertools.count(1)
+        self._marks = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
         self.configure(config)
         self.origins = Origins(config.origins)
@@ -119,7 +120,12 @@ class Site:
                 out.append((entry, stored_of(entry)))
         return out
 
-    def board(self, route: int, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
+    def departure(self, key: bytes) -> Fill:
+        """A mark of now for a request that leaves outside of a flight: it ages with every purge that reaches `key`."""
+        fill, _ = self.memory.begin_fill(key + next(self._marks).to_bytes(8, "little"))
+        return fill
+
+    def board(self, route: Route, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
         """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""
         fill, won = self.memory.begin_fill(key)
         flight = self.flights.get(key)
@@ -146,8 +152,9 @@ class Site:
             self._landed(flight)
 
     def _landed(self, flight: Flight) -> None:
-        for key in [key for key, other in self.flights.items() if other is flight]:
-            del self.flights[key]
+        for key in flight.keys:
+            if self.flights.get(key) is flight:
+                del self.flights[key]
 
     def fetch(
         self,

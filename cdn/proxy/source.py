@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 
 from cdn.proxy.lookup import log_hash
@@ -28,9 +29,11 @@ class Source(ABC):
     status_line_len: int
     lines_304: int
     no_body: bool
+    old_origin: bool  # HTTP/1.0
     length: int | None
     stored: Stored
     key_hash: str
+    aged: bool = True  # whether an Age belongs into the answer (RFC 9111 §5.1)
 
     @abstractmethod
     async def read(self, offset: int, n: int) -> bytes:
@@ -54,6 +57,7 @@ class EntrySource(Source):
         self.status_line_len = entry.status_line_len
         self.lines_304 = entry.lines_304
         self.no_body = bool(entry.flags & RecordFlag.NO_BODY)
+        self.old_origin = bool(entry.flags & RecordFlag.OLD_ORIGIN)
         self.length = entry.body_length
         self.key_hash = log_hash(entry.key)
 
@@ -65,10 +69,48 @@ class EntrySource(Source):
         return
 
 
+class Overflow:
+    """The part of a body that the store had no room for: a window over it, bounded by whoever fills it."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.size = 0
+        self._begin = -1  # offset in the body of the first piece
+        self._pieces: deque[bytes] = deque()
+
+    @property
+    def begun(self) -> bool:
+        return self._begin >= 0
+
+    def begin(self, offset: int) -> None:
+        self._begin = offset
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.size += len(data)
+
+    def read(self, offset: int, n: int) -> bytes:
+        """Bytes at `offset`, b"" when they are not there yet."""
+        at = self._begin
+        for piece in self._pieces:
+            if offset < at + len(piece):
+                return piece[offset - at : offset - at + n]
+            at += len(piece)
+        return b""
+
+    def release_before(self, offset: int) -> None:
+        while self._pieces and self._begin + len(self._pieces[0]) <= offset:
+            piece = self._pieces.popleft()
+            self._begin += len(piece)
+            self.size -= len(piece)
+
+
 class FillSource(Source):
     """A follower of a fill. `position` is where it reads: the flight frees what all are past."""
 
-    def __init__(self, fill: Fill, stored: Stored, key_hash: str, draft: Draft | None = None) -> None:
+    def __init__(
+        self, fill: Fill, stored: Stored, key_hash: str, draft: Draft | None, overflow: Overflow
+    ) -> None:
         draft = draft or fill.draft
         assert draft is not None
         self.fill = fill
@@ -78,14 +120,17 @@ class FillSource(Source):
         self.status_line_len = draft.status_line_len
         self.lines_304 = draft.lines_304
         self.no_body = bool(draft.flags & RecordFlag.NO_BODY)
+        self.old_origin = bool(draft.flags & RecordFlag.OLD_ORIGIN)
         self.length = fill.length
         self.key_hash = key_hash
         self.position = 0
+        self.cut = False  # it held up the others
+        self._overflow = overflow
         self.on_read: Callable[[], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        fill.subscribe(self._changed)
+        fill.subscribe(self.changed)
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -98,11 +143,15 @@ class FillSource(Source):
         if self.on_read is not None and fill.detached:
             self.on_read()
         while True:
-            if fill.state is FillState.ABORTED:
-                raise FillError(fill.reason or "aborted")
+            if fill.state is FillState.ABORTED or self.cut:
+                raise FillError(fill.reason or "too slow for the others")
             if offset < fill.arrived:
                 return fill.read(offset, n)
-            if fill.ended:
+            if self._overflow.begun:
+                data = self._overflow.read(offset, n)
+                if data or self._overflow.ended:
+                    return data
+            elif fill.ended:
                 return b""
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -111,4 +160,4 @@ class FillSource(Source):
                 self._waiter = None
 
     def close(self) -> None:
-        self.fill.unsubscribe(self._changed)
+        self.fill.unsubscribe(self.changed)

@@ -71,7 +71,7 @@ cdef class Fill:
     cdef readonly bint purged
     cdef readonly bint detached
     cdef bint registered
-    cdef list callbacks
+    cdef dict callbacks
     cdef Record* run                    # a small body, or the beginning of one whose length is unknown
     cdef char* run_body
     cdef uint64_t run_room

@@ -55,6 +55,7 @@ cdef enum:
     RECORD_NO_STALE = 256       # never served stale: must-revalidate, proxy-revalidate, s-maxage (RFC 9111 §5.2.2)
     RECORD_NO_CACHE = 512       # never served without asking the origin (RFC 9111 §5.2.2.4)
     RECORD_NO_RANGES = 1024     # not to be cut into ranges: not a 200, or Accept-Ranges: none
+    RECORD_OLD_ORIGIN = 4096    # it came as HTTP/1.0, which Via says (RFC 9110 §7.6.3)
     RECORD_HEURISTIC = 2048     # its lifetime was guessed (RFC 9111 §4.2.2)
 
 # Record.pins: a count, and what the record has become

@@ -22,6 +22,7 @@ class RecordFlag(IntFlag):
     NO_CACHE = 512
     NO_RANGES = 1024
     HEURISTIC = 2048
+    OLD_ORIGIN = 4096
 
 
 @dataclass(frozen=True, slots=True)

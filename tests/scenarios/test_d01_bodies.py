@@ -189,8 +189,9 @@ def test_statuses_without_a_body(status: int) -> None:
         Proxy(site(origin)) as proxy,
         proxy.client() as client,
     ):
-        client.request("GET", "/a", {"If-None-Match": '"1"'} if status == 304 else None)
+        asks = {"If-None-Match": '"1"'} if status == 304 else None
+        client.request("GET", "/a", asks)
         answer = client.read_response()
         assert (answer.status, answer.body) == (status, b"")
-        assert client.get("/b").status == status
+        assert client.get("/b", asks).status == status
         assert origin.count() == 2

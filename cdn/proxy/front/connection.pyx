@@ -64,15 +64,15 @@ cdef class Connection:
             self.stream.tunnel(b"")
             return not self.front.secure
         if self.state == BUSY and self.stream is not None and self.stream.body_done:
-            self.last = True
-            return not self.front.secure       # the answer is still wanted
-        if self.state == SENDING or (self.state == READING and self.pending is not None and self.queued):
-            self.last = True
+            return not self.front.secure       # the answer is still wanted, and those of the requests behind it
+        if self.state == SENDING or (self.state == READING and self.pending is not None):
             return not self.front.secure
         return False
 
     def pause_writing(self):
         self.paused = True
+        if self.state == TUNNEL:
+            self._watch()
 
     def resume_writing(self):
         self.paused = False
@@ -80,6 +80,9 @@ cdef class Connection:
             pump(self)
         elif self.stream is not None:
             self.stream._wake_writer()
+        elif self.state == READING:
+            self._release()
+            self._again()
 
     def data_received(self, bytes data):
         cdef ClientStream stream
@@ -118,6 +121,12 @@ cdef class Connection:
         cdef Answer answer
         cdef int64_t began = microseconds() if self.front.log is not None else 0
         while pos < n:
+            if self.paused:
+                # The client does not read its answers: no more requests until it does.
+                self._keep_rest(buf, pos, n, owner)
+                self._hold()
+                self._watch()
+                return
             got = scan_request(buf + pos, n - pos, &self.resume, self.front.head_limit,
                                self.front.field_limit, &scanned)
             if got == 0:
@@ -125,7 +134,8 @@ cdef class Connection:
                     # absolute: more bytes of the same head do not move it
                     self.partial = True
                     self._due(monotonic() + self.front.head_timeout)
-                self._keep(buf + pos, n - pos)
+                self._keep_rest(buf, pos, n, owner)
+                self._release()
                 if self.ended:
                     self._close()
                 return
@@ -149,7 +159,7 @@ cdef class Connection:
                     return
                 if answer.record != NULL:
                     if pos < n:
-                        self._keep(buf + pos, n - pos)
+                        self._keep_rest(buf, pos, n, owner)
                     start_transfer(self, &answer)
                     return
                 if self.last:
@@ -163,10 +173,10 @@ cdef class Connection:
             if self.body != BODY_NONE:
                 after = pos
                 if self._feed_body(buf, n, &after) < 0:
-                    return
+                    after = n       # nothing behind it is a request
                 pos = after
             if pos < n:
-                self._keep(buf + pos, n - pos)
+                self._keep_rest(buf, pos, n, owner)
             self.front.exchange(self.stream)
             return
         if not self.last:
@@ -202,13 +212,13 @@ cdef class Connection:
         if head.close or (head.minor == 0 and not head.keep_alive) or self.front.draining:
             self.last = True
         self.deadline = 0
-        self.marked = monotonic()
+        self.still = self.marked = monotonic()
         self.mark = self.written
         if self._begin_body(head) < 0:
             return
-        if (head.present >> F_EXPECT) & 1:
-            if head.minor == 1 and any(n.lower() == "expect" and v.lower() == "100-continue"
-                                       for n, v in stream.fields):
+        if (head.present >> F_EXPECT) & 1 and head.minor == 1:
+            if any(n.lower() == "expect" and v.lower() == "100-continue"
+                   for n, v in stream.fields):
                 stream.expects_continue = stream.has_body
             else:
                 self._refuse(417, "expectation")
@@ -339,7 +349,8 @@ cdef class Connection:
         self.state = READING
         self.body = BODY_NONE
         self.resume = 0
-        self._release()
+        if self.pending is None:
+            self._release()
         self._due(monotonic() + (self.front.idle_timeout if self.pending is None else self.front.head_timeout))
         if self.pending is not None:
             self.front.loop.call_soon(self._again)
@@ -357,6 +368,16 @@ cdef class Connection:
             whole = self.pending
             self.pending = None
             self._consume(PyByteArray_AS_STRING(whole), PyByteArray_GET_SIZE(whole), whole)
+
+    cdef void _keep_rest(self, const char* buf, size_t pos, size_t n, object owner):
+        """What is left of `buf` waits. A bytearray is cut at its front, which copies nothing."""
+        if isinstance(owner, bytearray):
+            del (<bytearray>owner)[:pos]
+            self.pending = owner
+            if self.state != READING and n - pos > PENDING_WINDOW:
+                self._hold()
+        else:
+            self._keep(buf + pos, n - pos)
 
     cdef void _keep(self, const char* buf, size_t n):
         """Remember bytes that are not yet a whole request."""
@@ -384,44 +405,62 @@ cdef class Connection:
 
     cdef void _check(self, int64_t now):
         """The wheel calls at or after the deadline, or earlier when it was moved."""
-        if self.state == CLOSED or self.transport is None:
+        if self.transport is None:
             return
         if now < self.deadline:
             self.front.wheel.schedule(self, self.deadline)
             return
-        if self.state == READING:
+        if self.state == LINGERING and self.transport.get_write_buffer_size() == 0:
+            if self.emptied:
+                self._abort()
+            else:
+                self.emptied = True
+                self._due(now + LINGER)
+        elif self.state == READING and not self.paused:
             self.front.census.timeouts += 1
             if self.pending is not None:
                 self._refuse(408, "head-timeout")
             else:
                 self._close()
-        elif self.state == BUSY or self.state == SENDING:
+        elif self.state == DRAINING:
+            self._abort()
+        elif self.state != TUNNEL or self.paused:
             if self._too_slow(now):
                 self.front.census.timeouts += 1
                 self._abort()
             else:
                 self._due(now + GRACE)
-        elif self.state != TUNNEL:
-            self._abort()
+
+    cdef void _watch(self):
+        """From now on the peer's rate counts."""
+        cdef uint64_t waits = self.transport.get_write_buffer_size()
+        self.still = self.marked = monotonic()
+        self.mark = self.written - waits if self.written > waits else 0
+        self.slow = 0
+        self._due(self.marked + GRACE)
 
     cdef bint _too_slow(self, int64_t now):
         """Whether the peer holds up the transfer.
 
-        While it is the peer's turn to move bytes, moving some but fewer than the minimum rate is too slow at once;
-        moving none is a pause (a player whose buffer is full), bounded as idleness is.
+        While it is the peer's turn to move bytes, moving some but fewer than the minimum rate is too slow; moving none
+        is a pause (a player whose buffer is full), bounded as idleness is.
         """
         cdef uint64_t waits = self.transport.get_write_buffer_size()
         cdef uint64_t moved = self.written - waits if self.written > waits else 0
         cdef bint theirs = self.paused or waits > 0 or (
             self.stream is not None and self.stream.reader is not None)
         cdef bint slow
-        if theirs and moved == self.mark:
-            return now - self.marked >= self.front.idle_timeout
+        if not theirs or moved != self.mark:
+            self.still = now
+        elif now - self.still >= self.front.idle_timeout:
+            return True
         slow = theirs and moved > self.mark and (
             (moved - self.mark) * 1000 < <uint64_t>(self.front.min_rate * (now - self.marked)))
         self.mark = moved
         self.marked = now
-        return slow
+        # twice in a row: a pause may end just before we look
+        self.slow = self.slow + 1 if slow else 0
+        return self.slow > 1
 
     cdef void _linger(self):
         """Close so that the answer arrives: shut our side, then read and drop until the peer has shut its own."""
@@ -433,12 +472,16 @@ cdef class Connection:
         self.pending = None
         self.body = BODY_NONE
         self._release()
-        self._due(monotonic() + LINGER)
+        self.emptied = self.transport.get_write_buffer_size() == 0
+        self._watch()
+        if self.emptied:
+            self._due(self.marked + LINGER)
         self.transport.write_eof()
 
     cdef void _close(self):
         if self.transport is not None and self.state != CLOSED:
             self.state = CLOSED
+            self._watch()       # until what is written has left
             self.transport.close()
 
     cdef void _abort(self):

@@ -4,6 +4,7 @@
 # outlives the call. When the socket is full, a small copy goes through the transport, which tells when it has left.
 
 
+@cython.no_gc_clear
 cdef class Transfer:
     def __dealloc__(self):
         if self.record != NULL:
@@ -42,7 +43,7 @@ cdef void start_transfer(Connection c, Answer* answer):
     transfer.left = answer.length
     c.send = transfer
     c.state = SENDING
-    c.marked = monotonic()
+    c.still = c.marked = monotonic()
     c.mark = c.written
     c._due(c.marked + GRACE)
     pump(c)

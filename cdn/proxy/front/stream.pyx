@@ -20,6 +20,8 @@ cdef class ClientStream:
                 raise self.body_error
             if self.body_done:
                 return b""
+            if self.connection is None:
+                raise ConnectionResetError("the request's answer is out, or its client has left")
             if self.expects_continue and not self.started:
                 self.expects_continue = False
                 self._raw(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -80,6 +82,7 @@ cdef class ClientStream:
         if self.started:
             raise RuntimeError("the head is already out")
         self.started = True
+        self.status = status
         self.bodyless = self.method == "HEAD" or status == 204 or status == 304
         if not self.body_done and (self.expects_continue or c.body == BODY_CHUNKED or c.body_left > DRAIN_BOUND):
             if c.front.draining or self.expects_continue or status >= 400:
@@ -108,12 +111,13 @@ cdef class ClientStream:
             framing += b"Connection: keep-alive\r\n"
         self._raw(head + framing + b"\r\n")
 
-    def start_stored(self, bytes head, length) -> None:
+    def start_stored(self, bytes head, int status, length) -> None:
         """Write a head that has its Content-Length already; `length` body bytes follow (0 for none)."""
         cdef Connection c = self.connection
         if c is None:
             raise ConnectionResetError("the client has left")
         self.started = True
+        self.status = status
         self.length_left = length
         if c.last:
             head += b"Connection: close\r\n"
@@ -204,6 +208,7 @@ cdef class ClientStream:
         if c is None:
             raise ConnectionResetError("the client has left")
         self.started = True
+        self.status = 101
         c.last = True
         self.tunnel = receive
         self._raw(head)
@@ -213,6 +218,8 @@ cdef class ClientStream:
         c.pending = None
         if pending is not None:
             receive(bytes(pending))
+        if c.ended:
+            receive(b"")
 
     def tunnel_write(self, bytes data) -> None:
         if self.connection is None:

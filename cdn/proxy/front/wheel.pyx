@@ -47,7 +47,11 @@ cdef class Wheel:
         for second in sorted(s for s in self.buckets if s * 1000 <= now):
             for connection in self.buckets.pop(second):
                 connection.slot = 0
-                connection._check(now)
+                try:
+                    connection._check(now)
+                except Exception as fault:
+                    # a fault of ours: told, and the others of this bucket still have their turn
+                    self.loop.call_exception_handler({"message": "a deadline's check failed", "exception": fault})
         if self.buckets and self.armed == 0:
             self._arm(min(self.buckets))
 

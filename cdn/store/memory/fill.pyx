@@ -37,7 +37,7 @@ cdef class Fill:
         self.key = key
         self.hash0 = memory.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         self.stamp = memory.stamp
-        self.callbacks = []
+        self.callbacks = {}     # in order; a key so that many leave cheaply
         memory.fills[key] = <size_t> <PyObject*> self
         self.registered = True
 
@@ -64,11 +64,10 @@ cdef class Fill:
         return self.registered
 
     def subscribe(self, callback):
-        self.callbacks.append(callback)
+        self.callbacks[callback] = None
 
     def unsubscribe(self, callback):
-        if callback in self.callbacks:
-            self.callbacks.remove(callback)
+        self.callbacks.pop(callback, None)
 
     def read(self, uint64_t offset, uint64_t n):
         cdef bytes out
@@ -196,7 +195,7 @@ cdef class Fill:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     cdef int notify(self) except -1:
-        for callback in self.callbacks[:]:
+        for callback in list(self.callbacks):
             call(callback)
 
     cdef int unregister(self) except -1:
