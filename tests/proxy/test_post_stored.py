@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Origin, Reply, Request, Signal, reply, site
+from tests.harness import Origin, Reply, Request, reply, site
 from tests.harness.proxy import Proxy, is_hit
 
 OWN = {"Cache-Control": "max-age=600", "Content-Location": "/a"}
