@@ -70,6 +70,7 @@ cdef class Connection:
     cdef Front front
     cdef object transport
     cdef str address
+    cdef bint counted           # the census has it already
     cdef int fd                 # for direct sends; -1 over TLS
     cdef int state
     cdef int64_t slot           # the wheel's bucket, in seconds; 0: none

@@ -1,11 +1,18 @@
-"""A TLS listener's context, and the host names its certificate covers. Decides which protocol versions are spoken."""
+"""A TLS listener: its context, the host names its certificate covers, and the handshakes in front of it.
+
+Decides which protocol versions are spoken, and that a handshake counts as a connection from its first byte.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
+import socket
 import ssl
 from typing import Any
 
 from cdn.config.values import Listener
+from cdn.proxy._front import Front
 from cdn.proxy._lane import NameSet
 
 
@@ -42,6 +49,47 @@ def names(listener: Listener) -> NameSet:
 
 
 def _compressed(address: str) -> str:
-    import ipaddress
-
     return str(ipaddress.ip_address(address.strip()))
+
+
+async def accept(front: Front, listener: socket.socket, context: ssl.SSLContext, timeout: float) -> None:
+    """Accept connections until cancelled; each counts from here on, not from the end of its handshake.
+
+    `timeout` (seconds) bounds a handshake.
+    """
+    loop, tasks = front.loop, set[asyncio.Task[None]]()
+    try:
+        while True:
+            try:
+                sock, peer = await loop.sock_accept(listener)
+            except OSError:  # out of descriptors, or a peer that left while it was queued
+                await asyncio.sleep(0.05)
+                continue
+            address = peer[0] if isinstance(peer, tuple) else "unix"
+            if not front.census.enter(address):
+                front.census.leave(address)
+                sock.close()
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = loop.create_task(_shake_hands(front, sock, address, context, timeout))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _shake_hands(
+    front: Front, sock: socket.socket, address: str, context: ssl.SSLContext, timeout: float
+) -> None:
+    try:
+        await front.loop.connect_accepted_socket(
+            lambda: front.protocol(True), sock, ssl=context, ssl_handshake_timeout=timeout
+        )
+    except OSError:  # ssl.SSLError and time-outs are among them: the peer's doing
+        front.census.leave(address)
+        sock.close()
+    except asyncio.CancelledError:
+        front.census.leave(address)
+        sock.close()
+        raise

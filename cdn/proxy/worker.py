@@ -7,6 +7,8 @@ the admin listener; `control` drives it through the methods here.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +57,7 @@ class Worker:
         self._report = report or (lambda kind, sentence: None)
         self._servers: list[asyncio.AbstractServer] = []
         self._fronts: list[Front] = []
+        self._accepting: list[tuple[socket.socket, asyncio.Task[None]]] = []  # TLS listeners
 
     async def start(self) -> None:
         """Open the store and listen. Raises BindError, ssl.SSLError, OSError, store.StoreError."""
@@ -96,14 +99,19 @@ class Worker:
                 front.protocol,
                 listener.address.host,
                 listener.address.port,
-                ssl=context,
                 backlog=BACKLOG,
-                ssl_handshake_timeout=HANDSHAKE if context is not None else None,
+                start_serving=context is None,
             )
         except OSError as error:
             raise BindError(listener.address, error) from error
         self._fronts.append(front)
         self._servers.append(server)
+        if context is not None:
+            for bound in server.sockets:
+                sock = socket.socket(fileno=os.dup(bound.fileno()))
+                sock.setblocking(False)
+                sock.listen(BACKLOG)
+                self._accepting.append((sock, loop.create_task(tls.accept(front, sock, context, HANDSHAKE))))
         self.ports.append(server.sockets[0].getsockname()[1])
 
     def _exchange(self, stream: ClientStream) -> None:
@@ -161,8 +169,7 @@ class Worker:
 
     async def drain(self, seconds: float) -> None:
         """Take no new connections, let exchanges finish, at most for so long."""
-        for server in self._servers:
-            server.close()
+        await self._close_listeners()
         for front in self._fronts:
             front.drain()
         loop = asyncio.get_running_loop()
@@ -170,10 +177,19 @@ class Worker:
         while any(front.connections for front in self._fronts) and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
-    async def stop(self) -> None:
-        """Close everything at once."""
+    async def _close_listeners(self) -> None:
         for server in self._servers:
             server.close()
+        accepting, self._accepting = self._accepting, []
+        for _, task in accepting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in accepting), return_exceptions=True)
+        for sock, _ in accepting:
+            sock.close()
+
+    async def stop(self) -> None:
+        """Close everything at once."""
+        await self._close_listeners()
         for front in self._fronts:
             front.abort()
         self.wheel.close()

@@ -4,26 +4,20 @@
 cdef class Connection:
     """An asyncio protocol on uvloop. Every method that can end the connection leaves it in CLOSED or LINGERING."""
 
-    def __cinit__(self, Front front):
+    def __cinit__(self, Front front, bint counted=False):
         self.front = front
+        self.counted = counted
         self.fd = -1
         self.state = READING
 
     # --- the transport's calls ---
 
     def connection_made(self, transport):
-        cdef Census census = self.front.census
-        cdef uint32_t same
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "unix"
-        census.accepted += 1
-        same = census.by_address.get(self.address, 0)
-        census.by_address[self.address] = same + 1
-        census.open += 1
         self.front.connections.add(self)
-        if census.open > census.most or same >= census.most_per_address:
-            census.refused += 1
+        if not self.counted and not self.front.census.enter(self.address):
             self._abort()
             return
         transport.set_write_buffer_limits(WRITE_HIGH)
@@ -32,7 +26,6 @@ cdef class Connection:
         self._due(monotonic() + self.front.idle_timeout)
 
     def connection_lost(self, exc):
-        cdef Census census = self.front.census
         cdef ClientStream stream = self.stream
         self.state = CLOSED
         self.fd = -1
@@ -41,12 +34,7 @@ cdef class Connection:
         self.front.wheel.forget(self)
         if self in self.front.connections:
             self.front.connections.discard(self)
-            census.open -= 1
-            same = census.by_address.get(self.address, 1) - 1
-            if same > 0:
-                census.by_address[self.address] = same
-            else:
-                census.by_address.pop(self.address, None)
+            self.front.census.leave(self.address)
         if stream is not None:
             self.stream = None
             stream.gone = True

@@ -69,6 +69,25 @@ cdef class Census:
         self.by_address = {}
         self.faults = {}
 
+    def enter(self, str address) -> bool:
+        """Count a connection in; False when that is one too many (it is counted all the same, until it leaves)."""
+        cdef uint32_t same = self.by_address.get(address, 0)
+        self.accepted += 1
+        self.open += 1
+        self.by_address[address] = same + 1
+        if self.open > self.most or same >= self.most_per_address:
+            self.refused += 1
+            return False
+        return True
+
+    def leave(self, str address) -> None:
+        same = self.by_address.get(address, 1) - 1
+        self.open -= 1
+        if same > 0:
+            self.by_address[address] = same
+        else:
+            self.by_address.pop(address, None)
+
     def stats(self):
         return {
             "open": self.open, "accepted": self.accepted, "refused": self.refused,
@@ -106,8 +125,8 @@ cdef class Front:
         """Whether this listener's certificate covers the host; always so on plain HTTP."""
         return self.names is None or host in self.names
 
-    def protocol(self):
-        return Connection(self)
+    def protocol(self, bint counted=False):
+        return Connection(self, counted)
 
     def drain(self):
         """Close idle connections now and every other one after its exchange."""
