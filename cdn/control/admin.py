@@ -15,7 +15,7 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -29,15 +29,15 @@ from cdn.control.log import NodeLog, describe, one_line
 from cdn.control.preflight import admin_token, is_loopback
 
 BODY = 1 << 20  # bytes of a purge request
-URLS = 1_000  # URLs of one purge
-URL = 8_192  # characters of one
+NAMED = 1_000  # URLs, tags, prefixes or hosts of one purge
+NAME = 8_192  # characters of one
 DEADLINE = 15.0  # seconds for a whole request
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _OPEN = frozenset(("/", "/healthz", "/readyz"))  # say nothing worth a token
-_PURGE_KEYS = frozenset(("urls", "all", "soft", "tags", "prefixes", "hosts"))
-_NOT_YET = ("tags", "prefixes", "hosts")
+_PURGE_LISTS = ("urls", "tags", "prefixes", "hosts")
+_PURGE_KEYS = (*_PURGE_LISTS, "all", "soft")
 
 
 class NodeView(Protocol):
@@ -52,7 +52,15 @@ class NodeView(Protocol):
         ...
 
     def stats(self) -> Mapping[str, Any]: ...
-    def purge(self, urls: list[str], all: bool, soft: bool) -> int: ...
+    def purge(
+        self,
+        urls: list[str],
+        all: bool,
+        soft: bool,
+        tags: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+    ) -> int: ...
     def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]: ...
 
 
@@ -205,15 +213,17 @@ class AdminServer:
         problem = purge_problem(wanted)
         if problem is not None:
             return _error(*problem)
-        urls, everything, soft = wanted.get("urls", []), wanted.get("all", False), wanted.get("soft", False)
+        everything, soft = wanted.get("all", False), wanted.get("soft", False)
+        lists = {key: wanted.get(key, []) for key in _PURGE_LISTS}
         try:
-            count = self._node.purge(urls, everything, soft)
+            count = self._node.purge(lists.pop("urls"), everything, soft, **lists)
         except ValueError as error:
             return _error(400, one_line(str(error), 300))
-        what = "all" if everything else f"{len(urls)} URLs, first {urls[0]}" if len(urls) > 1 else urls[0]
         kind = "soft purge" if soft else "purge"
+        what = "all" if everything else _what(wanted)
         self._log.say(one_line(f"audit: {kind} of {what} by {request.remote}: {count} reached", 600))
-        return _json({"purged": count, "urls": len(urls), "all": everything, "soft": soft})
+        given = {key: len(wanted.get(key, [])) for key in _PURGE_LISTS}
+        return _json({"purged": count, **given, "all": everything, "soft": soft})
 
 
 _FIELD = re.compile(
@@ -227,31 +237,52 @@ def parse_field(text: str) -> tuple[str, str] | None:
     return None if match is None else (match[1], match[2].rstrip(" \t"))
 
 
+def _what(wanted: Mapping[str, Any]) -> str:
+    """A purge in the audit line: what there is of each kind, and the first of them."""
+    parts = []
+    for key in _PURGE_LISTS:
+        names = wanted.get(key, [])
+        kind = "URLs" if key == "urls" else key
+        if len(names) > 1:
+            parts.append(f"{len(names)} {kind}, first {names[0]}")
+        elif names:
+            parts.append(names[0] if key == "urls" else f"{_ONE[key]} {names[0]}")
+    return "; ".join(parts)
+
+
+_ONE = {"urls": "URL", "tags": "tag", "prefixes": "prefix", "hosts": "host"}
+
+
 def purge_problem(wanted: Any) -> tuple[int, str] | None:
     """(status, sentence) when a purge request is not one that can be done."""
     if not isinstance(wanted, dict):
         return 400, 'the body has to be an object: {"urls": [...], "all": false, "soft": false}'
     for key in wanted:
         if key not in _PURGE_KEYS:
-            return 400, f"unknown key {one_line(str(key), 60)!r}; known are urls, all, soft"
-    for key in _NOT_YET:
-        if wanted.get(key):
-            return 501, f"purging by {key} is not available yet; use urls or all"
-    urls = wanted.get("urls", [])
-    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
-        return 400, "urls has to be a list of texts"
+            return 400, f"unknown key {one_line(str(key), 60)!r}; known are {', '.join(_PURGE_KEYS)}"
+    named = False
+    for key in _PURGE_LISTS:
+        names = wanted.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return 400, f"{key} has to be a list of texts"
+        if len(names) > NAMED:
+            kind = "URLs" if key == "urls" else key
+            return 400, f"{len(names)} {kind} are too many for one purge; send at most {NAMED}"
+        for name in names:
+            if not name or len(name) > NAME:
+                return 400, f"a {_ONE[key]} has to be a text of 1 to {NAME} characters"
+        named = named or bool(names)
     for key in ("all", "soft"):
         if not isinstance(wanted.get(key, False), bool):
             return 400, f"{key} has to be true or false"
-    if wanted.get("all", False) and urls:
-        return 400, "give urls or all, not both"
-    if not urls and not wanted.get("all", False):
-        return 400, 'nothing to purge: give urls, or "all": true'
-    if len(urls) > URLS:
-        return 400, f"{len(urls)} URLs are too many for one purge; send at most {URLS}"
-    for url in urls:
-        if len(url) > URL or not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
-            return 400, f"not an absolute http or https URL: {one_line(url, 100)!r}"
+    if wanted.get("all", False) and named:
+        return 400, "give all or what to purge, not both"
+    if not named and not wanted.get("all", False):
+        return 400, 'nothing to purge: give urls, tags, prefixes or hosts, or "all": true'
+    for key in ("urls", "prefixes"):
+        for url in wanted.get(key, []):
+            if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
+                return 400, f"not an absolute http or https URL: {one_line(url, 100)!r}"
     return None
 
 

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -159,9 +159,17 @@ class Node:
         all_counters["process"] = process_figures()
         return all_counters
 
-    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
+    def purge(
+        self,
+        urls: list[str],
+        all: bool,
+        soft: bool,
+        tags: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+    ) -> int:
         worker = self._running()
-        reached = worker.purge(urls, all, soft)
+        reached = worker.purge(urls, all, soft, tags, prefixes, hosts)
         self._purges["requests"] += 1
         self._purges["reached"] += reached
         return reached

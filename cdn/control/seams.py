@@ -41,9 +41,18 @@ class WorkerSeam(Protocol):
         """Counters since the start, nested by name; every leaf a number or a text. See docs/operations.md."""
         ...
 
-    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
-        """How many URLs (or stored objects) this reached; ValueError with one sentence for a URL it
-        refuses.
+    def purge(
+        self,
+        urls: list[str],
+        all: bool,
+        soft: bool,
+        tags: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+    ) -> int:
+        """How many stored objects the URLs or `all` reached; tags, prefixes and hosts are noted and not counted.
+
+        ValueError with one sentence for what it refuses; then nothing is purged.
         """
         ...
 

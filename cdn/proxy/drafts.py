@@ -100,10 +100,14 @@ def stored_of(entry: Entry) -> Stored:
         last_modified=entry.last_modified,
         body_length=entry.body_length,
     )
+    return soft_window(stored)
+
+
+def soft_window(stored: Stored) -> Stored:
+    """Purged softly, it also ends that much earlier to answer while it is refreshed. A record is not changed so."""
     early = stored.born + stored.lifetime - stored.fresh_until
     if stored.no_cache or early <= 0:
         return stored
-    # Purged softly: the window in which it answers while it is refreshed begins that much earlier, too.
     return replace(stored, swr_until=max(stored.fresh_until, stored.swr_until - early))
 
 

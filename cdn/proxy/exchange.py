@@ -18,10 +18,11 @@ from cdn._core import HeadError, format_http_date, split_target
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import answer, passing, synthetic, tunnel
 from cdn.proxy._front import ClientStream
-from cdn.proxy.drafts import draft, stored_of
+from cdn.proxy.drafts import draft, soft_window, stored_of
 from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored, Streaming, Validated
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.lookup import Found, keyed_target, log_hash, look_up, primary_key
+from cdn.proxy.purge_log import Grade
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, FillError, FillSource, Source
 from cdn.rules.cache_status import member
@@ -200,19 +201,22 @@ class Exchange:
         entry: Entry,
         stored: Stored,
     ) -> Stored | None:
-        """The configuration changed since: the same response by today's rules (RFC 9111 §3 once more)."""
+        """A purge came since, or another configuration: the same response by today's rules (RFC 9111 §3 once more)."""
         site = self.site
+        purged = site.purges.find(entry.stamp, request, stored.tags)
         head = ResponseHead(stored.status, stored.fields, stored.reason)
         credentials = [("Authorization", "-")] if stored.flags & Flag.AUTHORIZED else []
         asked = replace(request, method="GET", fields=Fields(credentials))
         decision = decide_store(
             asked, head, policy, request_time=stored.request_time, response_time=stored.response_time
         )
-        if isinstance(decision, DontStore):
+        if isinstance(decision, DontStore) or purged.grade is Grade.GONE:
             site.memory.remove(entry.key)
             found.entry = None
             return None
         again = _as_old_as(stored, decision)
+        if purged.grade is not Grade.NONE:
+            again = purged.applied(again)
         published = site.memory.republish(
             entry,
             draft(
@@ -223,7 +227,7 @@ class Exchange:
             ),
         )
         found.entry = published or entry
-        return again.with_body(entry.body_length)
+        return soft_window(again.with_body(entry.body_length))
 
     def _alone(self, policy: CachePolicy, request: RequestHead, primary: bytes) -> bool:
         """Whether this miss should not wait for, or be waited for by, anybody."""
@@ -244,7 +248,7 @@ class Exchange:
         site = self.site
         if "range" in request.fields and request.method == "GET":
             flight = site.flights.get(found.key)
-            if flight is not None and await self._join_range(flight, request):
+            if flight is not None and site.joinable(flight) and await self._join_range(flight, request):
                 return
         await passing.fetch_alone(self, route, request, query, found, stored)
 
@@ -486,11 +490,13 @@ def _forward_reason(found: Found, stored: Stored | None, reason: str) -> str:
 
 
 def _as_old_as(stored: Stored, decision: Stored) -> Stored:
-    """`decision` with the birth of `stored`: its Age field is gone, its age is not. A soft purge stays in force."""
+    """`decision` with the birth of `stored`: its Age field is gone, its age is not. A purge stays in force."""
     shift = stored.born - decision.born
     fresh_until = decision.fresh_until + shift
     if not stored.no_cache and stored.fresh_until < stored.born + stored.lifetime:
         fresh_until = min(fresh_until, stored.fresh_until)
+        if max(stored.swr_until, stored.sie_until) <= stored.fresh_until:  # to be validated before any use
+            shift = min(shift, fresh_until - max(decision.swr_until, decision.sie_until))
     return replace(
         decision,
         born=stored.born,

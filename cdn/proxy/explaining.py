@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdn.proxy.drafts import stored_of
+from cdn.proxy.drafts import soft_window, stored_of
 from cdn.proxy.lookup import keyed_target, log_hash, look_up, primary_key
+from cdn.proxy.purge_log import Grade
 from cdn.proxy.purging import request_for
 from cdn.rules.storing import bypass
 from cdn.rules.use import decide_use
@@ -57,6 +58,7 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         out["in_flight"] = found.key in site.flights
     else:
         stored = stored_of(entry)
+        purged = site.purges.find(entry.stamp, request, stored.tags)
         out["stored"] = {
             "status": stored.status,
             "age": stored.age(now),
@@ -71,9 +73,14 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
             "no_cache": stored.no_cache,
             "vary": list(stored.vary),
             "current_epoch": entry.stamp == site.memory.stamp,
+            "purged": None if purged.grade is Grade.NONE else purged.grade.name.lower(),
             "marker": bool(entry.flags & RecordFlag.VARY_MARKER),
             "fields": [list(line) for line in stored.fields],
         }
+        if purged.grade is Grade.GONE:
+            stored = None
+        elif purged.grade is not Grade.NONE:
+            stored = soft_window(purged.applied(stored))
     use = decide_use(request, stored, policy, now)
     out["decision"] = use.decision.value
     out["reason"] = use.reason

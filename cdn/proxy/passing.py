@@ -27,6 +27,7 @@ from cdn.rules.message import RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Stored, status_line
 from cdn.rules.storing import DontStore, decide_store
+from cdn.rules.tags import invalidated_tags
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
 from cdn.store import Fill
@@ -34,6 +35,7 @@ from cdn.tier import Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
+    from cdn.proxy.site import Site
 
 # Statuses whose responses have no body whatever their fields say.
 BODILESS = frozenset({204, 304})
@@ -56,8 +58,7 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
         on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
     if is_unsafe(request.method):
-        for url in targets(request, response.head):
-            purge_url(site, url)
+        invalidate(site, request, response.head)
     await relay(exchange, response, response.head, request, Outcome.PASS, reason)
 
 
@@ -81,8 +82,7 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
         body_length=stream.body_length,
         on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
-    for url in targets(request, response.head):
-        purge_url(site, url)
+    invalidate(site, request, response.head)
     since = site.departure(primary)  # behind the purge that this very response asked for
     response_time = site.clock.now()
     decision = decide_store(
@@ -93,6 +93,13 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
         return
     found = Found(primary, primary, None)
     await _store_along(exchange, route, request, query, found, since, response, request_time, response_time)
+
+
+def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
+    """What an answer to an unsafe request makes unusable: by URL (RFC 9111 §4.4), by group (RFC 9875 §3)."""
+    for url in targets(request, head):
+        purge_url(site, url)
+    site.purges.invalidate(request, invalidated_tags(request, head), site.clock.now())
 
 
 async def _body(stream: ClientStream) -> AsyncIterator[bytes]:
@@ -306,5 +313,5 @@ def _update_from_head(
         if isinstance(renewed, Stored):
             site.memory.republish(
                 entry,
-                draft(renewed, route.headers.response, site.memory.stamp, old_origin=head.version < (1, 1)),
+                draft(renewed, route.headers.response, entry.stamp, old_origin=head.version < (1, 1)),
             )

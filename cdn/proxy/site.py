@@ -20,8 +20,9 @@ from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.counters import Counters
 from cdn.proxy.drafts import stored_of
-from cdn.proxy.flight import Asked, Flight
+from cdn.proxy.flight import Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
+from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.rules.forwarding import loop_id, origin_fields
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import Stored
@@ -51,6 +52,7 @@ class Site:
         self.access = access
         self.counters = Counters()
         self.flights: dict[bytes, Flight] = {}
+        self.purges = PurgeLog(memory.next_stamp)
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
         self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
@@ -130,11 +132,19 @@ class Site:
         fill, won = self.memory.begin_fill(key)
         flight = self.flights.get(key)
         if not won and flight is not None and flight.fill is fill:
-            return flight, False
+            if self.joinable(flight):
+                return flight, False
+            self.memory.void(key)
+            fill, _ = self.memory.begin_fill(key)
         flight = Flight(self, route, fill, ask())
         self.flights[key] = flight
         self.spawn(self._fly(flight))
         return flight, True
+
+    def joinable(self, flight: Flight) -> bool:
+        """Whether what it brings is good for a request that comes now: no purge came since its own."""
+        tags = flight.verdict.stored.tags if isinstance(flight.verdict, Streaming) else None
+        return self.purges.find(flight.fill.stamp, flight.asked.request, tags).grade is Grade.NONE
 
     async def _fly(self, flight: Flight) -> None:
         try:

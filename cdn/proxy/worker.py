@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cdn.config.values import Address, Config, Listener
@@ -23,7 +23,7 @@ from cdn.proxy.clock import Clock
 from cdn.proxy.exchange import Exchange
 from cdn.proxy.log_entry import AccessSink
 from cdn.proxy.lookup import normal_value
-from cdn.proxy.purging import purge_url, request_for
+from cdn.proxy.purging import Named, named, purge_named, purge_url, request_for
 from cdn.proxy.site import Site
 from cdn.rules.outcome import Outcome
 from cdn.store import open_memory
@@ -151,12 +151,26 @@ class Worker:
         out["flights"] = len(self.site.flights)
         return out
 
-    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
-        """Purge these URLs, or everything; in force when it returns. ValueError for what is no absolute URL."""
+    def purge(
+        self,
+        urls: list[str],
+        all: bool,
+        soft: bool,
+        tags: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+    ) -> int:
+        """Purge these, or everything; in force when it returns. ValueError, and nothing is done, for what is none.
+
+        Returns how many stored objects the URLs (or `all`) reached; the rest is noted and holds whenever it is met.
+        """
         for url in urls:
             request_for(url)
+        names = named(tags, prefixes, hosts)
         if all:
             return self.memory.purge_all(soft, self.clock.now())
+        if names != Named():
+            purge_named(self.site, names, soft)
         return sum(purge_url(self.site, url, soft) for url in urls)
 
     def explain(self, url: str, fields: list[tuple[str, str]]) -> dict[str, Any]:

@@ -216,6 +216,9 @@ class Memory:
     def invalidate(self, key: bytes) -> bool:
         """The same, and its fill in flight will not be stored."""
 
+    def void(self, key: bytes) -> None:
+        """The fill in flight for this key will not be stored, and nobody joins it any more."""
+
     def purge(self, key: bytes, soft: bool = False, now: int | None = None) -> int:
         """Purge `key` and every key that begins with it (its variants), and void their fills in flight.
         Returns how many stored objects this reached. Looks at every stored key."""

@@ -372,6 +372,9 @@ cdef class Memory:
     def purge_all(self, bint soft=False, now=None):
         return self.purge(b"", soft, now)
 
+    def void(self, bytes key not None):
+        self.void_fill(key)
+
     cdef int void_fill(self, bytes key) except -1:
         cdef Fill fill
         borrowed = self.fills.get(key)

@@ -36,6 +36,7 @@ class FakeNode:
     name: str = "edge-1"
     ready: bool = True
     purges: list[tuple[list[str], bool, bool]] = field(default_factory=list)
+    named: list[tuple[list[str], list[str], list[str]]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=lambda: dict(STATS))
     fault: Exception | None = None
 
@@ -44,10 +45,19 @@ class FakeNode:
             raise self.fault
         return self.counters
 
-    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
+    def purge(
+        self,
+        urls: list[str],
+        all: bool,
+        soft: bool,
+        tags: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+    ) -> int:
         if any("unknown.example" in url for url in urls):
             raise ValueError("http://unknown.example/ matches no route")
         self.purges.append((urls, all, soft))
+        self.named.append((list(tags), list(prefixes), list(hosts)))
         return 42 if all else len(urls)
 
     def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
@@ -91,7 +101,15 @@ class FakeWorker:
     def stats(self) -> Mapping[str, Any]:
         return dict(STATS)
 
-    def purge(self, urls: list[str], all: bool, soft: bool) -> int:
+    def purge(
+        self,
+        urls: list[str],
+        all: bool,
+        soft: bool,
+        tags: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+    ) -> int:
         return len(urls)
 
     def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:

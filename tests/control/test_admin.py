@@ -33,7 +33,8 @@ def test_stats_are_json_and_never_stored() -> None:
 def test_purge_of_urls_and_of_all_leaves_an_audit_line() -> None:
     with running_admin() as admin:
         answer = admin.post("/v1/purge", {"urls": ["http://a.example/x", "http://a.example/y"], "soft": True})
-        assert answer.json == {"purged": 2, "urls": 2, "all": False, "soft": True}
+        none = {"tags": 0, "prefixes": 0, "hosts": 0}
+        assert answer.json == {"purged": 2, "urls": 2, **none, "all": False, "soft": True}
         assert admin.post("/v1/purge", {"all": True}).json["purged"] == 42
         assert admin.node.purges == [
             (["http://a.example/x", "http://a.example/y"], False, True),
@@ -43,6 +44,32 @@ def test_purge_of_urls_and_of_all_leaves_an_audit_line() -> None:
         assert audit == [
             "audit: soft purge of 2 URLs, first http://a.example/x by 127.0.0.1: 2 reached\n",
             "audit: purge of all by 127.0.0.1: 42 reached\n",
+        ]
+
+
+def test_purge_by_names() -> None:
+    with running_admin() as admin:
+        answer = admin.post(
+            "/v1/purge", {"tags": ["news", "x"], "prefixes": ["http://a.example/i"], "hosts": ["b.example"]}
+        )
+        assert answer.json == {
+            "purged": 0,
+            "urls": 0,
+            "tags": 2,
+            "prefixes": 1,
+            "hosts": 1,
+            "all": False,
+            "soft": False,
+        }
+        admin.post("/v1/purge", {"urls": ["http://a.example/x"], "tags": ["news"], "soft": True})
+        assert admin.node.purges == [([], False, False), (["http://a.example/x"], False, True)]
+        assert admin.node.named == [
+            (["news", "x"], ["http://a.example/i"], ["b.example"]),
+            (["news"], [], []),
+        ]
+        assert [line.decode()[21:] for line in admin.lines] == [
+            "audit: purge of 2 tags, first news; prefix http://a.example/i; host b.example by 127.0.0.1: 0 reached\n",
+            "audit: soft purge of http://a.example/x; tag news by 127.0.0.1: 1 reached\n",
         ]
 
 
@@ -64,14 +91,19 @@ def test_a_url_cannot_forge_a_line_of_the_log() -> None:
         ({"urls": ["/x"]}, 400, "not an absolute http or https URL: '/x'"),
         ({"urls": ["ftp://a.example/"]}, 400, "not an absolute"),
         ({"urls": ["http://a.example/"] * 1001}, 400, "too many for one purge"),
-        ({"urls": ["http://a.example/" + "x" * 9000]}, 400, "not an absolute"),
+        ({"urls": ["http://a.example/" + "x" * 9000]}, 400, "a URL has to be a text of 1 to 8192"),
         ({"urls": ["http://unknown.example/"]}, 400, "matches no route"),
         ({"all": "yes"}, 400, "all has to be true or false"),
         ({"urls": ["http://a.example/"], "soft": 1}, 400, "soft has to be true or false"),
         ({"all": True, "urls": ["http://a.example/"]}, 400, "not both"),
-        ({"tags": ["news"]}, 501, "purging by tags is not available yet"),
-        ({"prefixes": ["http://a.example/"]}, 501, "purging by prefixes is not available yet"),
-        ({"hosts": ["a.example"], "all": True}, 501, "purging by hosts is not available yet"),
+        ({"tags": "news"}, 400, "tags has to be a list of texts"),
+        ({"hosts": [["a"]]}, 400, "hosts has to be a list of texts"),
+        ({"tags": [""]}, 400, "a tag has to be a text of 1 to 8192 characters"),
+        ({"hosts": ["x" * 8193]}, 400, "a host has to be a text of 1 to 8192 characters"),
+        ({"tags": ["a"] * 1001}, 400, "1001 tags are too many for one purge; send at most 1000"),
+        ({"prefixes": ["/images/"]}, 400, "not an absolute http or https URL: '/images/'"),
+        ({"hosts": ["a.example"], "all": True}, 400, "not both"),
+        ({"tags": [], "urls": []}, 400, "nothing to purge: give urls, tags, prefixes or hosts"),
     ],
 )
 def test_a_purge_that_cannot_be_done_says_why(body: Any, status: int, sentence: str) -> None:

@@ -137,6 +137,25 @@ def test_purge_by_url_all_and_softly() -> None:
         ]
 
 
+def test_purge_by_names() -> None:
+    with running_admin() as admin:
+        where = f"http://127.0.0.1:{admin.port}"
+        done = run("purge", "--tag", "a", "--tag", "b", "--host", "a.example", "--admin", where)
+        assert (done.returncode, done.stdout) == (0, "purged 2 tags, 1 host\n")
+        done = run(
+            "purge",
+            "--prefix",
+            "http://a.example/i",
+            "--url",
+            "http://a.example/",
+            "--soft",
+            "--admin",
+            where,
+        )
+        assert (done.returncode, done.stdout) == (0, "soft-purged 1 URL, 1 prefix: 1 reached\n")
+        assert admin.node.named == [(["a", "b"], [], ["a.example"]), ([], ["http://a.example/i"], [])]
+
+
 def test_the_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TEST_TOKEN", "s3cret")
     with running_admin(token_env="TEST_TOKEN") as admin:
@@ -158,7 +177,7 @@ def test_a_refusal_of_the_node_is_3() -> None:
     with running_admin() as admin:
         where = f"http://127.0.0.1:{admin.port}"
         for arguments, sentence in (
-            (["purge", "--tag", "news"], "purging by tags is not available yet"),
+            (["purge", "--tag", ""], "a tag has to be a text"),
             (["purge", "--url", "/x"], "not an absolute http or https URL"),
             (["explain", "nonsense"], "not an absolute URL"),
         ):

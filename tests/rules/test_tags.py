@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdn.rules.tags import MAX_LENGTH, MAX_TAGS, group_tag, invalidated_tags, tags_of
+from cdn.rules.tags import MAX_LENGTH, MAX_TAGS, MAX_TOTAL, group_tag, invalidated_tags, tags_of
 from tests.rules.make import lines_of, request, response, stored
 
 A, B = group_tag(request(), "a"), group_tag(request(), "b")
@@ -27,7 +27,7 @@ CASES = [
     ('Cache-Groups: ("a")', ()),
     ('Cache-Groups: "a', ()),
     ('Cache-Groups: "a",', ()),
-    ('Surrogate-Key: x | Cache-Groups: "a"', ("x", A)),
+    ('Surrogate-Key: x | Cache-Groups: "a"', (A, "x")),
 ]
 
 
@@ -50,6 +50,11 @@ def test_tags_are_bounded():
     many = " ".join(f"t{i}" for i in range(MAX_TAGS + 10))
     assert len(tags_of(request(), response(f"Surrogate-Key: {many}").fields)) == MAX_TAGS
     assert tags_of(request(), response(f"Surrogate-Key: {'x' * (MAX_LENGTH + 1)} y").fields) == ("y",)
+    long = " ".join(f"{i:0>{MAX_LENGTH}}" for i in range(MAX_TOTAL // MAX_LENGTH + 5))
+    assert len(tags_of(request(), response(f"Surrogate-Key: {long}").fields)) == MAX_TOTAL // MAX_LENGTH
+    both = tags_of(request(), response(f"Surrogate-Key: {many}", 'Cache-Groups: "a"').fields)
+    assert both[0] == A
+    assert len(both) == MAX_TAGS
     groups = ", ".join(f'"{"x" * 32}{i}"' for i in range(32))
     assert len(tags_of(request(), response(f"Cache-Groups: {groups}").fields)) == 32
 
@@ -70,3 +75,9 @@ def test_tags_are_bounded():
 )
 def test_invalidated_tags(method, status, lines, tags):
     assert invalidated_tags(request(method=method), response(*lines_of(lines), status=status)) == tags
+
+
+def test_invalidated_groups_are_bounded():
+    names = ", ".join(f'"{i}", "{i}"' for i in range(MAX_TAGS + 10))
+    tags = invalidated_tags(request(method="POST"), response(f"Cache-Group-Invalidation: {names}"))
+    assert tags == [group_tag(request(), str(i)) for i in range(MAX_TAGS)]

@@ -162,7 +162,7 @@ def test_misuse_is_refused(memory: Memory) -> None:
     assert fill.commit() is not None
 
 
-@pytest.mark.parametrize("how", ["purge", "soft", "purge_all", "soft_purge", "invalidate"])
+@pytest.mark.parametrize("how", ["purge", "soft", "purge_all", "soft_purge", "invalidate", "void"])
 def test_a_purge_voids_a_fill_but_not_its_readers(memory: Memory, how: str) -> None:
     key = b"k+variant" if how in ("purge", "soft", "purge_all") else b"k"
     content = body(key, 1, 100_000)

@@ -1,0 +1,191 @@
+"""The purge log: which notes reach a record, and what happens when it forgets."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdn.proxy.purge_log import NOT_PURGED, Grade, Purged, PurgeLog
+from cdn.proxy.purging import Named, named
+from cdn.rules.message import Fields, RequestHead
+from cdn.rules.tags import group_tag
+from tests.rules.make import stored
+
+
+def asked(path: str = "/p", authority: str = "a.test", scheme: str = "http") -> RequestHead:
+    return RequestHead("GET", scheme, authority, path, None, Fields())
+
+
+class Log(PurgeLog):
+    """Its epochs begin at 1: a record of epoch 0 is older than every purge."""
+
+    def __init__(self, **bounds: int) -> None:
+        self.epoch = 0
+        super().__init__(self._next, **bounds)
+
+    def _next(self) -> int:
+        self.epoch += 1
+        return self.epoch
+
+    def grade(self, stamp: int = 0, request: RequestHead | None = None, tags: tuple[str, ...] = ()) -> Grade:
+        return self.find(stamp, request or asked(), tags).grade
+
+
+def test_nothing_is_purged_at_first() -> None:
+    assert Log().find(0, asked(), ("a",)) == NOT_PURGED
+
+
+@pytest.mark.parametrize(("soft", "grade"), [(True, Grade.SOFT), (False, Grade.GONE)])
+def test_a_tag_reaches_older_records_that_have_it(soft: bool, grade: Grade) -> None:
+    log = Log()
+    log.purge(["a"], [], [], soft, 7)
+    assert log.find(0, asked(), ("b", "a")) == Purged(grade, 7)
+    assert log.grade(1, tags=("a",)) is Grade.NONE
+    assert log.grade(tags=("b",)) is Grade.NONE
+    assert log.grade() is Grade.NONE
+
+
+@pytest.mark.parametrize(
+    ("authority", "reached"),
+    [("a.test", True), ("a.test:8080", True), ("b.a.test", False), ("a.test.b", False), ("[::1]:80", False)],
+)
+def test_a_host_reaches_all_its_ports(authority: str, reached: bool) -> None:
+    log = Log()
+    log.purge([], [], ["a.test"], False, 7)
+    assert bool(log.grade(request=asked(authority=authority))) is reached
+
+
+def test_a_host_may_be_an_address() -> None:
+    log = Log()
+    log.purge([], [], ["[::1]"], False, 7)
+    assert log.grade(request=asked(authority="[::1]:80")) is Grade.GONE
+
+
+@pytest.mark.parametrize(
+    ("request_", "reached"),
+    [
+        (asked("/im/a"), True),
+        (asked("/im"), True),
+        (asked("/images"), True),
+        (asked("/i"), False),
+        (asked("/x/im"), False),
+        (asked("/im", scheme="https"), False),
+        (asked("/im", "b.test"), False),
+        (asked("/im", "a.test:81"), False),
+        (asked("/long/enough/to/match"), True),
+    ],
+)
+def test_a_prefix_reaches_what_begins_so(request_: RequestHead, reached: bool) -> None:
+    log = Log()
+    log.purge([], ["http://a.test/long/enough", "http://a.test/im"], [], False, 7)
+    assert bool(log.grade(request=request_)) is reached
+    assert log.grade(1, request_) is Grade.NONE
+
+
+def test_groups_reach_their_own_origin_only() -> None:
+    log = Log()
+    log.invalidate(asked(), [group_tag(asked(), "g")], 7)
+    assert log.grade(tags=(group_tag(asked(), "g"),)) is Grade.GONE
+    assert log.grade(tags=("g",)) is Grade.NONE
+    other = asked(authority="b.test")
+    assert log.grade(request=other, tags=(group_tag(other, "g"),)) is Grade.NONE
+    assert log.grade(1, tags=(group_tag(asked(), "g"),)) is Grade.NONE
+
+
+def test_no_groups_begin_no_epoch() -> None:
+    log = Log()
+    log.invalidate(asked(), [], 7)
+    assert log.epoch == 0
+
+
+def test_the_severest_of_several_counts() -> None:
+    log = Log()
+    log.purge(["a"], [], [], False, 7)
+    log.purge(["a", "b"], [], ["a.test"], True, 8)
+    assert log.find(0, asked(), ("a",)) == Purged(Grade.GONE, 8)  # the later soft one does not bring it back
+    assert log.find(1, asked(), ("a",)) == Purged(Grade.SOFT, 8)
+    assert log.find(0, asked(), ()) == Purged(Grade.SOFT, 8)
+    assert log.grade(2, tags=("a",)) is Grade.NONE
+
+
+def test_while_tags_are_unknown_any_may_be_there() -> None:
+    log = Log()
+    log.purge([], [], ["b.test"], False, 7)
+    assert log.find(0, asked(), None) == NOT_PURGED
+    log.purge(["x"], [], [], True, 7)
+    assert log.find(1, asked(), None).grade is not Grade.NONE
+    assert log.find(2, asked(), None) == NOT_PURGED
+    log.invalidate(asked(), ["g"], 7)
+    assert log.find(2, asked(), None).grade is not Grade.NONE
+    assert log.find(2, asked(authority="b.test"), None) == NOT_PURGED  # another origin's groups
+    assert log.find(3, asked(), None) == NOT_PURGED
+
+
+@pytest.fixture
+def full() -> Log:
+    """Two of three notes of each kind are kept."""
+    log = Log(names=2, groups=2, origins=2)
+    for i in range(3):
+        log.purge([f"t{i}"], [f"http://a.test/{i}"], [f"h{i}"], False, 10 + i)
+        log.invalidate(asked(authority=f"o{i}"), [group_tag(asked(), f"g{i}")], 10 + i)
+    return log
+
+
+def test_what_it_forgot_has_to_be_validated(full: Log) -> None:
+    assert full.find(0, asked(authority="h0"), ()) == Purged(Grade.ASK, 12)
+    assert full.grade(0, asked(authority="h1")) is Grade.GONE
+    assert full.grade(0, tags=("t1",)) is Grade.GONE
+    # epoch 1 began with the purges that were forgotten: what is not older is not reached
+    assert full.find(1, asked(authority="z"), ("t0", "zz")) == NOT_PURGED
+    assert full.grade(1, tags=(group_tag(asked(), "g0"),)) is Grade.ASK  # forgotten later than t0: epoch 2
+    assert full.grade(2, tags=(group_tag(asked(), "g0"),)) is Grade.NONE
+
+
+def test_forgotten_origins_are_not_joined(full: Log) -> None:
+    assert full.find(4, asked(authority="o2"), None).grade is not Grade.NONE
+    assert full.find(6, asked(authority="o0"), None) == NOT_PURGED
+
+
+def test_naming_one_again_keeps_it() -> None:
+    log = Log(names=2)
+    for name in ("a", "b", "a", "c"):
+        log.purge([name], [], [], False, 7)
+    assert log.grade(2, tags=("a",)) is Grade.GONE
+    assert log.grade(1, tags=("b",)) is Grade.ASK
+
+
+def test_what_is_left() -> None:
+    fresh = stored("Cache-Control: max-age=60, stale-while-revalidate=10, stale-if-error=20")
+    at = fresh.fresh_until - 1000
+    soft = Purged(Grade.SOFT, at).applied(fresh)
+    assert (soft.fresh_until, soft.swr_until, soft.sie_until) == (at, fresh.swr_until, fresh.sie_until)
+    ask = Purged(Grade.ASK, at).applied(fresh)
+    assert (ask.fresh_until, ask.swr_until, ask.sie_until) == (at, at, at)
+    late = fresh.fresh_until + 1000
+    assert Purged(Grade.SOFT, late).applied(fresh) == fresh
+
+
+def test_normal_forms() -> None:
+    assert named([" news "], ["HTTP://A.test:80/%7ex/i"], ["A.test", "[::1]"]) == Named(
+        ("news",), ("http://a.test/~x/i",), ("a.test", "[::1]")
+    )
+    assert named(["caf\xe9"], ["http://a.test"], []) == Named(("caf\xc3\xa9",), ("http://a.test/",), ())
+
+
+@pytest.mark.parametrize("tag", ["", " ", "a,b", "a\nb", "\x01http://a.test\x01g", "x" * 2000, "\ud800"])
+def test_what_is_no_tag(tag: str) -> None:
+    with pytest.raises(ValueError, match="is not a tag"):
+        named([tag], [], [])
+
+
+@pytest.mark.parametrize(
+    "prefix", ["http://a.test/?x", "http://a.test/#x", "/x", "http:///x", "http://a b/", ""]
+)
+def test_what_is_no_prefix(prefix: str) -> None:
+    with pytest.raises(ValueError, match=r"has a query|is not an? "):
+        named([], [prefix], [])
+
+
+@pytest.mark.parametrize("host", ["", "a.test:81", "a.test/x", "a.test?", "[::1]:81", "a b", "*.test/", "#"])
+def test_what_is_no_host(host: str) -> None:
+    with pytest.raises(ValueError, match="is not a host"):
+        named([], [], [host])
