@@ -18,6 +18,7 @@ from cdn._core import HeadError, format_http_date, split_target
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import answer, passing, synthetic, tunnel
 from cdn.proxy._front import ClientStream
+from cdn.proxy.content import Held, content_key, hold
 from cdn.proxy.drafts import draft, soft_window, stored_of
 from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored, Streaming, Validated
 from cdn.proxy.log_entry import LogEntry
@@ -53,6 +54,7 @@ class Exchange:
         self.route: Route | None = None
         self.table = site.table  # the configuration that the route is of: after a reload the site has another
         self.lane = "general"
+        self.content: Held | None = None  # of a QUERY
         self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
     async def run(self) -> None:
@@ -129,17 +131,25 @@ class Exchange:
             await passing.forward(self, route, request, NoStoreReason.ROUTE_OFF)
         elif stream.method == "POST":
             await passing.post(self, route, policy, request)
-        elif not method_is_cacheable(stream.method) or stream.has_body:
+        elif not method_is_cacheable(stream.method) or (stream.has_body and stream.method != "QUERY"):
             await passing.forward(self, route, request, NoStoreReason.METHOD)
         elif bypass(request, policy):
             await passing.forward(self, route, request, NoStoreReason.BYPASS)
+        elif stream.method == "QUERY" and not (await self._hold()).whole:
+            await passing.forward(self, route, request, NoStoreReason.TOO_LARGE)
         else:
             await self._cached(route, policy, request)
+
+    async def _hold(self) -> Held:
+        self.content = content = await hold(self.stream)
+        return content
 
     async def _cached(self, route: Route, policy: CachePolicy, request: RequestHead) -> None:
         site = self.site
         query = keyed_target(request, self.table.query_filter(route.index))
         primary = primary_key(request, query, policy)
+        if self.content is not None:
+            primary = content_key(primary, request, self.content)
         self.entry.key_hash = log_hash(primary)
         for _ in range(ROUNDS):
             if site.table is not self.table:
@@ -286,6 +296,7 @@ class Exchange:
             found.specs,
             self.stream.address,
             self.trusted,
+            self.content,
         )
 
     async def _follow(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.config.values import Route
+from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import draft, vary_marker
 from cdn.proxy.interim import Interims
 from cdn.proxy.lookup import add_spec, log_hash, variant_key
@@ -102,6 +103,7 @@ class Asked:
     specs: tuple[tuple[str, ...], ...]
     peer: str
     trusted: bool
+    content: Held | None = None  # of a QUERY
 
 
 def conditional(fields: Fields) -> bool:
@@ -162,7 +164,9 @@ class Flight:
     async def _run(self) -> None:
         site, asked = self.site, self.asked
         request_time = site.clock.now()
-        response = await site.fetch(
+        response = await fetch(
+            site,
+            asked.content,
             self.route,
             asked.request,
             asked.fields,

@@ -15,6 +15,7 @@ from cdn._core import format_http_date
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import interim
 from cdn.proxy._front import ClientStream
+from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
 from cdn.proxy.lookup import Found, keyed_target, primary_key
@@ -53,7 +54,7 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
         request.query,
         peer=stream.address,
         trusted=exchange.trusted,
-        body=_body(stream) if stream.has_body else None,
+        body=_body(stream, exchange.content) if stream.has_body else None,
         body_length=stream.body_length,
         on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
@@ -102,7 +103,9 @@ def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
     site.purges.invalidate(request, invalidated_tags(request, head), site.clock.now())
 
 
-async def _body(stream: ClientStream) -> AsyncIterator[bytes]:
+async def _body(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes]:
+    if held is not None and held.data:
+        yield held.data
     while True:
         data = await stream.read()
         if not data:
@@ -207,7 +210,9 @@ async def fetch_alone(
     failure: OriginError | None = None
     response: OriginResponse | None = None
     try:
-        response = await site.fetch(
+        response = await fetch(
+            site,
+            exchange.content,
             route,
             request,
             request.fields,

@@ -60,7 +60,7 @@ def evaluate_validators(
         until = _one_date(fields, "if-unmodified-since", now_s)
         if until is not None and last_modified > until:
             return Verdict.PRECONDITION_FAILED
-    reading = request.method in ("GET", "HEAD")
+    reading = request.method in ("GET", "HEAD", "QUERY")
     if_none_match = fields.get("if-none-match")
     if if_none_match is not None:
         if not etag_matches(if_none_match, etag, weak=True):

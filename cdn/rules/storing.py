@@ -101,7 +101,7 @@ def decide_store(
     status = response.status
     if lifetime.source is LifetimeSource.NONE and not heuristically_cacheable(status, directives, policy):
         return DontStore(NoStoreReason.STATUS)
-    if request.method != "GET" and not _post_storable(request, response, lifetime):
+    if request.method == "POST" and not _post_storable(request, response, lifetime):
         return DontStore(NoStoreReason.METHOD)
     record = _compile(request, response, policy, directives, lifetime, request_time, response_time)
     if not record.has_validator and not _usable_unasked(record, directives, response_time):
@@ -125,7 +125,7 @@ def _forbidden(
 ) -> NoStoreReason | None:
     """The first rule that forbids storing, whatever the lifetime; None when none does."""
     status = response.status
-    if request.method not in ("GET", "POST"):
+    if request.method not in ("GET", "POST", "QUERY"):
         return NoStoreReason.METHOD
     if status == 206:
         return NoStoreReason.PARTIAL
@@ -162,8 +162,7 @@ def _post_storable(request: RequestHead, response: ResponseHead, lifetime: Lifet
     """RFC 9110 §9.3.3: with explicit freshness and a Content-Location that is the target itself."""
     locations = response.fields.all("content-location")
     return (
-        request.method == "POST"
-        and lifetime.explicit
+        lifetime.explicit
         and 200 <= response.status < 300
         and len(locations) == 1
         and names_target(locations[0], request)

@@ -34,8 +34,11 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPO
 
 
 def method_is_cacheable(method: str) -> bool:
-    """May a stored response answer this method? Method names are case-sensitive (RFC 9110 §9.1)."""
-    return method in ("GET", "HEAD")
+    """May a stored response answer this method? Method names are case-sensitive (RFC 9110 §9.1).
+
+    QUERY only where its content is part of the key (RFC 10008 §2.7).
+    """
+    return method in ("GET", "HEAD", "QUERY")
 
 
 def is_unsafe(method: str) -> bool:

@@ -21,7 +21,7 @@ OnInterim = Callable[[int, Fields], None]
 NO_FIELDS = Fields()
 
 # Methods that may be sent a second time when a kept connection turned out to be dead (RFC 9110 §9.2.2).
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
 
 # Fields about framing or the connection (RFC 9110 §7.6.1, RFC 9112 §6): the clients write their own and never
 # copy these from a request's fields.

@@ -97,6 +97,8 @@ def test_evaluate(lines, asks, verdict):
     [
         ("HEAD", 'If-None-Match: "a"', SAME),
         ("HEAD", "If-Modified-Since: {0}", SAME),
+        ("QUERY", 'If-None-Match: "a"', SAME),
+        ("QUERY", "If-Modified-Since: {0}", SAME),
         ("POST", 'If-None-Match: "a"', FAILED),
         ("POST", "If-Modified-Since: {0}", GO),
         ("PUT", "If-None-Match: *", FAILED),

@@ -205,6 +205,12 @@ METHODS = [
     ("POST", TAG + " | Content-Location: /p", No.METHOD),
     ("POST", "Last-Modified: {-1000} | Content-Location: /p", No.METHOD),
     ("POST", "Cache-Control: no-store, max-age=60 | Content-Location: /p", No.NO_STORE),
+    # RFC 10008 §2.7: as a GET, once its content is in the key
+    ("QUERY", FRESH, None),
+    ("QUERY", TAG, None),
+    ("QUERY", "Content-Location: /x", No.NO_FRESHNESS),
+    ("QUERY", "Cache-Control: private, max-age=60", No.PRIVATE),
+    ("query", FRESH, No.METHOD),
 ]
 
 

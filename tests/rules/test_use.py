@@ -233,7 +233,9 @@ def test_reasons(lines, asks, after, why):
     assert decide_use(request(*lines_of(asks)), stored(*lines_of(lines)), ALL, NOW + after).reason == why
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO", "get", "Head"])
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO", "get", "Head", "query"]
+)
 def test_other_methods_are_not_answered_from_the_store(method):
     assert decide_use(request(method=method), stored(*lines_of(FRESH)), POLICY, NOW).decision is FETCH
     assert not method_is_cacheable(method)
@@ -241,12 +243,13 @@ def test_other_methods_are_not_answered_from_the_store(method):
 
 def test_head_is_answered_from_a_stored_get():
     assert decide_use(request(method="HEAD"), stored(*lines_of(FRESH)), POLICY, NOW).decision is SERVE
+    assert decide_use(request(method="QUERY"), stored(*lines_of(FRESH)), POLICY, NOW).decision is SERVE
 
 
 @pytest.mark.parametrize(
     ("method", "unsafe"),
     [
-        *[(method, False) for method in ("GET", "HEAD", "OPTIONS", "TRACE")],
+        *[(method, False) for method in ("GET", "HEAD", "OPTIONS", "TRACE", "QUERY")],
         *[(method, True) for method in ("POST", "PUT", "DELETE", "PATCH", "FOO", "get", "PURGE", "")],
     ],
 )
