@@ -30,6 +30,7 @@ from cdn.rules.cache_status import member
 from cdn.rules.directives import request_directives
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.no_vary_search import equivalent, variance
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Flag, MetaError, Stored
 from cdn.rules.storing import DontStore, bypass, decide_store
@@ -156,6 +157,8 @@ class Exchange:
                 break  # what the route of an earlier configuration decides is not stored as of the new one
             now = site.clock.now()
             found, stored = self._find(route, policy, request, primary)
+            if stored is None:
+                found, stored = self._equivalent(route, policy, request, query, found)
             use = decide_use(request, stored, policy, now)
             entry = found.entry
             if use.decision is Decision.SERVE and entry is not None and stored is not None:
@@ -200,6 +203,20 @@ class Exchange:
             stored = self._decide_again(route, policy, request, found, entry, stored)
         if stored is not None and found.entry is not None:
             found.entry.touch(site.clock.now())
+        return found, stored
+
+    def _equivalent(
+        self, route: Route, policy: CachePolicy, request: RequestHead, query: str | None, nothing: Found
+    ) -> tuple[Found, Stored | None]:
+        """What is stored for another query that means the same, if it is usable as it is (No-Vary-Search)."""
+        known = self.site.equivalents.find(request, query, nothing.primary)
+        if known is None:
+            return nothing, None
+        found, stored = self._find(route, policy, request, known.primary)
+        if stored is None or not equivalent(known.query, query, variance(stored.fields)):
+            return nothing, None
+        if decide_use(request, stored, policy, self.site.clock.now()).decision is not Decision.SERVE:
+            return nothing, None
         return found, stored
 
     def _decide_again(

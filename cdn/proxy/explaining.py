@@ -56,6 +56,8 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         out["stored"] = None
         out["predicted_uncacheable"] = site.predicted_uncacheable(key)
         out["in_flight"] = found.key in site.flights
+        known = site.equivalents.find(request, query, key)
+        out["equivalent_query"] = None if known is None else known.query
     else:
         stored = stored_of(entry)
         purged = site.purges.find(entry.stamp, request, stored.tags)

@@ -241,6 +241,7 @@ class Flight:
             "age" in head.fields,
             self._for_leader(decision, head, response_time),
         )
+        site.equivalents.learn(asked.request, asked.query, asked.primary, decision.fields)
         self.decide(Broken(None, streaming) if failed else streaming)
         await self._stream(response, fill, limit)
 
@@ -281,6 +282,7 @@ class Flight:
             return True
         record = self._record(renewed, head, self.fill.stamp)
         published = site.memory.republish(entry, record)
+        site.equivalents.learn(self.asked.request, self.asked.query, self.asked.primary, renewed.fields)
         if self.fill.key != entry.key and entry.body_length <= COPIED:
             # The origin chose a stored variant for other values than its own: it lies under both from now on.
             site.memory.publish(self.fill.key, record, entry.read())

@@ -50,7 +50,8 @@ def purge_url(site: Site, url: str, soft: bool = False) -> int:
         request.path.encode("latin-1"),
         None if query is None else query.encode("latin-1"),
     )
-    return site.memory.purge(key, soft, site.clock.now())
+    keys = {key, *site.equivalents.keys(request, query)}
+    return sum(site.memory.purge(reached, soft, site.clock.now()) for reached in keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.counters import Counters
 from cdn.proxy.drafts import stored_of
+from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
@@ -53,6 +54,7 @@ class Site:
         self.counters = Counters()
         self.flights: dict[bytes, Flight] = {}
         self.purges = PurgeLog(memory.next_stamp)
+        self.equivalents = Equivalents()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
         self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
