@@ -183,6 +183,26 @@ def test_another_tags_purge_leaves_a_body_under_way_alone() -> None:
         assert origin.count() == 1
 
 
+def test_alone_and_asked_before_a_purge() -> None:
+    """A range is fetched for one client; what comes whole is stored, but not past a purge."""
+    asked, go = Signal("asked"), Signal("go")
+
+    def rule(request: Request) -> Reply:
+        if origin.count() == 1:
+            asked.set()
+            request.conn.hold(go)
+        return fresh(60, str(origin.count()).encode(), cache_tag="t")
+
+    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+        first = proxy.client()
+        first.request("GET", "/a", {"Range": "bytes=0-0"})
+        asked.wait()
+        purge(proxy, tags=["t"])
+        go.set()
+        assert first.read_response().body == b"1"
+        assert proxy.get("/a").body == b"2"
+
+
 TAGGED = {
     "/img/a": {"surrogate_key": "one two"},
     "/img/b": {"cache_tag": "two, three"},
