@@ -51,6 +51,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
+    int MSG_MORE
 
 cdef enum:
     SLICE = 256 << 10           # the most that one send takes from the store

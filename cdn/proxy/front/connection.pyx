@@ -136,7 +136,7 @@ cdef class Connection:
                                                           self.front.names, &answer):
                 if scanned.close or self.front.draining:
                     self.last = True
-                send_bytes(self, answer.out, answer.out_len)
+                send_bytes(self, answer.out, answer.out_len, answer.record != NULL)
                 if self.front.log is not None:
                     self.front.log.hit(self.address, self.front.secure, buf + pos, &scanned, &answer,
                                        microseconds() - began)

@@ -11,8 +11,11 @@ cdef class Transfer:
             self.lane.memory.unpin(self.record)
 
 
-cdef void send_bytes(Connection c, const char* data, size_t n):
-    """All of it: now as far as the socket takes it, the rest through the transport, in order."""
+cdef void send_bytes(Connection c, const char* data, size_t n, bint more=False):
+    """All of it: now as far as the socket takes it, the rest through the transport, in order.
+
+    `more`: the next bytes follow at once, and may leave in the same segment.
+    """
     cdef ssize_t sent = 0
     c.written += n
     c.front.census.bytes_out += n
@@ -20,7 +23,7 @@ cdef void send_bytes(Connection c, const char* data, size_t n):
         c.queued = False
     if c.fd >= 0 and not c.queued:
         while True:
-            sent = send(c.fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL)
+            sent = send(c.fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL | (MSG_MORE if more else 0))
             if sent >= 0 or errno != EINTR:
                 break
         if <size_t>sent == n:
