@@ -1,8 +1,9 @@
 # Entity-tags: a list from a request against one stored tag (RFC 9110 §8.8.3, §13.1.1, §13.1.2).
 #
-# A malformed member never matches. One without a quote is skipped; where a quote stands in the wrong place
-# nobody can say where members begin, so the rest of the list matches nothing: the answer is then the full
-# response or 412, never a wrong 304.
+# A malformed member never matches a well-formed tag. One without a quote is skipped; where a quote stands in the wrong
+# place nobody can say where members begin, so the rest of the list matches nothing: the answer is then the full
+# response or 412, never a wrong 304. A stored tag that lacks the quotes is matched, weakly only, by a member that repeats
+# it byte for byte: clients send back what they were given.
 
 cdef inline const uint8_t* opaque_end(const uint8_t* p, const uint8_t* end) noexcept nogil:
     """Behind the opaque-tag that starts at p, or NULL."""
@@ -12,6 +13,15 @@ cdef inline const uint8_t* opaque_end(const uint8_t* p, const uint8_t* end) noex
     while p < end and CLASS[p[0]] & C_ETAG:
         p += 1
     return p + 1 if p < end and p[0] == 0x22 else NULL
+
+
+cdef inline bint is_bare(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """Some bytes of which none is a quote, a comma, white space or a control."""
+    if p == end:
+        return False
+    while p < end and CLASS[p[0]] & C_ETAG and p[0] != 0x2C:
+        p += 1
+    return p == end
 
 
 cdef inline bint is_weak_mark(const uint8_t* p, const uint8_t* end) noexcept nogil:
@@ -26,14 +36,15 @@ cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t
     cdef const uint8_t* own_end = own + ne
     cdef const uint8_t* tag
     cdef const uint8_t* stop
-    cdef bint own_weak, tag_weak, comparable
+    cdef bint own_weak, tag_weak, comparable, bare
     trim(&p, &end)
     if end - p == 1 and p[0] == 0x2A:
         return True
-    own_weak = is_weak_mark(own, own_end)
+    bare = weak and is_bare(own, own_end)
+    own_weak = not bare and is_weak_mark(own, own_end)
     if own_weak:
         own += 2
-    comparable = opaque_end(own, own_end) == own_end and (weak or not own_weak)
+    comparable = bare or (opaque_end(own, own_end) == own_end and (weak or not own_weak))
     if not comparable:
         return False
     while p < end:
@@ -41,6 +52,12 @@ cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t
             p += 1
             continue
         tag = p
+        if bare and end - p >= own_end - own and memcmp(p, own, own_end - own) == 0:
+            stop = p + (own_end - own)
+            while stop < end and is_ows(stop[0]):
+                stop += 1
+            if stop == end or stop[0] == 0x2C:
+                return True
         tag_weak = is_weak_mark(p, end)
         if tag_weak:
             tag += 2
@@ -56,7 +73,7 @@ cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t
             p += 1
         if p < end and p[0] != 0x2C:
             return False
-        if (weak or not tag_weak) and stop - tag == own_end - own and memcmp(tag, own, stop - tag) == 0:
+        if not bare and (weak or not tag_weak) and stop - tag == own_end - own and memcmp(tag, own, stop - tag) == 0:
             return True
     return False
 

@@ -20,7 +20,12 @@ class Verdict(StrEnum):
 
 
 def etag_matches(value: str, etag: str | None, *, weak: bool) -> bool:
-    """Does an If-Match / If-None-Match value match this entity-tag? `*` matches whatever exists."""
+    """Does an If-Match / If-None-Match value match this entity-tag? `*` matches whatever exists.
+
+    A stored value without quotes (of no comma, quote or white space) is matched by a member that repeats it byte
+    for byte, in weak comparison only: it is what the client was given. A quoted member never matches it, nor one
+    without quotes a tag that has them.
+    """
     if etag is None:
         return value.strip(" \t") == "*"
     return _core.etag_list_matches(value.encode("latin-1"), etag.encode("latin-1"), weak)

@@ -122,8 +122,8 @@ def unquote(text: str) -> str | None:
 def entity_tag(fields: Fields) -> str | None:
     """The ETag field as it stands; None when absent, empty or given twice.
 
-    A value without quotes is no entity-tag (RFC 9110 §8.8.3) and matches no request, yet the origin that sent
-    it may know it again: it is kept for validation.
+    A value without quotes is no entity-tag (RFC 9110 §8.8.3), yet the origin that sent it may know it again: it
+    is kept for validation, and compared as `conditional.etag_matches` says.
     """
     lines = fields.all("etag")
     return lines[0] if len(lines) == 1 and lines[0] else None

@@ -11,6 +11,7 @@ from tests.core.oracle_head import LARGEST, TCHAR, TEXT, IncompleteError, Reader
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TAG = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+BARE = rb"[\x21\x23-\x2b\x2d-\x7e\x80-\xff]+"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,7 +20,8 @@ def etag_matches(value: bytes, etag: bytes, weak: bool) -> bool:
     if value.strip(b" \t") == b"*":
         return True
     own = TAG.fullmatch(etag)
-    if own is None or (own[1] and not weak):
+    bare_own = re.fullmatch(BARE, etag) if weak else None
+    if bare_own is None and (own is None or (own[1] and not weak)):
         return False
     rest = value
     while rest := rest.lstrip(b" \t,"):
@@ -28,9 +30,11 @@ def etag_matches(value: bytes, etag: bytes, weak: bool) -> bool:
             bare = re.match(rb'[^",]*(?=,|\Z)', rest)
             if bare is None:
                 return False
+            if bare_own is not None and bare[0].strip(b" \t") == etag:
+                return True
             rest = rest[bare.end() :]
             continue
-        if member[2] == own[2] and (weak or not member[1]):
+        if own is not None and member[2] == own[2] and (weak or not member[1]):
             return True
         rest = rest[member.end() :]
     return False

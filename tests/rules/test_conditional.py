@@ -43,7 +43,13 @@ CASES = [
     ('ETag: "\xe9" | Date: {0}', 'If-None-Match: "\xe9"', SAME),
     ('ETag: "" | Date: {0}', 'If-None-Match: ""', SAME),
     (NO_TAG, 'If-None-Match: "a"', GO),
-    ("ETag: a | Date: {0}", "If-None-Match: a", GO),
+    # not an entity-tag, but what the client was given comes back byte for byte
+    ("ETag: a | Date: {0}", "If-None-Match: a", SAME),
+    ("ETag: a | Date: {0}", "If-None-Match: b, a", SAME),
+    ("ETag: a | Date: {0}", 'If-None-Match: "a"', GO),
+    ("ETag: a b | Date: {0}", "If-None-Match: a b", GO),
+    ('ETag: "a" | Date: {0}', "If-None-Match: a", GO),
+    ("ETag: a | Date: {0}", "If-Match: a", FAILED),
     # §13.1.3
     (STRONG, "If-Modified-Since: {-100}", SAME),
     (STRONG, "If-Modified-Since: {-99}", SAME),

@@ -81,3 +81,33 @@ def test_a_stored_error_is_not_turned_into_a_304() -> None:
     with Origin(reply(404, fields, b"gone")) as origin, Proxy(site(origin)) as proxy:
         for _ in range(2):
             assert proxy.get("/a", {"If-None-Match": '"1"'}).status == 404
+
+
+BARE: dict[str, tuple[str, str, int]] = {
+    # stored ETag, If-None-Match, status
+    "repeated": ("abc", "abc", 304),
+    "in a list": ("abc", '"x", abc ,y', 304),
+    "with a mark": ("W/abc", "W/abc", 304),
+    "quoted by the client": ("abc", '"abc"', 200),
+    "quoted by the origin": ('"abc"', "abc", 200),
+    "longer": ("abc", "abcd", 200),
+    "shorter": ("abc", "ab", 200),
+    "behind a stray quote": ("abc", '", abc', 200),
+    "of two words": ("a b", "a b", 200),
+    "star": ("abc", "*", 304),
+}
+
+
+@pytest.mark.parametrize(("etag", "condition", "status"), BARE.values(), ids=BARE)
+def test_a_tag_without_quotes_in_both_lanes(etag: str, condition: str, status: int) -> None:
+    with Origin(fresh(60, b"hello", etag=etag)) as origin, Proxy(site(origin)) as proxy:
+        proxy.get("/a")
+        answers = []
+        for enabled in (True, False):
+            proxy._worker.lane.enabled = enabled
+            with proxy.lanes(hit=int(enabled), general=int(not enabled)):
+                answers.append(proxy.get("/a", {"If-None-Match": condition}))
+        assert [answer.status for answer in answers] == [status, status]
+        assert answers[0].raw == answers[1].raw
+        assert answers[0].body == answers[1].body
+        assert origin.count() == 1
