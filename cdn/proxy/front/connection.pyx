@@ -151,7 +151,10 @@ cdef class Connection:
                     start_transfer(self, &answer)
                     return
                 if self.last:
-                    self._linger()
+                    if pos == n and scanned.close and not self.queued:
+                        self._close()       # the client said that nothing follows: nothing to wait for
+                    else:
+                        self._linger()
                     return
                 continue
             self._begin(buf + pos, &scanned)
@@ -469,7 +472,8 @@ cdef class Connection:
     cdef void _close(self):
         if self.transport is not None and self.state != CLOSED:
             self.state = CLOSED
-            self._watch()       # until what is written has left
+            if self.queued:
+                self._watch()       # until what is written has left
             self.transport.close()
 
     cdef void _abort(self):
