@@ -22,8 +22,6 @@ from cdn.rules.vary import select as newest
 # the rest are updated: the stored bytes are kept as they came.
 _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "etag", "age"})
 
-_RANGE = frozenset({"range", "if-range"})
-
 
 def validation_request(request: RequestHead, stored: Stored) -> Fields:
     """The client's fields with its own conditions and ranges replaced by the stored validators (§4.3.1).

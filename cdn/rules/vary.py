@@ -83,7 +83,7 @@ def _qualified(part: str) -> tuple[str, str] | None:
             if not _QUALITY.match(value):
                 return None
             quality = value.rstrip("0").rstrip(".") if "." in value else value
-            quality = "" if quality == "1" else quality or "0"
+            quality = "" if quality == "1" else quality
         else:
             kept.append(f"{name.lower()}={unquote(value) if value.startswith(chr(34)) else value}")
     return ";".join(kept), quality

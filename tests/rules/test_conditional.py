@@ -152,3 +152,10 @@ IF_RANGES = [
 def test_if_range(lines, asks, passes):
     record = stored("Cache-Control: max-age=60", *lines_of(lines))
     assert if_range_passes(request(*lines_of(asks)), record) is passes
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(200, SAME), (299, SAME), (300, GO), (404, GO), (500, GO)])
+def test_only_successes_are_judged(status, verdict):
+    """RFC 9110 §13.2.1."""
+    record = stored("Cache-Control: max-age=60", *lines_of(STRONG), status=status)
+    assert evaluate(request('If-None-Match: "a"'), record) is verdict

@@ -117,6 +117,7 @@ LIFETIMES = [
     ("Last-Modified: {-1000} | Date: {0}", 100, "heuristic"),
     ("Last-Modified: {-1009} | Date: {0}", 100, "heuristic"),
     ("Last-Modified: {-5} | Date: {0}", 0, "heuristic"),
+    ("Last-Modified: {-1} | Date: {0}", 0, "heuristic"),
     ("Last-Modified: {-864000} | Date: {0}", DAY_S, "heuristic"),
     ("Last-Modified: {-99864000} | Date: {0}", DAY_S, "heuristic"),
     ("Last-Modified: {-1000} | Date: {-500}", 50, "heuristic"),

@@ -468,3 +468,37 @@ def test_the_decision_does_not_depend_on_the_field_names_case():
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
 def test_the_method_is_the_first_reason(method):
     assert reason(decided("Cache-Control: no-store", asked=request(method=method))) is No.METHOD
+
+
+UNDERSTOOD = {
+    *range(200, 206), 300, 301, 302, 303, 307, 308, *range(400, 407), 408, 409, 410, 411, 413, 414, 415,
+    *range(421, 427), 428, 429, 431, 451, *range(500, 509), 510, 511,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [status for status in range(200, 600) if status not in (206, 304, 407)])
+def test_must_understand_knows_these_statuses(status):
+    """RFC 9111 §5.2.2.3."""
+    made = decided("Cache-Control: must-understand, no-store, max-age=60", status=status)
+    assert reason(made) is (None if status in UNDERSTOOD else No.STATUS)
+
+
+@pytest.mark.parametrize("status", range(200, 600))
+def test_what_public_alone_makes_storable(status):
+    """RFC 9111 §3: not errors, which one odd request can provoke."""
+    made = decided("Cache-Control: public", 'ETag: "a"', status=status)
+    if status == 206:
+        assert reason(made) is No.PARTIAL
+    else:
+        errors = status in (304, 400, 405, 407, 413, 414, 431) or status >= 500
+        assert reason(made) is (No.STATUS if errors else None)
+
+
+@pytest.mark.parametrize("status", range(200, 600))
+def test_what_is_storable_by_default(status):
+    """RFC 9110 §15.1, less the errors."""
+    made = decided('ETag: "a"', status=status)
+    if status == 206:
+        assert reason(made) is No.PARTIAL
+    else:
+        assert (reason(made) is None) is (status in (200, 203, 204, 300, 301, 308, 404, 410))

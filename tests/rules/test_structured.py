@@ -195,3 +195,11 @@ def test_it_accepts_what_another_implementation_accepts(text):
                 assert (ours is None) == (theirs is None), (kind, text, ours, theirs)
         elif kind == "dictionary":
             assert list(ours) == list(theirs)
+
+
+@pytest.mark.parametrize("text", ["X", "X=1", "Xa", "aX", "a-X=1", "=1", "-a", "_a", ".a", "1a"])
+def test_keys_have_no_capitals_and_begin_with_a_letter(text):
+    with pytest.raises(MalformedError):
+        parse_dictionary(text)
+    with pytest.raises(MalformedError):
+        parse_dictionary(f"a;{text}")

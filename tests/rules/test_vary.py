@@ -152,3 +152,32 @@ def test_the_newest_date_is_selected():
     assert select([new, old]) is new
     assert select([old, later]) is later
     assert select([]) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["authorization", "cookie", "date", "from", "host", "if-modified-since", "referer", "user-agent"],
+)
+def test_white_space_behind_a_comma_is_content_in_these(name):
+    def extras(value):
+        return key_extras((name,), fields(f"{name}: {value}"))
+
+    assert extras("a, b") != extras("a,b")
+    assert extras("a, b") == (b"\x01a, b",)
+    assert extras("XaX") == (b"\x01XaX",)
+
+
+@pytest.mark.parametrize(
+    ("value", "normal"),
+    [
+        ("a;q=0", "a;q=0"),
+        ("a;q=0.", "a;q=0"),
+        ("a;q=0.000", "a;q=0"),
+        ("a;q=0.500", "a;q=0.5"),
+        ("a;q=1.000", "a"),
+        ("a;q=1", "a"),
+        ("a;q=0.050", "a;q=0.05"),
+    ],
+)
+def test_qualities_have_one_form(value, normal):
+    assert key_extras(("accept",), fields(f"Accept: {value}")) == (b"\x01" + normal.encode(),)

@@ -10,6 +10,7 @@ from cdn.rules.cache_status import FORWARD_REASONS
 from cdn.rules.conditional import Verdict
 from cdn.rules.directives import RequestDirectives, ResponseDirectives, parse_cache_control
 from cdn.rules.freshness import Lifetime, LifetimeSource
+from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.partial import ContentRange, Part
 from cdn.rules.ranges import UNSATISFIABLE, multipart
@@ -25,6 +26,8 @@ WORDS = {
     Verdict: "proceed not-modified precondition-failed",
     HeadUpdate: "freshen invalidate ignore",
     Decision: "serve serve-stale-swr serve-stale-sie validate fetch gateway-timeout",
+    NoStoreReason: "method status no-store request-no-store private authorization set-cookie vary-star partial"
+    " no-freshness route-off bypass too-large no-space truncated close-delimited predicted-uncacheable purged",
     LifetimeSource: "override_ttl s-maxage max-age Expires status_ttl ttl heuristic none",
 }
 
@@ -75,3 +78,11 @@ def test_values_do_not_change(value, name):
 def test_values_have_no_room_for_more():
     for value in (RECORD, UNSATISFIABLE, request()):
         assert not hasattr(value, "__dict__")
+
+
+def test_what_nobody_said_is_false_or_absent():
+    for directives in (ResponseDirectives(), RequestDirectives()):
+        values = {name: getattr(directives, name) for name in directives.__slots__}
+        assert not any(values.values()), values
+    assert ResponseHead(200, Fields()) == ResponseHead(200, Fields(), "", (1, 1))
+    assert RequestHead("GET", "http", "a", "/", None, Fields()).version == (1, 1)
