@@ -91,7 +91,7 @@ class Exchange:
             self.say(error.status)
             return
         if stream.method in REFUSED_METHODS:
-            self.say(405, (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
+            self.say(405, (("Allow", "GET, HEAD, QUERY, POST, PUT, PATCH, DELETE, OPTIONS"),))
             return
         request = RequestHead(
             stream.method,
@@ -116,7 +116,7 @@ class Exchange:
         if request.method == "OPTIONS" and "max-forwards" in request.fields:
             hops = request.fields.all("max-forwards")
             if hops == ["0"]:
-                self.say(200, (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
+                self.say(200, (("Allow", "GET, HEAD, QUERY, POST, PUT, PATCH, DELETE, OPTIONS"),))
                 return
             if len(hops) == 1 and hops[0].isascii() and hops[0].isdigit() and len(hops[0]) < 10:
                 less = request.fields.without(("max-forwards",)).plus(
