@@ -10,7 +10,7 @@ from enum import StrEnum
 from cdn import _core
 from cdn.rules.dates import parse_date
 from cdn.rules.message import Fields, RequestHead
-from cdn.rules.stored import Stored
+from cdn.rules.stored import Flag, Stored
 
 
 class Verdict(StrEnum):
@@ -96,5 +96,7 @@ def if_range_passes(request: RequestHead, stored: Stored) -> bool:
     value = lines[0]
     if value.endswith('"'):
         return value == stored.etag and is_strong(value)
+    if stored.flags & Flag.NEGOTIATED:
+        return False  # every coding has the same date
     when = parse_date(value, stored.response_time // 1000)
     return when is not None and when == stored.last_modified and stored.date - when >= 1

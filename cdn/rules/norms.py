@@ -79,3 +79,51 @@ MAX_RANGES = 16
 # RFC 8586: a request that has passed this node this many times before is a loop.
 LOOP_LIMIT = 1
 LOOP_MEMBERS = 32
+
+# Content codings: a body shorter than this gains nothing (it still fills a packet), and these have none of their own.
+CODED_FROM = 1 << 10
+NEVER_CODED = frozenset({204, 205, 206, 304})
+
+# Media types that shrink, beside text/* and what ends like COMPRESSIBLE_SUFFIXES. Images, audio, video, archives and
+# woff2 are compressed already.
+COMPRESSIBLE_SUFFIXES = ("+json", "+xml", "+yaml", "+text")
+COMPRESSIBLE_TYPES = frozenset(
+    {
+        "application/dart",
+        "application/ecmascript",
+        "application/graphql",
+        "application/javascript",
+        "application/json",
+        "application/jsonl",
+        "application/ndjson",
+        "application/postscript",
+        "application/rtf",
+        "application/sql",
+        "application/toml",
+        "application/vnd.apple.mpegurl",
+        "application/vnd.ms-fontobject",
+        "application/wasm",
+        "application/x-font-opentype",
+        "application/x-font-otf",
+        "application/x-font-truetype",
+        "application/x-font-ttf",
+        "application/x-javascript",
+        "application/x-json",
+        "application/x-mpegurl",
+        "application/x-ndjson",
+        "application/x-sh",
+        "application/x-tex",
+        "application/x-yaml",
+        "application/xml",
+        "application/yaml",
+        "font/collection",
+        "font/otf",
+        "font/sfnt",
+        "font/ttf",
+        "image/bmp",
+        "image/vnd.microsoft.icon",
+        "image/x-icon",
+        "image/x-ms-bmp",
+    }
+)
+UNCODED_TEXT = frozenset({"text/event-stream"})  # its events must not wait for each other

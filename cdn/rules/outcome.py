@@ -39,4 +39,5 @@ class NoStoreReason(StrEnum):
     TRUNCATED = "truncated"
     CLOSE_DELIMITED = "close-delimited"  # no framing proves the body's end (RFC 9112 §6.3)
     PREDICTED_UNCACHEABLE = "predicted-uncacheable"
+    NO_TRANSFORM = "no-transform"  # coded here before its origin forbade that
     PURGED = "purged"  # the purge came while it was on its way

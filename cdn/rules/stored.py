@@ -42,6 +42,9 @@ class Flag(IntFlag):
     IMMUTABLE = 4
     NO_TRANSFORM = 8
     AUTHORIZED = 16  # the request carried Authorization
+    NEGOTIATED = 32  # it varies by Accept-Encoding on this node's word
+    CODED = 64  # its content coding was applied here
+    WEAKENED = 128  # its entity-tag is the origin's strong one, made weak
 
 
 NO_FLAGS = Flag(0)
@@ -96,6 +99,13 @@ class Stored:
     @property
     def has_validator(self) -> bool:
         return self.etag is not None or self.last_modified is not None
+
+    @property
+    def origin_etag(self) -> str | None:
+        """The entity-tag that the origin knows."""
+        if self.etag is None or not self.flags & Flag.WEAKENED:
+            return self.etag
+        return self.etag.removeprefix("W/")
 
     @property
     def comparison_date(self) -> int:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from cdn.config.values import CachePolicy
+from cdn.rules.coding import OURS, updated
 from cdn.rules.conditional import is_strong
 from cdn.rules.dates import format_date, parse_date
 from cdn.rules.fields import end_to_end, entity_tag
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.norms import CONDITIONALS
-from cdn.rules.stored import Stored
+from cdn.rules.outcome import NoStoreReason
+from cdn.rules.stored import Flag, Stored
 from cdn.rules.storing import DontStore, Store, decide_store
 from cdn.rules.vary import select as newest
 
@@ -29,8 +31,9 @@ def validation_request(request: RequestHead, stored: Stored) -> Fields:
     Last-Modified goes along with an entity-tag, for caches on the way that know only dates.
     """
     lines: list[tuple[str, str]] = []
-    if stored.etag is not None:
-        lines.append(("If-None-Match", stored.etag))
+    etag = stored.origin_etag
+    if etag is not None:
+        lines.append(("If-None-Match", etag))
     if stored.last_modified is not None:
         text = stored.fields.all("last-modified")
         lines.append(("If-Modified-Since", text[0] if text else format_date(stored.last_modified)))
@@ -60,11 +63,12 @@ def selects(stored: Stored, response: ResponseHead, now_s: int, *, only: bool = 
     (`only`).
     """
     etag = entity_tag(response.fields)
+    known = stored.origin_etag
     if etag is not None:
-        if is_strong(etag) and is_strong(stored.etag):
-            return etag == stored.etag
-        if stored.etag is not None:
-            return _opaque(etag) == _opaque(stored.etag)
+        if is_strong(etag) and is_strong(known):
+            return etag == known
+        if known is not None:
+            return _opaque(etag) == _opaque(known)
         if is_strong(etag):
             return False
     lines = response.fields.all("last-modified")
@@ -99,7 +103,7 @@ def updated_fields(stored: Stored, response: ResponseHead, response_time: int) -
     for lower, lines in news.items():
         if lower not in placed:
             out.extend(lines)
-    return Fields(out)
+    return updated(stored, Fields(out))
 
 
 def freshen(
@@ -132,10 +136,13 @@ def freshen(
     made = decide_store(asked, whole, policy, request_time=request_time, response_time=response_time)
     if isinstance(made, DontStore):
         return made
+    if made.no_transform and stored.flags & Flag.CODED:
+        return DontStore(NoStoreReason.NO_TRANSFORM)
     return Store(
         **{
             **{name: getattr(made, name) for name in Stored.__slots__},
             "body_length": stored.body_length,
+            "flags": made.flags | (stored.flags & OURS),
             "tags": made.tags or stored.tags,
         }
     )
@@ -154,14 +161,15 @@ def head_update(stored: Stored, response: ResponseHead, now_s: int) -> HeadUpdat
     if response.status != 200 or stored.status != 200:
         return HeadUpdate.IGNORE
     lengths = response.fields.all("content-length")
-    if lengths and stored.body_length >= 0 and lengths[0] != str(stored.body_length):
+    ours = stored.flags & Flag.CODED  # then the origin speaks of another length
+    if lengths and not ours and stored.body_length >= 0 and lengths[0] != str(stored.body_length):
         return HeadUpdate.INVALIDATE
     etag = entity_tag(response.fields)
     lines = response.fields.all("last-modified")
     modified = parse_date(lines[0], now_s) if lines else None
     if etag is None and modified is None:
         return HeadUpdate.IGNORE
-    if (etag is not None and etag != stored.etag) or (
+    if (etag is not None and etag != stored.origin_etag) or (
         modified is not None and modified != stored.last_modified
     ):
         return HeadUpdate.INVALIDATE
@@ -173,7 +181,8 @@ def variants_request(request: RequestHead, candidates: Sequence[Stored]) -> Fiel
 
     Only entity-tags can tell variants apart. Without any the fields are those of a plain fill.
     """
-    tags = list(dict.fromkeys(stored.etag for stored in candidates if stored.etag is not None))
+    etags = [stored.origin_etag for stored in candidates]
+    tags = list(dict.fromkeys(etag for etag in etags if etag is not None))
     fields = fill_fields(request.fields)
     return fields.plus([("If-None-Match", ", ".join(tags))]) if tags else fields
 
