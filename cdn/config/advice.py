@@ -5,19 +5,23 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from cdn.config.problems import quote
 from cdn.config.values import Config, Match, Route
 
 
 def warnings(config: Config) -> list[str]:
-    """One sentence each: routes for every Host or for none, origins that nothing uses, trust in everybody."""
+    """One sentence each: routes for every Host or for none, origins that nothing uses, trust in everybody, codings
+    that come to nothing.
+    """
     said = list(_hostless([route for route in config.routes if not route.match.hosts]))
     for index, route in enumerate(config.routes):
         for earlier in config.routes[:index]:
             if _covers(earlier.match, route.match):
                 said.append(f"{_name(route)} is never reached: {_name(earlier)} takes all its requests")
                 break
+        said += _codings(route)
     used = {route.origin for route in config.routes}
     said += [f"origins.{name} is used by no route" for name in config.origins if name not in used]
     said += [
@@ -32,6 +36,13 @@ def _hostless(routes: list[Route]) -> Iterator[str]:
     if routes:
         others = f" and {len(routes) - 1} more name" if len(routes) > 1 else " names"
         yield f"{_name(routes[0])}{others} no host: every Host is known, none is answered 421"
+
+
+def _codings(route: Route) -> Iterator[str]:
+    if route.compress and route.cache is None:
+        yield f"{_name(route)} has `compress`, and its cache is off: only what is stored is compressed"
+    elif "zstd" in route.compress and find_spec("zstandard") is None:
+        yield f"{_name(route)} lists zstd, which needs another package: pip install 'cdn[zstd]'"
 
 
 def _name(route: Route) -> str:

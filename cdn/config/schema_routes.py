@@ -8,7 +8,7 @@ from typing import Any
 from cdn.config import document, fields, names
 from cdn.config.checks import check_query_key
 from cdn.config.kinds import BAD, Choice, Flag, Reader, Text, duration, nullable, or_off
-from cdn.config.sections import Key, ListOf, MapOf, Section, later
+from cdn.config.sections import Key, ListOf, MapOf, Section
 from cdn.config.values import (
     Bypass,
     CachePolicy,
@@ -233,10 +233,14 @@ ROUTE = Section(
         Key("origin", OriginName("the name of an origin"), "Where its responses come from."),
         Key("cache", or_off(CACHE), "What may be stored and for how long; `off`: nothing is."),
         Key("headers", HEADERS, "Edits of header fields."),
-        later("compress", "Content codings chosen by `Accept-Encoding`."),
+        Key(
+            "compress",
+            ListOf(Choice(("br", "gzip", "zstd")), "[br, gzip]"),
+            "Content codings that stored responses get, the preferred first; see [caching](caching.md).",
+        ),
     ),
     "routes[]",
-    defaults={"cache": CachePolicy(), "headers": HeaderEdits()},
+    defaults={"cache": CachePolicy(), "headers": HeaderEdits(), "compress": ()},
 )
 ROUTES = Routes(
     ROUTE,

@@ -172,6 +172,7 @@ class Route:
     origin: str
     cache: CachePolicy | None = CachePolicy()  # None: cache off
     headers: HeaderEdits = HeaderEdits()
+    compress: tuple[str, ...] = ()  # content codings, the preferred first: br, gzip, zstd
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,19 @@ def test_unused_origin_and_trust_in_everybody() -> None:
     ]
 
 
+def test_codings_that_come_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = "  - {match: {host: [a.example]}, origin: app, compress: [zstd, br], cache: %s}\n"
+    monkeypatch.setattr("cdn.config.advice.find_spec", lambda name: None)
+    assert said(route % "off") == [
+        "routes[0] (`a.example /*`) has `compress`, and its cache is off: only what is stored is compressed"
+    ]
+    assert said(route % "{}") == [
+        "routes[0] (`a.example /*`) lists zstd, which needs another package: pip install 'cdn[zstd]'"
+    ]
+    monkeypatch.setattr("cdn.config.advice.find_spec", lambda name: name)
+    assert said(route % "{}") == []
+
+
 @pytest.mark.parametrize(
     ("one", "other", "covers"),
     [
