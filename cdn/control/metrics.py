@@ -67,6 +67,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(("access_log", "dropped"), "cdn_access_log_dropped_total", "counter", "Log lines without room."),
     Family(("access_log", "lost"), "cdn_access_log_lost_total", "counter", "Log lines whose write failed."),
     Family(("access_log", "waiting"), "cdn_access_log_waiting_bytes", "gauge", "Log bytes not written yet."),
+    Family(("coding", "made"), "cdn_coded_responses_total", "counter", "Bodies compressed here.", "coding"),
+    Family(("coding", "taken"), "cdn_coding_memory_bytes", "gauge", "Memory of the compressors at work."),
     Family(("purges", "requests"), "cdn_purges_total", "counter", "Purges asked for on the admin listener."),
     Family(("uptime_ms",), "cdn_uptime_seconds", "gauge", "Since the node started.", scale=1000),
     Family(("process", "rss"), "cdn_resident_memory_bytes", "gauge", "Resident memory of the process."),

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cdn._core cimport RequestHead
 from cdn.proxy._clock cimport Clock
-from cdn.proxy._routes cimport RouteTable
+from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
 from cdn.store._memory cimport Memory
 from cdn.store.layout cimport Record
@@ -52,7 +52,7 @@ cdef class HitLane:
     cdef char* key
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil
-    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n) noexcept nogil
+    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c) noexcept nogil
 
 
 cdef class NameSet:

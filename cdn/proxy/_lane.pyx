@@ -184,7 +184,7 @@ cdef class HitLane:
             "declined": self.counters.declined,
         }
 
-    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n) noexcept nogil:
+    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c) noexcept nogil:
         """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant.
 
         NULL also where several specifications match: the newest Date decides then, which the exchange knows.
@@ -216,7 +216,8 @@ cdef class HitLane:
                 count -= 1
             if p > end:
                 return NULL
-            more = self.normaliser.append_variant(names, p - names, buf, head, self.key + n, KEY_ROOM - n)
+            more = self.normaliser.append_variant(names, p - names, buf, head, c.coding, c.coding_len,
+                                                  self.key + n, KEY_ROOM - n)
             if more < 0:
                 return NULL
             r = self.memory.find(self.key, n + more)
@@ -277,7 +278,7 @@ cdef class HitLane:
             nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
             query = query_room
         n = write_key(secure, authority, na, path, np, query, nq, self.key)
-        r = self._select(buf, head, n)
+        r = self._select(buf, head, n, c)
         if r == NULL or r.stamp != self.memory.stamp:
             return 0
         now = self.clock.read()

@@ -30,6 +30,8 @@ cdef struct CompiledRoute:
     uint8_t directives      # 0: request directives are ignored; 1: honoured
     bint filtered           # the query is filtered for the key
     void* filter            # QueryFilter, borrowed from RouteTable.filters
+    const char* coding      # "accept-encoding", NUL, the route's codings; NULL where it has none
+    uint32_t coding_len
 
 
 cdef class RouteTable:

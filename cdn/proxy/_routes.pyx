@@ -111,6 +111,11 @@ cdef class RouteTable:
         c.cookie_bypass = bool(cache.bypass.cookies)
         c.query_bypass = bool(cache.bypass.query)
         c.directives = cache.request_directives != "none"
+        if route.compress:
+            text = b"accept-encoding\0" + ",".join(route.compress).encode("ascii")
+            self.keep.append(text)
+            c.coding = text
+            c.coding_len = len(text)
 
     def _compile_hosts(self):
         cdef uint32_t i, at

@@ -19,7 +19,7 @@ cdef class Normaliser:
     cdef char* joined
     cdef readonly uint64_t computed
     cdef int64_t append_variant(self, const char* names, size_t n, const char* buf, RequestHead* head,
-                                char* dst, size_t room) noexcept nogil
+                                const char* coding, size_t coding_len, char* dst, size_t room) noexcept nogil
     cdef Remembered* _find(self, const char* name, size_t nn, const char* value, size_t nv) noexcept nogil
     cdef Remembered* _learn(self, const char* name, size_t nn, const char* value, size_t nv) noexcept with gil
     cdef void _clear(self) noexcept nogil

@@ -30,7 +30,10 @@ cdef inline char* _part(char* dst, const char* text, uint32_t n) noexcept nogil:
 
 
 cdef class Normaliser:
-    """`compute(name, value) -> bytes`, both latin-1 str, gives the extra for a field that is there."""
+    """`compute(name, value) -> bytes`, both latin-1 str, gives the extra for a field that is there.
+
+    A route with content codings has a name of its own for Accept-Encoding, see `CompiledRoute.coding`.
+    """
 
     def __cinit__(self, compute):
         self.compute = compute
@@ -93,19 +96,21 @@ cdef class Normaliser:
         return r
 
     cdef int64_t append_variant(self, const char* names, size_t n, const char* buf, RequestHead* head,
-                                char* dst, size_t room) noexcept nogil:
+                                const char* coding, size_t coding_len, char* dst, size_t room) noexcept nogil:
         """Write what parts the variant's key from the primary one, as `lookup.variant_key` does.
 
-        `names` is a specification as a marker has it (u8 length, name; repeated), `n` its bytes. Returns the bytes
-        written, -1 when the request is not for the lane.
+        `names` is a specification as a marker has it (u8 length, name; repeated), `n` its bytes. `coding` is the
+        route's (`CompiledRoute`): the value of Accept-Encoding is then asked for under that name, and a missing one
+        counts as empty. Returns the bytes written, -1 when the request is not for the lane.
         """
         cdef const char* p = names
         cdef const char* end = names + n
         cdef const char* value
+        cdef const char* name
         cdef char* start = dst
         cdef char* limit = dst + room
         cdef char* listed
-        cdef size_t nn, nv
+        cdef size_t nn, nv, name_len
         cdef uint32_t i, lines, total
         cdef FieldSpan* f
         cdef Remembered* r
@@ -149,16 +154,24 @@ cdef class Normaliser:
                 memcpy(self.joined + nv, b", ", 2)
                 memcpy(self.joined + nv + 2, buf + f.value, f.value_len)
                 nv += 2 + f.value_len
+            name = p + 1
+            name_len = nn
+            if coding != NULL and nn == 15 and memcmp(name, b"accept-encoding", 15) == 0:
+                name = coding
+                name_len = coding_len
+                if lines == 0:
+                    value = b""
+                    lines = 1
             if lines == 0:
                 if dst + 5 > limit:
                     return -1
                 dst = _part(dst, b"\x00", 1)
             else:
-                r = self._find(p + 1, nn, value, nv)
+                r = self._find(name, name_len, value, nv)
                 if r == NULL:
-                    r = self._learn(p + 1, nn, value, nv)
+                    r = self._learn(name, name_len, value, nv)
                 if r == NULL or dst + 4 + r.extra_len > limit:
                     return -1
-                dst = _part(dst, r.bytes + nn + nv, r.extra_len)
+                dst = _part(dst, r.bytes + name_len + nv, r.extra_len)
             p += 1 + nn
         return dst - start

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from cdn._core import HeadError, format_http_date, split_target
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import answer, passing, synthetic, tunnel
+from cdn.proxy import answer, coding, passing, synthetic, tunnel
 from cdn.proxy._front import ClientStream
 from cdn.proxy.content import Held, content_key, hold
 from cdn.proxy.drafts import draft, soft_window, stored_of
@@ -27,6 +27,7 @@ from cdn.proxy.purge_log import Grade
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, FillError, FillSource, Source
 from cdn.rules.cache_status import member
+from cdn.rules.coding import OURS, fits, outdated
 from cdn.rules.directives import request_directives
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead, ResponseHead
@@ -151,6 +152,7 @@ class Exchange:
         primary = primary_key(request, query, policy)
         if self.content is not None:
             primary = content_key(primary, request, self.content)
+        request = coding.asked(route, request)
         self.entry.key_hash = log_hash(primary)
         for _ in range(ROUNDS):
             if site.table is not self.table:
@@ -237,7 +239,8 @@ class Exchange:
         decision = decide_store(
             asked, head, policy, request_time=stored.request_time, response_time=stored.response_time
         )
-        if isinstance(decision, DontStore) or purged.grade is Grade.GONE:
+        obsolete = purged.grade is Grade.GONE or outdated(stored, route.compress, policy.targets)
+        if isinstance(decision, DontStore) or obsolete:
             site.memory.remove(entry.key)
             found.entry = None
             return None
@@ -299,7 +302,9 @@ class Exchange:
             known = (found.entry, stored)
             fields = validation_request(request, stored)
         elif found.specs:
-            candidates = self.site.variants(found.primary)
+            codings = self.route.compress if self.route is not None else ()
+            variants = self.site.variants(found.primary)
+            candidates = [pair for pair in variants if fits(pair[1], request.fields, codings)]
             fields = variants_request(request, [variant for _, variant in candidates])
         else:
             fields = fill_fields(request.fields)
@@ -527,6 +532,7 @@ def _as_old_as(stored: Stored, decision: Stored) -> Stored:
             shift = min(shift, fresh_until - max(decision.swr_until, decision.sie_until))
     return replace(
         decision,
+        flags=decision.flags | (stored.flags & OURS),
         born=stored.born,
         fresh_until=fresh_until,
         swr_until=max(fresh_until, decision.swr_until + shift),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdn.proxy.coding import asked
 from cdn.proxy.drafts import soft_window, stored_of
 from cdn.proxy.lookup import keyed_target, log_hash, look_up, primary_key
 from cdn.proxy.purge_log import Grade
@@ -41,6 +42,7 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         return out | {"decision": "pass", "reason": "the route's bypass, or If-Match or If-Unmodified-Since"}
     query = keyed_target(request, site.table.query_filter(index))
     key = primary_key(request, query, policy)
+    request = asked(route, request)
     found = look_up(site.memory, key, request)
     out["key"] = {
         "scheme": request.scheme,
@@ -50,6 +52,8 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         "hash": log_hash(found.key),
         "varies_by": [list(spec) for spec in found.specs],
     }
+    if route.compress:
+        out["accept_encoding"] = request.fields.get("accept-encoding")
     entry = found.entry
     stored = None
     if entry is None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.config.values import Route
+from cdn.proxy.coding import CodedBody
 from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import draft, vary_marker
 from cdn.proxy.interim import Interims
@@ -210,8 +211,9 @@ class Flight:
         if head.status == 304 and not conditional(asked.fields):
             raise OriginError(Kind.MALFORMED, "a 304 that nobody asked for", server=response.server)
         failed = is_error(head.status) and asked.known is not None
+        plan = site.coders.plan(self.route, asked.request, response)
         decision = decide_store(
-            asked.request, head, policy, request_time=request_time, response_time=response_time
+            asked.request, plan.head, policy, request_time=request_time, response_time=response_time
         )
         if isinstance(decision, DontStore):
             self._not_stored(response, decision.reason, head, failed)
@@ -219,6 +221,7 @@ class Flight:
         if response.delimited_by_close:
             self._not_stored(response, NoStoreReason.CLOSE_DELIMITED, head, failed)
             return
+        decision = replace(decision, flags=decision.flags | plan.flags)
         fill = self._fill_for(decision)
         limit = site.config.limits.object
         if fill is None or (response.length or 0) > limit:
@@ -226,7 +229,7 @@ class Flight:
                 response, NoStoreReason.TOO_LARGE if fill else NoStoreReason.NO_SPACE, head, failed
             )
             return
-        if not fill.start(self._record(decision, head), response.length):
+        if not fill.start(self._record(decision, head), None if plan.coding else response.length):
             reason = NoStoreReason.NO_SPACE
             if response.length is not None and response.length > site.memory.largest:
                 reason = NoStoreReason.TOO_LARGE
@@ -239,11 +242,18 @@ class Flight:
             key_extras(decision.vary, asked.request.fields),
             log_hash(fill.key),
             "age" in head.fields,
-            self._for_leader(decision, head, response_time),
+            self._for_leader(decision, plan.head, response_time),
         )
         site.equivalents.learn(asked.request, asked.query, asked.primary, decision.fields)
         self.decide(Broken(None, streaming) if failed else streaming)
-        await self._stream(response, fill, limit)
+        if plan.coding is None:
+            await self._stream(response, fill, limit)
+            return
+        coded = site.coders.encode(response, plan.coding)
+        try:
+            await self._stream(response, fill, limit, coded)
+        finally:
+            coded.close()
 
     def _for_leader(self, decision: Stored, head: ResponseHead, response_time: int) -> Draft | None:
         whole = stored_fields(head.fields, frozenset(), response_time)
@@ -332,14 +342,16 @@ class Flight:
         self.keys.append(key)
         return fill
 
-    async def _stream(self, response: OriginResponse, fill: Fill, limit: int) -> None:
+    async def _stream(
+        self, response: OriginResponse, fill: Fill, limit: int, coded: CodedBody | None = None
+    ) -> None:
         """The body into the store; what turns out too large for it goes through a bounded window instead."""
         count = self.site.counters.origin(self.route.origin)
         while True:
-            data = await response.read()
+            data = await (response if coded is None else coded).read()
+            count["bytes"] += len(data) if coded is None else coded.taken()
             if not data:
                 break
-            count["bytes"] += len(data)
             if not fill.detached:
                 if fill.arrived + len(data) > limit:
                     fill.detach(NoStoreReason.TOO_LARGE.value)

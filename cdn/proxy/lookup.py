@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cdn._core import QueryFilter, cache_key, key_hash
 from cdn.config.values import CachePolicy
 from cdn.proxy.drafts import stored_of
+from cdn.rules.coding import normal_encoding
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import MAX_SPECS, decode_vary_marker
 from cdn.rules.vary import key_extras
@@ -70,7 +71,13 @@ def variant_key(primary: bytes, spec: tuple[str, ...], extras: tuple[bytes, ...]
 
 
 def normal_value(name: str, value: str) -> bytes:
-    """The extra for one field that a request has; what the hit lane remembers."""
+    """The extra for one field that a request has; what the hit lane remembers.
+
+    Behind a NUL in `name` stand the codings of the route, by which Accept-Encoding is brought to its normal form first.
+    """
+    name, _, codings = name.partition("\0")
+    if codings:
+        value = normal_encoding(value, codings.split(","))
     return key_extras((name,), Fields([(name, value)]))[0]
 
 

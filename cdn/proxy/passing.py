@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cdn._core import format_http_date
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import interim
+from cdn.proxy import coding, interim
 from cdn.proxy._front import ClientStream
 from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import draft
@@ -21,6 +21,7 @@ from cdn.proxy.flight import Flight, NotStored, Streaming
 from cdn.proxy.lookup import Found, keyed_target, primary_key
 from cdn.proxy.purging import purge_url
 from cdn.rules.cache_status import member
+from cdn.rules.coding import alone, not_modified
 from cdn.rules.fields import end_to_end
 from cdn.rules.forwarding import edit
 from cdn.rules.invalidation import targets
@@ -71,6 +72,7 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
     site, stream = exchange.site, exchange.stream
     query = keyed_target(request, exchange.table.query_filter(route.index))
     primary = primary_key(request, query, policy)
+    request = coding.asked(route, request)
     request_time = site.clock.now()
     response = await site.fetch(
         route,
@@ -215,7 +217,7 @@ async def fetch_alone(
             exchange.content,
             route,
             request,
-            request.fields,
+            alone(request.fields, route.compress),
             query,
             peer=stream.address,
             trusted=exchange.trusted,
@@ -244,7 +246,8 @@ async def fetch_alone(
             _update_from_head(
                 exchange, route, request, found, stored, response.head, request_time, response_time
             )
-        await relay(exchange, response, response.head, request, Outcome.MISS, NoStoreReason.METHOD)
+        head = coding.described(route, request, response.head, request_time, response_time)
+        await relay(exchange, response, head, request, Outcome.MISS, NoStoreReason.METHOD)
         return
     await _store_along(exchange, route, request, query, found, since, response, request_time, response_time)
 
@@ -290,7 +293,8 @@ async def _store_along(
         await exchange.read_along(flight, verdict, request, Outcome.MISS)
         return
     if isinstance(verdict, NotStored):
-        await relay(exchange, response, response.head, request, Outcome.MISS, verdict.reason)
+        head = not_modified(request, response.head, route.compress)
+        await relay(exchange, response, head, request, Outcome.MISS, verdict.reason)
         return
     raise OriginError(Kind.RESET, "the fill broke off before it began", server=response.server)
 

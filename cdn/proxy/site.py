@@ -18,6 +18,7 @@ from cachetools import LRUCache, TTLCache
 from cdn.config.values import Config, Route
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
+from cdn.proxy.coding import Coders
 from cdn.proxy.counters import Counters
 from cdn.proxy.drafts import stored_of
 from cdn.proxy.equivalents import Equivalents
@@ -52,6 +53,7 @@ class Site:
         self.clock = clock
         self.access = access
         self.counters = Counters()
+        self.coders = Coders()
         self.flights: dict[bytes, Flight] = {}
         self.purges = PurgeLog(memory.next_stamp)
         self.equivalents = Equivalents()
@@ -232,4 +234,5 @@ class Site:
             task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.coders.close()
         await self.origins.close()

@@ -149,6 +149,7 @@ class Worker:
         out["connections"] = census
         out["store"] = self.memory.stats()
         out["flights"] = len(self.site.flights)
+        out["coding"] = self.site.coders.stats()
         return out
 
     def purge(
