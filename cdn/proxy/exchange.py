@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from cdn._core import HeadError, format_http_date, split_target
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import answer, coding, passing, synthetic, tunnel
+from cdn.proxy import answer, coding, parts, passing, synthetic, tunnel
 from cdn.proxy._front import ClientStream
 from cdn.proxy.content import Held, content_key, hold
 from cdn.proxy.drafts import draft, soft_window, stored_of
@@ -161,6 +161,8 @@ class Exchange:
             found, stored = self._find(route, policy, request, primary)
             if stored is None:
                 found, stored = self._equivalent(route, policy, request, query, found)
+            if stored is None and await parts.answered(self, route, policy, request, query, found):
+                return
             use = decide_use(request, stored, policy, now)
             entry = found.entry
             if use.decision is Decision.SERVE and entry is not None and stored is not None:
@@ -202,7 +204,7 @@ class Exchange:
             found.entry = None
             return found, None
         if entry.stamp != site.memory.stamp:
-            stored = self._decide_again(route, policy, request, found, entry, stored)
+            stored = self.decide_again(route, policy, request, found, entry, stored)
         if stored is not None and found.entry is not None:
             found.entry.touch(site.clock.now())
         return found, stored
@@ -221,7 +223,7 @@ class Exchange:
             return nothing, None
         return found, stored
 
-    def _decide_again(
+    def decide_again(
         self,
         route: Route,
         policy: CachePolicy,
@@ -280,7 +282,14 @@ class Exchange:
             flight = site.flights.get(found.key)
             if flight is not None and site.joinable(flight) and await self._join_range(flight, request):
                 return
-        await passing.fetch_alone(self, route, request, query, found, stored)
+            if stored is None:
+                await parts.fetch_range(self, route, request, query, found)
+                return
+        told = None
+        if request.method == "HEAD" and stored is None:
+            held = parts.known(self, route, policy, request, found)
+            told = None if held is None else (held.index, held.stored)
+        await passing.fetch_alone(self, route, request, query, found, stored, told)
 
     async def _join_range(self, flight: Flight, request: RequestHead) -> bool:
         """A range that a flight has received already is read from it; one beyond does not wait (RFC 9110 §14)."""
@@ -428,6 +437,14 @@ class Exchange:
 
     async def serve_entry(self, request: RequestHead, entry: Entry, stored: Stored, outcome: Outcome) -> None:
         await self._serve(request, EntrySource(entry, stored), outcome)
+
+    async def serve_source(self, request: RequestHead, source: Source, outcome: Outcome) -> None:
+        await self._serve(request, source, outcome)
+
+    async def board(self, route: Route, request: RequestHead, found: Found, asked: Asked) -> bool:
+        """Board the flight for this key, sent out with `asked` if it is a new one. False: it was not for us."""
+        flight, leader = self.site.board(route, found.key, lambda: asked)
+        return await self._follow(flight, leader, request, None, found)
 
     async def _serve(self, request: RequestHead, source: Source, outcome: Outcome) -> None:
         site, now = self.site, self.site.clock.now()

@@ -9,6 +9,7 @@ from cdn.proxy.drafts import soft_window, stored_of
 from cdn.proxy.lookup import keyed_target, log_hash, look_up, primary_key
 from cdn.proxy.purge_log import Grade
 from cdn.proxy.purging import request_for
+from cdn.proxy.stored_parts import find
 from cdn.rules.storing import bypass
 from cdn.rules.use import decide_use
 from cdn.store import RecordFlag
@@ -58,6 +59,14 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
     stored = None
     if entry is None:
         out["stored"] = None
+        held = find(site.memory, found, request)
+        if held is not None:
+            out["parts"] = {
+                "length": held.length,
+                "spans": [list(span) for span in held.part.spans],
+                "etag": held.stored.etag,
+                "fresh_for_ms": held.stored.fresh_until - now,
+            }
         out["predicted_uncacheable"] = site.predicted_uncacheable(key)
         out["in_flight"] = found.key in site.flights
         known = site.equivalents.find(request, query, key)

@@ -18,12 +18,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.config.values import Route
+from cdn.proxy import stored_parts
 from cdn.proxy.coding import CodedBody
 from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import draft, vary_marker
 from cdn.proxy.interim import Interims
 from cdn.proxy.lookup import add_spec, log_hash, variant_key
 from cdn.proxy.source import FillSource, Overflow
+from cdn.proxy.splicing import Completion, received
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
@@ -92,7 +94,7 @@ class Asked:
     """What a flight is sent out with.
 
     `query` is the keyed one; `known` the stored response that is validated; `candidates` the variants that were asked
-    about where none of them matches.
+    about where none of them matches; `completion` the stored parts whose missing bytes are asked for.
     """
 
     request: RequestHead
@@ -105,6 +107,7 @@ class Asked:
     peer: str
     trusted: bool
     content: Held | None = None  # of a QUERY
+    completion: Completion | None = None
 
 
 def conditional(fields: Fields) -> bool:
@@ -210,6 +213,16 @@ class Flight:
             return
         if head.status == 304 and not conditional(asked.fields):
             raise OriginError(Kind.MALFORMED, "a 304 that nobody asked for", server=response.server)
+        if asked.completion is not None and head.status in (206, 416):
+            whole = asked.completion.whole(asked.request, response, policy, request_time, response_time)
+            if whole is None:
+                # Not the bytes that are missing: nothing can be made of it. Ask again for everything.
+                response.abort()
+                everything = asked.fields.without(("range", "if-range"))
+                self.asked = replace(asked, completion=None, fields=everything)
+                await self._run()
+                return
+            response, head = whole, whole.head
         failed = is_error(head.status) and asked.known is not None
         plan = site.coders.plan(self.route, asked.request, response)
         decision = decide_store(
@@ -349,7 +362,7 @@ class Flight:
         count = self.site.counters.origin(self.route.origin)
         while True:
             data = await (response if coded is None else coded).read()
-            count["bytes"] += len(data) if coded is None else coded.taken()
+            count["bytes"] += received(response, data) if coded is None else coded.taken()
             if not data:
                 break
             if not fill.detached:
@@ -372,8 +385,8 @@ class Flight:
         if fill.detached:
             self.overflow.ended = True
             self._wake_readers()
-        else:
-            fill.commit()
+        elif fill.commit() is not None:
+            stored_parts.drop(self.site.memory, self.asked.primary, fill.key)
 
     def _wake_readers(self) -> None:
         for reader in self.readers:

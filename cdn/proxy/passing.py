@@ -20,6 +20,7 @@ from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
 from cdn.proxy.lookup import Found, keyed_target, primary_key
 from cdn.proxy.purging import purge_url
+from cdn.proxy.splicing import received
 from cdn.rules.cache_status import member
 from cdn.rules.coding import alone, not_modified
 from cdn.rules.fields import end_to_end
@@ -32,7 +33,7 @@ from cdn.rules.storing import DontStore, decide_store
 from cdn.rules.tags import invalidated_tags
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
-from cdn.store import Fill
+from cdn.store import Entry, Fill
 from cdn.tier import Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
         await relay(exchange, response, response.head, request, Outcome.PASS, NoStoreReason.METHOD)
         return
     found = Found(primary, primary, None)
-    await _store_along(exchange, route, request, query, found, since, response, request_time, response_time)
+    await store_along(exchange, route, request, query, found, since, response, request_time, response_time)
 
 
 def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
@@ -140,7 +141,7 @@ async def relay(
             data = await response.read()
             if not data:
                 break
-            count["bytes"] += len(data)
+            count["bytes"] += received(response, data)
             stream.write(data)
             await stream.drain()
     except OriginError as error:
@@ -201,10 +202,12 @@ async def fetch_alone(
     query: str | None,
     found: Found,
     stored: Stored | None,
+    parts: tuple[Entry, Stored] | None = None,
 ) -> None:
-    """A miss (or a HEAD) that nobody waits for. The client's own conditions and ranges go to the origin.
+    """A miss (or a HEAD) that nobody waits for. The client's own conditions go to the origin.
 
-    A whole response that may be stored is stored: the origin ignored the range, or an uncacheable URL has changed.
+    A whole response that may be stored is stored: an uncacheable URL has changed. `parts`: the index of stored parts,
+    which an answer to HEAD renews or shows to be out of date.
     """
     site, stream = exchange.site, exchange.stream
     since = site.departure(found.key)
@@ -242,17 +245,16 @@ async def fetch_alone(
         raise failure
     response_time = site.clock.now()
     if request.method == "HEAD":
-        if stored is not None and found.entry is not None:
-            _update_from_head(
-                exchange, route, request, found, stored, response.head, request_time, response_time
-            )
+        told = (found.entry, stored) if stored is not None and found.entry is not None else parts
+        if told is not None:
+            _update_from_head(exchange, route, request, told, response.head, request_time, response_time)
         head = coding.described(route, request, response.head, request_time, response_time)
         await relay(exchange, response, head, request, Outcome.MISS, NoStoreReason.METHOD)
         return
-    await _store_along(exchange, route, request, query, found, since, response, request_time, response_time)
+    await store_along(exchange, route, request, query, found, since, response, request_time, response_time)
 
 
-async def _store_along(
+async def store_along(
     exchange: Exchange,
     route: Route,
     request: RequestHead,
@@ -303,15 +305,13 @@ def _update_from_head(
     exchange: Exchange,
     route: Route,
     request: RequestHead,
-    found: Found,
-    stored: Stored,
+    told: tuple[Entry, Stored],
     head: ResponseHead,
     request_time: int,
     response_time: int,
 ) -> None:
     """RFC 9111 §4.3.5: a response to HEAD renews the stored GET response, or shows that it is out of date."""
-    site, entry = exchange.site, found.entry
-    assert entry is not None
+    site, (entry, stored) = exchange.site, told
     update = head_update(stored, head, response_time // 1000)
     if update is HeadUpdate.INVALIDATE:
         site.memory.soft_purge(entry.key, response_time)

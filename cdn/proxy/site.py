@@ -16,6 +16,7 @@ from typing import Any
 from cachetools import LRUCache, TTLCache
 
 from cdn.config.values import Config, Route
+from cdn.proxy import stored_parts
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.coding import Coders
@@ -116,6 +117,7 @@ class Site:
             oldest = next(iter(variants))
             del variants[oldest]
             self.memory.remove(oldest)
+            stored_parts.drop(self.memory, primary, oldest)
 
     def variants(self, primary: bytes) -> list[tuple[Entry, Stored]]:
         """What is stored of a URL's variants, as far as this worker has counted them."""

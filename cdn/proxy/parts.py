@@ -1,0 +1,434 @@
+"""Partial content: answering from stored parts, completing them, and keeping a 206 as a part (RFC 9111 §3.3, §3.4).
+
+    what is asked for is there     fresh: serve; stale: ask with the stored entity-tag, then serve
+    a range, some of it is there   fetch what is missing with If-Range, serve both, keep the new part
+    everything, some is there      a flight fetches what is missing, so that everybody gets the whole, which is stored
+    anything else                  as if nothing were stored; a 206 that comes back is kept
+
+A stretch with several gaps is fetched in one request, so that one validator speaks for all of it. Decides this order;
+what a part is and which belong together is the rules' (`rules.partial`), how they lie in the store `stored_parts`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cdn.config.values import CachePolicy, Route
+from cdn.proxy import interim, passing
+from cdn.proxy import stored_parts as store
+from cdn.proxy.drafts import draft
+from cdn.proxy.flight import Asked, Flight, Streaming
+from cdn.proxy.lookup import Found, log_hash
+from cdn.proxy.source import FillSource
+from cdn.proxy.splicing import Completion, PartsSource, Spliced, completed
+from cdn.proxy.stored_parts import StoredParts
+from cdn.rules import ranges
+from cdn.rules.conditional import Verdict, evaluate
+from cdn.rules.directives import request_directives
+from cdn.rules.fields import entity_tag
+from cdn.rules.message import Fields, RequestHead
+from cdn.rules.outcome import NoStoreReason, Outcome
+from cdn.rules.partial import Part, completing_request, decide_part
+from cdn.rules.storing import DontStore, stored_fields
+from cdn.rules.use import Decision, decide_use, is_error
+from cdn.rules.validation import (
+    freshen,
+    is_conditional,
+    selects,
+    updated_fields,
+    validation_request,
+)
+from cdn.rules.vary import key_extras
+from cdn.store import Draft, Fill, FillState
+from cdn.tier import OriginError, OriginResponse
+
+if TYPE_CHECKING:
+    from cdn.proxy.exchange import Exchange
+    from cdn.proxy.site import Site
+
+FINISHED_ALONE = 4 << 20  # bytes of a part that are still fetched after its client has left; more is given up
+
+
+def known(
+    exchange: Exchange, route: Route, policy: CachePolicy, request: RequestHead, found: Found
+) -> StoredParts | None:
+    """The parts for this request, as today's rules judge them."""
+    site = exchange.site
+    held = store.find(site.memory, found, request)
+    if held is None or held.index.stamp == site.memory.stamp:
+        return held
+    index = Found(found.primary, held.base, held.index)
+    stored = exchange.decide_again(route, policy, request, index, held.index, held.stored)
+    if stored is None or index.entry is None:
+        for piece in held.pieces:
+            site.memory.remove(store.part_key(found.primary, piece.token))
+        return None
+    part = Part(stored.with_body(held.length), held.part.spans, held.length)
+    return replace(held, index=index.entry, part=part)
+
+
+async def answered(
+    exchange: Exchange,
+    route: Route,
+    policy: CachePolicy,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+) -> bool:
+    """Answer with the help of stored parts. False: they are of no help, go on as if nothing were stored."""
+    site = exchange.site
+    held = known(exchange, route, policy, request, found)
+    if held is None:
+        return False
+    now = site.clock.now()
+    use = decide_use(request, held.stored, policy, now)
+    selected = ranges.select(request, held.stored, held.length)
+    there = held.part.complete
+    if isinstance(selected, list):
+        there = there or all(held.part.holds(first, last) for first, last in selected)
+    if use.decision is Decision.SERVE and there:
+        held.touch(now)
+        await _serve_held(exchange, request, held, Outcome.HIT)
+        return True
+    if request.method == "HEAD" or _must_not_fetch(request, policy, now):
+        return False
+    if use.decision not in (Decision.SERVE, Decision.SERVE_STALE_SWR, Decision.VALIDATE):
+        return False
+    held.touch(now)
+    if there:
+        exchange.fwd = "request" if use.reason.startswith("request-") else "stale"
+        return await _validated(exchange, route, policy, request, query, found, held)
+    if is_conditional(request) or site.predicted_uncacheable(found.primary):
+        return False
+    if isinstance(selected, list) and len(selected) == 1:
+        gap = held.gap(*selected[0])
+        if gap is None or gap == selected[0]:
+            return False
+        exchange.fwd = "partial"
+        await _range_completed(exchange, route, request, query, found, held, gap)
+        return True
+    if "range" in request.fields:
+        return False
+    gap = held.gap(0, held.length - 1)
+    if gap is None or gap == (0, held.length - 1):
+        return False
+    if held.length > min(site.config.limits.object, site.memory.largest):
+        return False
+    exchange.fwd = "partial"
+    fields = completing_request(request, held.part, gap)
+    asked = replace(_asked(exchange, request, query, found), fields=fields, completion=Completion(held, gap))
+    return await exchange.board(route, request, found, asked)
+
+
+def _asked(exchange: Exchange, request: RequestHead, query: str | None, found: Found) -> Asked:
+    peer = exchange.stream.address
+    return Asked(request, found.primary, query, request.fields, None, [], found.specs, peer, exchange.trusted)
+
+
+def _must_not_fetch(request: RequestHead, policy: CachePolicy, now: int) -> bool:
+    if policy.request_directives != "none" and request_directives(request.fields).no_store:
+        return True
+    return decide_use(request, None, policy, now).decision is Decision.GATEWAY_TIMEOUT
+
+
+async def fetch_range(
+    exchange: Exchange, route: Route, request: RequestHead, query: str | None, found: Found
+) -> None:
+    """A range of which nothing is there: the client's own request goes on; what comes back is kept if it may be."""
+    answer = await _fetch(exchange, route, request, query, found, request.fields)
+    await _taken(exchange, route, request, query, found, answer)
+
+
+# --- asking the origin ---
+
+
+@dataclass(slots=True)
+class Answer:
+    """`since` marks when the request left: a purge from then on voids what would be stored."""
+
+    response: OriginResponse
+    since: Fill
+    request_time: int
+    response_time: int
+
+    def drop(self) -> None:
+        self.response.abort()
+        self.since.abort("of-no-use")
+
+
+async def _fetch(
+    exchange: Exchange, route: Route, request: RequestHead, query: str | None, found: Found, fields: Fields
+) -> Answer:
+    site, stream = exchange.site, exchange.stream
+    since = site.departure(found.primary)
+    request_time = site.clock.now()
+    response = await site.fetch(
+        route,
+        request,
+        fields,
+        query,
+        peer=stream.address,
+        trusted=exchange.trusted,
+        on_interim=lambda status, fields: interim.send(stream, status, fields),
+    )
+    exchange.entry.origin = response.server
+    exchange.entry.origin_first_byte_us = int(response.first_byte_ms * 1000)
+    return Answer(response, since, request_time, site.clock.now())
+
+
+async def _taken(
+    exchange: Exchange, route: Route, request: RequestHead, query: str | None, found: Found, answer: Answer
+) -> None:
+    """The response is the client's answer: a 206 becomes a part where it may, anything else is a miss like any."""
+    response = answer.response
+    if response.head.status != 206:
+        await passing.store_along(
+            exchange,
+            route,
+            request,
+            query,
+            found,
+            answer.since,
+            response,
+            answer.request_time,
+            answer.response_time,
+        )
+        return
+    made = decide_part(
+        request,
+        response.head,
+        route.cache,
+        request_time=answer.request_time,
+        response_time=answer.response_time,
+    )
+    reason = NoStoreReason.PARTIAL
+    if isinstance(made, DontStore):
+        reason = made.reason
+    elif _is_the_answer(request, made, response):
+        if await _kept(exchange, route, request, found, answer, made, None):
+            return
+        reason = NoStoreReason.NO_SPACE
+    answer.since.abort("not-stored")
+    await passing.relay(exchange, response, response.head, request, Outcome.MISS, reason)
+
+
+def _is_the_answer(request: RequestHead, made: Part, response: OriginResponse) -> bool:
+    """Whether the origin has sent the very bytes that we would choose, and its framing says so, too."""
+    ((first, last),) = made.spans
+    if made.length is None or response.length != last - first + 1:
+        return False
+    if evaluate(request, made.stored) is not Verdict.PROCEED:
+        return False
+    return ranges.select(request, made.stored, made.length) == [(first, last)]
+
+
+# --- what is there is stale ---
+
+
+async def _validated(
+    exchange: Exchange,
+    route: Route,
+    policy: CachePolicy,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+    held: StoredParts,
+) -> bool:
+    """Ask whether the parts still hold; if not, the client's range of what has taken their place (RFC 9111 §4.3)."""
+    site = exchange.site
+    own = [line for line in request.fields if line[0].lower() in ("range", "if-range")]
+    fields = validation_request(request, held.stored).without(("if-range",)).plus(own)
+    answer: Answer | None = None
+    failure: OriginError | None = None
+    try:
+        answer = await _fetch(exchange, route, request, query, found, fields)
+    except OriginError as error:
+        failure = error
+    if answer is None or is_error(answer.response.head.status):
+        use = decide_use(request, held.stored, policy, site.clock.now(), origin_failed=True)
+        if use.decision in (Decision.SERVE, Decision.SERVE_STALE_SIE):
+            if answer is not None:
+                answer.drop()
+            await _serve_held(exchange, request, held, Outcome.STALE_SIE)
+            return True
+    if answer is None:
+        assert failure is not None
+        raise failure
+    if answer.response.head.status != 304:
+        _drop_if_changed(site, found, held, answer.response)
+        await _taken(exchange, route, request, query, found, answer)
+        return True
+    renewed = _renewed(exchange, route, request, found, held, answer)
+    answer.drop()
+    if renewed is None:
+        return False
+    source = PartsSource(renewed[0], renewed[1].stored, held.length, held.base, renewed[1])
+    await exchange.serve_source(request, source, Outcome.REVALIDATED)
+    return True
+
+
+def _renewed(
+    exchange: Exchange, route: Route, request: RequestHead, found: Found, held: StoredParts, answer: Answer
+) -> tuple[Draft, StoredParts] | None:
+    """The parts as a 304 leaves them; None when it speaks of something else."""
+    site, head = exchange.site, answer.response.head
+    if not selects(held.stored, head, answer.response_time // 1000):
+        return None
+    stored = freshen(
+        held.stored,
+        request,
+        head,
+        route.cache,
+        request_time=answer.request_time,
+        response_time=answer.response_time,
+    )
+    edits, old_origin = route.headers.response, head.version < (1, 1)
+    if isinstance(stored, DontStore):
+        exchange.entry.no_store = stored.reason.value
+        store.drop(site.memory, found.primary, held.base)
+        shown = replace(held.stored, fields=updated_fields(held.stored, head, answer.response_time))
+        return draft(shown, edits, old_origin=old_origin), replace(
+            held, part=replace(held.part, stored=shown)
+        )
+    record = draft(stored, edits, answer.since.stamp, old_origin=old_origin)
+    if answer.since.purged:
+        exchange.entry.no_store = NoStoreReason.PURGED.value
+    else:
+        site.memory.republish(held.index, record)
+    return record, replace(held, part=replace(held.part, stored=stored.with_body(held.length)))
+
+
+def _drop_if_changed(site: Site, found: Found, held: StoredParts, response: OriginResponse) -> None:
+    """A response that shows another representation ends the use of the old one's parts, storable or not."""
+    head = response.head
+    if head.status in (200, 206) and entity_tag(head.fields) != held.stored.etag:
+        store.drop(site.memory, found.primary, held.base)
+
+
+# --- some of it is missing ---
+
+
+async def _range_completed(
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+    held: StoredParts,
+    gap: ranges.Range,
+) -> None:
+    """A range whose missing bytes are fetched, provided they are of the same representation (RFC 9111 §3.4)."""
+    fields = completing_request(request, held.part, gap)
+    answer = await _fetch(exchange, route, request, query, found, fields)
+    response = answer.response
+    _drop_if_changed(exchange.site, found, held, response)
+    if response.head.status not in (206, 416):
+        await _taken(exchange, route, request, query, found, answer)
+        return
+    made = completed(held, gap, request, response, route.cache, answer.request_time, answer.response_time)
+    if made is not None and await _kept(exchange, route, request, found, answer, made, held):
+        return
+    answer.drop()
+    await fetch_range(exchange, route, request, query, found)
+
+
+class Incoming(Flight):
+    """A part on its way into the store. It is under no key that anybody else asks for."""
+
+    def __init__(
+        self, site: Site, route: Route, fill: Fill, asked: Asked, made: Part, token: bytes, limit: int
+    ) -> None:
+        super().__init__(site, route, fill, asked)
+        self.made = made
+        self.token = token
+        self.limit = limit
+
+    async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
+        await self._stream(response, self.fill, self.limit)
+        if self.fill.state is not FillState.COMMITTED or self.fill.entry is None:
+            return
+        asked, site = self.asked, self.site
+        held = store.record(
+            site, self.route, asked.request, asked.primary, self.made, self.token, self.fill.entry
+        )
+        if held is not None and held.part.complete:
+            _promote(site, self.route, asked, held)
+
+
+async def _kept(
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    found: Found,
+    answer: Answer,
+    made: Part,
+    held: StoredParts | None,
+) -> bool:
+    """Stream a 206 into the store and answer from there, with what is `held` around it. False: no room for it."""
+    site, head = exchange.site, answer.response.head
+    ((first, last),) = made.spans
+    assert made.length is not None
+    if last - first + 1 > site.config.limits.object:
+        return False
+    old_origin = head.version < (1, 1)
+    token = store.new_token()
+    fill, _ = site.memory.begin_fill(store.part_key(found.primary, token), since=answer.since)
+    if not fill.start(store.part_draft(made, old_origin=old_origin), last - first + 1):
+        fill.abort(NoStoreReason.NO_SPACE.value)
+        return False
+    answer.since.abort("answered")
+    asked = _asked(exchange, request, None, found)
+    flight = Incoming(site, route, fill, asked, made, token, site.config.limits.object)
+    live = FillSource(fill, made.stored, log_hash(found.key), None, flight.overflow)
+    flight.joined(live)
+    task = site.spawn(site.fly_on(flight, answer.response, answer.request_time, answer.response_time))
+    # The client gets every field; what is only for it (`private="name"`) is not in the store.
+    whole = stored_fields(head.fields.without(("content-range",)), frozenset(), answer.response_time)
+    mine = replace(made.stored, fields=_in_place(whole, made.stored.fields))
+    shown = draft(mine, route.headers.response, old_origin=old_origin)
+    source = PartsSource(shown, made.stored, made.length, found.key, held, ((first, last), live))
+    source.aged = "age" in head.fields
+    try:
+        await exchange.serve_source(request, source, Outcome.MISS)
+    finally:
+        flight.left(live)
+        if not fill.ended and last + 1 - first - fill.arrived > FINISHED_ALONE:
+            task.cancel()
+    return True
+
+
+def _in_place(received: Fields, kept: Fields) -> Fields:
+    return received.plus(line for line in kept if line[0].lower() not in received)
+
+
+# --- the whole ---
+
+
+class Promotion(Flight):
+    """Parts that have become complete, on their way to where the whole response belongs (RFC 9111 §3.4)."""
+
+    async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
+        await self._stream(response, self.fill, self.site.config.limits.object)
+
+
+def _promote(site: Site, route: Route, asked: Asked, held: StoredParts) -> None:
+    if held.length > min(site.config.limits.object, site.memory.largest):
+        return
+    fill, won = site.memory.begin_fill(held.base)
+    if not won:
+        return  # somebody fetches the whole just now
+    if not fill.start(held.index.draft(), held.length):
+        fill.abort(NoStoreReason.NO_SPACE.value)
+        return
+    stored = held.stored
+    flight = Promotion(site, route, fill, asked)
+    extras = key_extras(stored.vary, asked.request.fields)
+    flight.decide(Streaming(fill, stored, stored.vary, extras, log_hash(held.base), True, None))
+    site.flights[held.base] = flight
+    site.spawn(site.fly_on(flight, Spliced(held, None, None), stored.request_time, stored.response_time))
+
+
+async def _serve_held(exchange: Exchange, request: RequestHead, held: StoredParts, outcome: Outcome) -> None:
+    source = PartsSource(held.index, held.stored, held.length, held.base, held)
+    await exchange.serve_source(request, source, outcome)
