@@ -186,7 +186,6 @@ def record(
     if old is not None and _purged(site, request, old.index, old.stored):
         drop(memory, primary, base)
         old = None
-    stamp = entry.stamp
     pieces = [Piece(token, first, last, entry)]
     stored, told_by = made.stored, entry
     if old is not None:
@@ -200,7 +199,6 @@ def record(
             drop(memory, primary, base)
         else:
             stored, told_by = together.stored, entry if newer else old.index
-            stamp = min(stamp, old.index.stamp)
             pieces = _with(memory, primary, old, pieces[0])
     listing = _LENGTH.pack(made.length) + b"".join(_LISTED.pack(p.token, p.first, p.last) for p in pieces)
     index = memory.publish(
@@ -208,7 +206,7 @@ def record(
         draft(
             stored,
             route.headers.response,
-            stamp,
+            told_by.stamp,
             old_origin=bool(told_by.flags & RecordFlag.OLD_ORIGIN),
         ),
         listing,
