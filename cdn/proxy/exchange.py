@@ -27,8 +27,7 @@ from cdn.proxy.purge_log import Grade
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, FillError, FillSource, Source
 from cdn.rules.cache_status import member
-from cdn.rules.coding import alone
-from cdn.rules.coding import OURS, fits, outdated
+from cdn.rules.coding import OURS, alone, fits, outdated
 from cdn.rules.directives import request_directives
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead, ResponseHead
