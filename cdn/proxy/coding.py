@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import brotli  # type: ignore[import-untyped]
 
 from cdn.config.values import Route
+from cdn.proxy.splicing import received
 from cdn.rules.coding import Plan, negotiated, not_modified, plan
 from cdn.rules.message import RequestHead, ResponseHead
 from cdn.rules.storing import DontStore, decide_store
@@ -205,7 +206,7 @@ class CodedBody:
                 out = await self._work(self._encoder.flush)
                 self._held = False
             elif data:
-                self._received += len(data)
+                self._received += received(self._response, data)
                 out = await self._work(self._encoder.feed, data)
                 self._held = True
             else:

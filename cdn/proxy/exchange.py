@@ -27,7 +27,7 @@ from cdn.proxy.purge_log import Grade
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, FillError, FillSource, Source
 from cdn.rules.cache_status import member
-from cdn.rules.coding import OURS, alone, fits, outdated
+from cdn.rules.coding import OURS, fits, outdated
 from cdn.rules.directives import request_directives
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead, ResponseHead
@@ -282,7 +282,7 @@ class Exchange:
             flight = site.flights.get(found.key)
             if flight is not None and site.joinable(flight) and await self._join_range(flight, request):
                 return
-            if stored is None and "range" in alone(request.fields, route.compress):
+            if stored is None:
                 await parts.fetch_range(self, route, request, query, found)
                 return
         told = None

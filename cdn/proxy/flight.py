@@ -386,7 +386,12 @@ class Flight:
             self.overflow.ended = True
             self._wake_readers()
         elif fill.commit() is not None:
-            stored_parts.drop(self.site.memory, self.asked.primary, fill.key)
+            self.committed(fill)
+
+    def committed(self, fill: Fill) -> None:
+        """The response is stored: it takes the place of parts, its variant's and, where it varies, the URL's own."""
+        for base in {fill.key, self.asked.primary}:
+            stored_parts.drop(self.site.memory, self.asked.primary, base)
 
     def _wake_readers(self) -> None:
         for reader in self.readers:

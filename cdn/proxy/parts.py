@@ -24,12 +24,14 @@ from cdn.proxy.source import FillSource
 from cdn.proxy.splicing import Completion, PartsSource, Spliced, completed
 from cdn.proxy.stored_parts import StoredParts
 from cdn.rules import ranges
+from cdn.rules.coding import alone
 from cdn.rules.conditional import Verdict, evaluate
 from cdn.rules.directives import request_directives
 from cdn.rules.fields import entity_tag
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.partial import Part, completing_request, decide_part
+from cdn.rules.stored import NO_FLAGS
 from cdn.rules.storing import DontStore, stored_fields
 from cdn.rules.use import Decision, decide_use, is_error
 from cdn.rules.validation import (
@@ -40,7 +42,7 @@ from cdn.rules.validation import (
     validation_request,
 )
 from cdn.rules.vary import key_extras
-from cdn.store import Draft, Fill, FillState
+from cdn.store import Draft, Fill
 from cdn.tier import OriginError, OriginResponse
 
 if TYPE_CHECKING:
@@ -79,12 +81,12 @@ async def answered(
     """Answer with the help of stored parts. False: they are of no help, go on as if nothing were stored."""
     site = exchange.site
     held = known(exchange, route, policy, request, found)
-    if held is None:
+    if held is None or _speaks_of_codings(route, request):
         return False
     now = site.clock.now()
     use = decide_use(request, held.stored, policy, now)
     selected = ranges.select(request, held.stored, held.length)
-    there = held.part.complete
+    there = held.part.complete and (isinstance(selected, list) or not _negotiable(site, route, request, held))
     if isinstance(selected, list):
         there = there or all(held.part.holds(first, last) for first, last in selected)
     if use.decision is Decision.SERVE and there:
@@ -126,6 +128,19 @@ def _asked(exchange: Exchange, request: RequestHead, query: str | None, found: F
     return Asked(request, found.primary, query, request.fields, None, [], found.specs, peer, exchange.trusted)
 
 
+def _speaks_of_codings(route: Route, request: RequestHead) -> bool:
+    """Where the route compresses, the client's copy may be a coded one, and its validators speak of that."""
+    if not route.compress:
+        return False
+    return is_conditional(request) or alone(request.fields, route.compress) is not request.fields
+
+
+def _negotiable(site: Site, route: Route, request: RequestHead, held: StoredParts) -> bool:
+    """Whether the whole would be stored in a coding of the route's: it is then made, not read from the parts."""
+    whole = Spliced(held, None, None)
+    return site.coders.plan(route, request, whole).flags != NO_FLAGS
+
+
 def _must_not_fetch(request: RequestHead, policy: CachePolicy, now: int) -> bool:
     if policy.request_directives != "none" and request_directives(request.fields).no_store:
         return True
@@ -136,7 +151,8 @@ async def fetch_range(
     exchange: Exchange, route: Route, request: RequestHead, query: str | None, found: Found
 ) -> None:
     """A range of which nothing is there: the client's own request goes on; what comes back is kept if it may be."""
-    answer = await _fetch(exchange, route, request, query, found, request.fields)
+    fields = alone(request.fields, route.compress)
+    answer = await _fetch(exchange, route, request, query, found, fields)
     await _taken(exchange, route, request, query, found, answer)
 
 
@@ -346,12 +362,11 @@ class Incoming(Flight):
 
     async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
         await self._stream(response, self.fill, self.limit)
-        if self.fill.state is not FillState.COMMITTED or self.fill.entry is None:
-            return
+
+    def committed(self, fill: Fill) -> None:
         asked, site = self.asked, self.site
-        held = store.record(
-            site, self.route, asked.request, asked.primary, self.made, self.token, self.fill.entry
-        )
+        assert fill.entry is not None
+        held = store.record(site, self.route, asked.request, asked.primary, self.made, self.token, fill.entry)
         if held is not None and held.part.complete:
             _promote(site, self.route, asked, held)
 
@@ -414,6 +429,8 @@ class Promotion(Flight):
 
 def _promote(site: Site, route: Route, asked: Asked, held: StoredParts) -> None:
     if held.length > min(site.config.limits.object, site.memory.largest):
+        return
+    if _negotiable(site, route, asked.request, held):
         return
     fill, won = site.memory.begin_fill(held.base)
     if not won:

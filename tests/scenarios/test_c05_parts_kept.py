@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from tests.harness import Crew, Origin, Reply, Request, Signal, reply, site
@@ -315,3 +317,49 @@ def test_a_post_is_nothing_for_parts() -> None:
         got = proxy.ask("POST", "/a", {"Range": "bytes=0-9"}, b"x")
         whole(got, a.body())
         assert origin.count(method="POST") == 1
+
+
+# --- on a route that compresses
+
+
+def test_parts_where_the_route_compresses() -> None:
+    """Parts are the origin's bytes and answer ranges; the whole that is made of them is coded for who likes that."""
+    a = Ranged(length=5000)
+    gzip = {"Accept-Encoding": "gzip"}
+    with Origin(a) as origin, Proxy(site(origin, route={"compress": ["gzip"]})) as proxy:
+        for _ in range(2):
+            got = part(proxy, 0, 2999, Accept_Encoding="gzip")
+            same(got, a.body(), 0, 2999)
+            assert got["content-encoding"] is None
+        got = proxy.get("/a", gzip)
+        assert (got["content-encoding"], got["etag"]) == ("gzip", 'W/"v1"')
+        assert zlib.decompress(got.body, 31) == a.body()
+        assert [request["range"] for request in origin.requests] == ["bytes=0-2999", "bytes=3000-4999"]
+        assert proxy.stats()["origins"]["app"]["bytes"] == 5000
+        assert is_hit(proxy.get("/a", gzip))
+        assert parts_stored(proxy) == 0
+        whole(proxy.get("/a", {"Accept-Encoding": "identity"}), a.body())
+        assert origin.count() == 3
+
+
+def test_complete_parts_where_the_route_compresses() -> None:
+    a = Ranged(length=5000)
+    with Origin(a) as origin, Proxy(site(origin, route={"compress": ["gzip"]})) as proxy:
+        part(proxy, 0, 2999)
+        part(proxy, 3000)
+        assert is_hit(part(proxy, 2000, 3999))
+        got = proxy.get("/a", {"Accept-Encoding": "gzip"})
+        assert got["content-encoding"] == "gzip"
+        assert zlib.decompress(got.body, 31) == a.body()
+        assert origin.count() == 3
+
+
+def test_a_date_in_if_range_where_the_route_compresses() -> None:
+    """All codings have the same date: it must not let a client join parts of two of them."""
+    then = "Thu, 01 Jan 2015 00:00:00 GMT"
+    a = Ranged(length=5000, fields=[("Last-Modified", then)])
+    with Origin(a) as origin, Proxy(site(origin, route={"compress": ["gzip"]})) as proxy:
+        part(proxy, 0, 2999)
+        got = part(proxy, 0, 9, If_Range=then)
+        whole(got, a.body())
+        assert origin.last["range"] is None
