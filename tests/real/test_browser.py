@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness.sync import eventually
+
 from ..control.test_demo import Demo, demo
 from ..harness import RawClient
 from .chromium import dom, drawn_rows, screenshot
@@ -46,6 +48,7 @@ def test_the_second_visit_is_all_hits(tmp_path: Path) -> None:
         assert after["lanes"]["hit"] == len(PARTS)
         assert after["outcomes"]["hit"] == len(PARTS)
         assert after["origins"]["site"]["requests"] == middle["origins"]["site"]["requests"]
+        eventually(lambda: len(logged(it)) >= 2 * len(PARTS), "the log lines of both visits")
     requests = logged(it)
     assert sorted(requests[: len(PARTS)]) == [(part, "miss") for part in PARTS]
     assert sorted(requests[len(PARTS) :]) == [(part, "hit") for part in PARTS]
