@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import time
 import zlib
 from collections.abc import Iterator
 
@@ -25,6 +26,7 @@ GZIP = {"Accept-Encoding": "gzip"}
 BR = {"Accept-Encoding": "br"}
 TWO = {"compress": ["br", "gzip"]}
 TEXT = b"".join(b"line %d of a text that repeats itself\n" % n for n in range(2000))
+GZIPPED = gzip.compress(TEXT, mtime=0)
 MODIFIED = "Mon, 01 Jan 2024 00:00:00 GMT"
 
 
@@ -112,6 +114,7 @@ LANES = {
     "if-range, weak": ("GET", {"Range": "bytes=5-20", "If-Range": 'W/"abc"'}),
     "if-range, date": ("GET", {"Range": "bytes=5-20", "If-Range": MODIFIED}),
 }
+DECLINED = {"ranges", "beyond", "if-range, weak", "if-range, date"}  # by the hit lane
 EXPECTED = {
     "its tag": 304,
     "the origin's tag": 304,
@@ -132,7 +135,8 @@ def test_both_lanes_give_the_same_bytes(accept: str) -> None:
         whole = proxy.get("/a", {"Accept-Encoding": accept}).body
         for name, (method, more) in LANES.items():
             fields = {"Accept-Encoding": accept, **more}
-            one = proxy.ask(method, "/a", fields)
+            with proxy.lanes(hit=int(name not in DECLINED)):
+                one = proxy.ask(method, "/a", fields)
             on_loop(proxy, lambda worker: setattr(worker.lane, "enabled", False))
             with proxy.lanes(general=1, hit=0):
                 other = proxy.ask(method, "/a", fields)
@@ -239,7 +243,7 @@ def test_errors_are_coded_too() -> None:
 def own(request: Request) -> Reply:
     """An origin that knows gzip."""
     if "gzip" in (request["accept-encoding"] or ""):
-        return page(gzip.compress(TEXT), content_encoding="gzip", etag='"gz"')
+        return page(GZIPPED, content_encoding="gzip", etag='"gz"')
     return page(etag='"plain"')
 
 
@@ -256,7 +260,7 @@ def test_an_origins_own_coding_is_used_as_it_is(vary: str | None) -> None:
             got = proxy.get("/a", BROWSER)
             assert (got["content-encoding"], got["etag"]) == ("gzip", '"gz"')
             assert got["vary"] == (vary or "Accept-Encoding")
-            assert got.body == gzip.compress(TEXT)
+            assert got.body == GZIPPED
             only_br = proxy.get("/a", BR)
             assert (only_br["content-encoding"], only_br["etag"]) == ("br", 'W/"plain"')
             assert decoded(only_br) == TEXT
@@ -328,7 +332,7 @@ def test_an_origins_weak_tag_does_not_either() -> None:
         if "if-none-match" in request:
             return reply(304, {"Cache-Control": "max-age=60", "ETag": '"abc"', "Vary": "Accept-Encoding"})
         if "gzip" in (request["accept-encoding"] or ""):
-            return page(gzip.compress(TEXT), content_encoding="gzip", etag='W/"abc"', vary="Accept-Encoding")
+            return page(GZIPPED, content_encoding="gzip", etag='W/"abc"', vary="Accept-Encoding")
         return page(vary="Accept-Encoding")
 
     with Origin(rule) as origin, Proxy(site(origin)) as proxy:
@@ -509,6 +513,62 @@ def test_what_breaks_off_is_neither_ended_nor_stored(length: bool) -> None:
                 assert got.status == 502 or got.aborted
         assert origin.count() == 2
         assert proxy.stats()["coding"]["taken"] == 0
+
+
+class Slow:
+    """An encoder that takes its time, as a large piece of a large body does."""
+
+    def __init__(self, length: int | None) -> None:
+        self.work = zlib.compressobj(1, zlib.DEFLATED, 31)
+
+    def feed(self, data: bytes) -> bytes:
+        time.sleep(0.4)
+        return self.work.compress(data)
+
+    def flush(self) -> bytes:
+        return self.work.flush(zlib.Z_SYNC_FLUSH)
+
+    def finish(self) -> bytes:
+        return self.work.flush()
+
+
+def test_others_are_served_while_a_large_body_is_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENCODERS, "gzip", Slow)
+    with Origin(page()) as origin, Proxy(site(origin, route=TWO)) as proxy, proxy.client() as client:
+        proxy.get("/other")
+        client.request("GET", "/a", GZIP)
+        origin.wait_for(1, "/a")
+        eventually(lambda: proxy.stats()["coding"]["taken"] > 0, "it is being compressed")
+        begin = time.monotonic()
+        with proxy.lanes(hit=5):
+            for _ in range(5):
+                proxy.get("/other")
+        assert time.monotonic() - begin < 0.3
+        assert proxy.stats()["coding"]["taken"] > 0, "it was over too soon to show anything"
+        assert decoded(client.read_response()) == TEXT
+
+
+def test_a_client_that_leaves_leaves_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fill goes on for the store, and its encoder is given back."""
+    monkeypatch.setitem(ENCODERS, "gzip", Slow)
+    with Origin(page()) as origin, Proxy(site(origin, route=TWO)) as proxy:
+        with proxy.client() as client:
+            client.request("GET", "/a", GZIP)
+            origin.wait_for(1)
+            client.reset()
+        eventually(lambda: proxy.stats()["flights"] == 0, "the fill has landed")
+        assert proxy.stats()["coding"]["taken"] == 0
+        with proxy.lanes(hit=1):
+            assert decoded(proxy.get("/a", GZIP)) == TEXT
+
+
+def test_the_proxy_stops_in_the_middle_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENCODERS, "gzip", Slow)
+    with Origin(page()) as origin, Proxy(site(origin, route=TWO)) as proxy:
+        client = proxy.client()
+        client.request("GET", "/a", GZIP)
+        origin.wait_for(1)
+        eventually(lambda: proxy.stats()["coding"]["taken"] > 0, "it is being compressed")
 
 
 def test_encoders_are_given_back(pair: tuple[Origin, Proxy]) -> None:
