@@ -307,9 +307,12 @@ class Flight:
         published = site.memory.republish(entry, record)
         site.equivalents.learn(self.asked.request, self.asked.query, self.asked.primary, renewed.fields)
         if self.fill.key != entry.key and entry.body_length <= COPIED:
-            # The origin chose a stored variant for other values than its own: it lies under both from now on.
-            site.memory.publish(self.fill.key, record, entry.read())
-            site.count_variant(self.asked.primary, self.fill.key)
+            # The origin chose a stored variant for other values than its own: it lies under both from now on. Not under
+            # the flight's key: that may be of another specification, which other requests match too.
+            extras = key_extras(renewed.vary, self.asked.request.fields)
+            key = variant_key(self.asked.primary, renewed.vary, extras)
+            site.memory.publish(key, record, entry.read())
+            site.count_variant(self.asked.primary, key)
         self.decide(Validated(published or entry, renewed.with_body(entry.body_length), None))
         return True
 

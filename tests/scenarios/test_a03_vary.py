@@ -118,3 +118,26 @@ def test_a_variant_is_revalidated_on_its_own() -> None:
             for size in ("s", "l"):
                 assert proxy.get("/a", {"X-Size": size}).body == size.encode()
         assert origin.count() == 4
+
+
+def test_a_304_chooses_a_variant_for_one_value_only() -> None:
+    """Though a response without Vary was stored and is gone: what is stored now is compared by its own Vary."""
+
+    def rule(request: Request) -> Reply:
+        value, known = request["x-a"], request["if-none-match"]
+        if value == "2":
+            gone = reply(304, {"Cache-Control": "no-store", "ETag": '"p"'})
+            return gone if known == '"p"' else fresh(10, b"plain", etag='"p"')
+        if value == "3":
+            assert known == '"v1"'
+            return reply(304, {"Cache-Control": "max-age=60", "ETag": '"v1"', "Vary": "X-A"})
+        return fresh(10, f"for {value}".encode(), etag=f'"v{value}"', vary="X-A")
+
+    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+        assert proxy.get("/a", {"X-A": "1"}).body == b"for 1"
+        proxy.get("/a", {"X-A": "2"})
+        proxy.advance(11)
+        assert proxy.get("/a", {"X-A": "2"}).body == b"plain"  # once more, and then it is gone
+        assert proxy.get("/a", {"X-A": "3"}).body == b"for 1"
+        assert is_hit(proxy.get("/a", {"X-A": "3"}))
+        assert proxy.get("/a", {"X-A": "4"}).body == b"for 4"
