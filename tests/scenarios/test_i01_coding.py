@@ -7,6 +7,7 @@ import random
 import time
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import brotli
 import pytest
@@ -728,3 +729,85 @@ def test_what_is_served_is_what_the_origin_sent() -> None:
 
         run()
         assert proxy.stats()["lanes"]["hit"] > 50
+
+
+def whole_or_part(request: Request) -> Reply:
+    """A careful origin: ranges, If-Range and conditions, a strong entity-tag, a date; it compresses nothing."""
+    tag, wanted = '"abc"', request["range"]
+    if (request["if-none-match"] or "").removeprefix("W/") == tag:
+        return reply(304, {"ETag": tag, "Cache-Control": "max-age=60"})
+    standing = {
+        "ETag": tag,
+        "Cache-Control": "max-age=60",
+        "Content-Type": "text/html",
+        "Last-Modified": MODIFIED,
+    }
+    if wanted is None or (request["if-range"] or tag) not in (tag, MODIFIED):
+        return reply(200, standing, TEXT)
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    end = min(int(last or len(TEXT)), len(TEXT) - 1)
+    fields = standing | {"Content-Range": f"bytes {first}-{end}/{len(TEXT)}"}
+    return reply(206, fields, TEXT[int(first) : end + 1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_parts_are_never_of_two_codings(seed: int) -> None:
+    """Whatever is stored, half stored or gone: what a client may join by HTTP's rules is of one representation.
+
+    A part belongs to what its Content-Encoding says; joined is what a strong entity-tag or a date vouched for.
+    """
+    chance = random.Random(seed)
+    seen: dict[str, bytes] = {"identity": TEXT}  # by coding, as first served whole
+    with Origin(whole_or_part) as origin, Proxy(site(origin, route=TWO)) as proxy:
+        for step in range(150):
+            accept = chance.choice(["br, gzip", "gzip", "identity"])
+            fields = {"Accept-Encoding": accept}
+            first = chance.choice([0, 10, 30_000])
+            kind = chance.randrange(6)
+            if kind in (0, 1):
+                fields["Range"] = f"bytes={first}-{first + chance.choice([5, 40_000])}"
+            elif kind == 2:
+                fields["Range"] = f"bytes={first}-"
+                fields["If-Range"] = chance.choice(['"abc"', 'W/"abc"', MODIFIED])
+            elif kind == 3:
+                fields["If-None-Match"] = chance.choice(['"abc"', 'W/"abc"', '"old"'])
+            if chance.randrange(10) == 0:
+                proxy.advance(61)
+            if chance.randrange(12) == 0:
+                proxy.ask("DELETE", "/a")
+                seen = {"identity": TEXT}  # coded anew: other pieces may give other bytes
+            got = proxy.ask(chance.choice(["GET", "GET", "HEAD"]) if kind > 3 else "GET", "/a", fields)
+            where = f"seed {seed}, step {step}: {fields} → {got.status} {got.fields}"
+            coding = got["content-encoding"] or "identity"
+            if got.status == 304 or got.body == b"":
+                assert got.status in (200, 304, 416), where
+                continue
+            assert coding in (*accept.split(", "), "identity"), where
+            assert got["etag"] == ('"abc"' if coding == "identity" else 'W/"abc"'), where
+            if got.status == 200:
+                assert decoded(got) == TEXT, where
+                seen[coding] = got.body
+                continue
+            assert got.status == 206, where
+            if "If-Range" in fields:
+                assert (coding, fields["If-Range"]) == ("identity", '"abc"'), where
+            if coding in seen:
+                whole = seen[coding]
+                start, _, rest = (got["content-range"] or "").removeprefix("bytes ").partition("-")
+                end, _, total = rest.partition("/")
+                assert int(total) == len(whole), where
+                assert got.body == whole[int(start) : int(end) + 1], where
+        assert proxy.stats()["coding"]["made"]["br"] > 0
+        assert proxy.stats()["lanes"]["hit"] > 0
+
+
+def test_explain_says_what_is_asked_for(pair: tuple[Origin, Proxy]) -> None:
+    _, proxy = pair
+    proxy.get("/a", BROWSER)
+    said: list[dict[str, Any]] = []
+    url = "http://site.test/a"
+    on_loop(proxy, lambda worker: said.append(worker.explain(url, list(BROWSER.items()))))
+    on_loop(proxy, lambda worker: said.append(worker.explain(url, [])))
+    assert (said[0]["accept_encoding"], said[0]["decision"]) == ("br, gzip", "serve")
+    assert ["Content-Encoding", "br"] in said[0]["stored"]["fields"]
+    assert (said[1]["accept_encoding"], said[1]["stored"]) == ("identity", None)
