@@ -241,6 +241,7 @@ class CodedBody:
     def close(self) -> None:
         """Give the encoder's memory back. Idempotent."""
         if self._reading is not None:
+            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
             self._reading.cancel()
             self._reading = None
         if self._encoder is not None:
