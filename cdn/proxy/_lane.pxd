@@ -29,7 +29,6 @@ cdef struct LaneCounters:
     uint64_t hits
     uint64_t not_modified
     uint64_t ranges
-    uint64_t declined
 
 
 cdef class HitLane:

@@ -181,7 +181,6 @@ cdef class HitLane:
             "hits": self.counters.hits,
             "not_modified": self.counters.not_modified,
             "ranges": self.counters.ranges,
-            "declined": self.counters.declined,
         }
 
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c) noexcept nogil:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cdn.config.values import FieldEdits
-from cdn.rules.message import Fields
+from cdn.rules.forwarding import edit
 from cdn.rules.stored import Flag, Stored, decode, encode_meta, encode_vary_marker, head_bytes, in_304
 from cdn.store import Draft, Entry, RecordFlag
 
@@ -21,14 +21,6 @@ _SAME, _EDITED = b"\x00", b"\x01"
 _LENGTH = struct.Struct("<I")
 # Statuses whose responses have no content and no Content-Length (RFC 9110 §15.3.5, §15.4.5).
 BODILESS = frozenset({204, 304})
-
-
-def edit(fields: Fields, edits: FieldEdits) -> Fields:
-    """Remove what is listed, then set: a set field replaces every line of its name."""
-    if not edits.remove and not edits.set:
-        return fields
-    gone = {name.lower() for name in edits.remove} | {name.lower() for name, _ in edits.set}
-    return fields.without(gone).plus(edits.set)
 
 
 def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None, *, old_origin: bool = False) -> Draft:

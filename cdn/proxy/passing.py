@@ -16,7 +16,7 @@ from cdn.config.values import CachePolicy, Route
 from cdn.proxy import coding, interim
 from cdn.proxy._front import ClientStream
 from cdn.proxy.content import Held, fetch
-from cdn.proxy.drafts import draft
+from cdn.proxy.drafts import BODILESS, draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
 from cdn.proxy.lookup import Found, keyed_target, primary_key
 from cdn.proxy.purging import purge_url
@@ -39,9 +39,6 @@ from cdn.tier import Kind, OriginError, OriginResponse
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
     from cdn.proxy.site import Site
-
-# Statuses whose responses have no body whatever their fields say.
-BODILESS = frozenset({204, 304})
 
 
 async def forward(exchange: Exchange, route: Route, request: RequestHead, reason: NoStoreReason) -> None:

@@ -39,10 +39,6 @@ class Source(ABC):
     async def read(self, offset: int, n: int) -> bytes:
         """Body bytes at `offset`, at least one, at most `n`; b"" at the end. Raises FillError."""
 
-    def has(self, offset: int) -> bool:
-        """Whether bytes at `offset` are there without waiting."""
-        return True
-
     @abstractmethod
     def close(self) -> None:
         """No more will be read."""
@@ -133,9 +129,6 @@ class FillSource(Source):
     def changed(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def has(self, offset: int) -> bool:
-        return offset < self.fill.arrived or self.fill.ended
 
     async def read(self, offset: int, n: int) -> bytes:
         fill = self.fill
