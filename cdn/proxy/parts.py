@@ -19,7 +19,9 @@ from cdn.proxy import interim, passing
 from cdn.proxy import stored_parts as store
 from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Asked, Flight, Streaming
+from cdn.proxy.following import board
 from cdn.proxy.lookup import Found, log_hash
+from cdn.proxy.redeciding import decide_again
 from cdn.proxy.source import FillSource
 from cdn.proxy.splicing import Completion, PartsSource, Spliced, completed
 from cdn.proxy.stored_parts import StoredParts
@@ -61,7 +63,7 @@ def known(
     if held is None or held.index.stamp == site.memory.stamp:
         return held
     index = Found(found.primary, held.base, held.index)
-    stored = exchange.decide_again(route, policy, request, index, held.index, held.stored)
+    stored = decide_again(exchange.site, route, policy, request, index, held.index, held.stored)
     if stored is None or index.entry is None:
         for piece in held.pieces:
             site.memory.remove(store.part_key(found.primary, piece.token))
@@ -120,7 +122,7 @@ async def answered(
     exchange.fwd = "partial"
     fields = completing_request(request, held.part, gap)
     asked = replace(_asked(exchange, request, query, found), fields=fields, completion=Completion(held, gap))
-    return await exchange.board(route, request, found, asked)
+    return await board(exchange, route, request, found, asked)
 
 
 def _asked(exchange: Exchange, request: RequestHead, query: str | None, found: Found) -> Asked:
@@ -280,7 +282,7 @@ async def _validated(
     if renewed is None:
         return False
     source = PartsSource(renewed[0], renewed[1].stored, held.length, held.base, renewed[1])
-    await exchange.serve_source(request, source, Outcome.REVALIDATED)
+    await exchange.serve(request, source, Outcome.REVALIDATED)
     return True
 
 
@@ -405,7 +407,7 @@ async def _kept(
     source = PartsSource(shown, made.stored, made.length, found.key, held, ((first, last), live))
     source.aged = "age" in head.fields
     try:
-        await exchange.serve_source(request, source, Outcome.MISS)
+        await exchange.serve(request, source, Outcome.MISS)
     finally:
         flight.left(live)
         if not fill.ended and last + 1 - first - fill.arrived > FINISHED_ALONE:
@@ -448,4 +450,4 @@ def _promote(site: Site, route: Route, asked: Asked, held: StoredParts) -> None:
 
 async def _serve_held(exchange: Exchange, request: RequestHead, held: StoredParts, outcome: Outcome) -> None:
     source = PartsSource(held.index, held.stored, held.length, held.base, held)
-    await exchange.serve_source(request, source, outcome)
+    await exchange.serve(request, source, outcome)

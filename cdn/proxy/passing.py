@@ -15,6 +15,7 @@ from cdn._core import format_http_date
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import coding, interim
 from cdn.proxy._front import ClientStream
+from cdn.proxy.asking import ask
 from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import BODILESS, draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
@@ -271,7 +272,7 @@ async def store_along(
         reason = NoStoreReason.PREDICTED_UNCACHEABLE
         await relay(exchange, response, response.head, request, Outcome.MISS, reason)
         return
-    asked = replace(exchange.ask(request, query, found, None), candidates=[], fields=request.fields)
+    asked = replace(ask(exchange, request, query, found, None), candidates=[], fields=request.fields)
     flight = Flight(site, route, fill, asked)
     flight.leader = True
     flight.server = response.server

@@ -1,0 +1,48 @@
+"""What an origin is asked when a key is to be filled: a plain request, or one with the validators that are known.
+
+Decides nothing of its own: which conditions a request gets, the rules say. Must not know how an origin is reached.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdn.proxy.flight import Asked
+from cdn.proxy.lookup import Found
+from cdn.rules.coding import fits
+from cdn.rules.message import RequestHead
+from cdn.rules.stored import Stored
+from cdn.rules.validation import fill_fields, validation_request, variants_request
+from cdn.store import Entry
+
+if TYPE_CHECKING:
+    from cdn.proxy.exchange import Exchange
+
+
+def ask(
+    exchange: Exchange, request: RequestHead, query: str | None, found: Found, stored: Stored | None
+) -> Asked:
+    known: tuple[Entry, Stored] | None = None
+    candidates: list[tuple[Entry, Stored]] = []
+    if found.entry is not None and stored is not None:
+        known = (found.entry, stored)
+        fields = validation_request(request, stored)
+    elif found.specs:
+        codings = exchange.route.compress if exchange.route is not None else ()
+        variants = exchange.site.variants(found.primary)
+        candidates = [pair for pair in variants if fits(pair[1], request.fields, codings)]
+        fields = variants_request(request, [variant for _, variant in candidates])
+    else:
+        fields = fill_fields(request.fields)
+    return Asked(
+        request,
+        found.primary,
+        query,
+        fields,
+        known,
+        candidates,
+        found.specs,
+        exchange.stream.address,
+        exchange.trusted,
+        exchange.content,
+    )
