@@ -2,11 +2,13 @@
 # modules; after that each target is quiet until a source changes.
 #   make PYTHON=/path/to/python3.12 …   builds with that interpreter
 #   make test ARGS="-k purge -x"        hands arguments to pytest
+#   make test JOBS=1                    one test after the other; most tests wait more than they compute
 
 SHELL := /bin/sh
 VENV  ?= .venv
 BIN   := $(VENV)/bin
 ARGS  ?=
+JOBS  ?= 4
 
 INSTALLED := $(VENV)/.installed
 BUILT     := $(VENV)/.built
@@ -29,10 +31,10 @@ run: $(BUILT)
 build: $(BUILT)
 
 test: $(BUILT) test-deps
-	@$(BIN)/python -m pytest -m "not full" $(ARGS)
+	@$(BIN)/python -m pytest -m "not full" -n $(JOBS) --dist worksteal $(ARGS)
 
 test-full: $(BUILT) test-deps
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # The real peers (nginx, chromium, …) that some tests run against; without them those tests are skipped and say so.
 test-deps:

@@ -136,19 +136,20 @@ def answers():  # type: ignore[no-untyped-def]
         yield origin, proxy
 
 
-@pytest.mark.parametrize("payload", REFUSED.values(), ids=REFUSED)
-def test_refused_and_closed(answers, payload: bytes) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_and_closed(answers, name: str) -> None:  # type: ignore[no-untyped-def]
     origin, proxy = answers
     before = origin.count()
+    own = f"/front-{list(REFUSED).index(name)}"  # what an earlier payload left half sent may still arrive
     with proxy.client() as client:
-        client.send(payload)
+        client.send(REFUSED[name].replace(b"/front", own.encode()))
         answer = client.read_response()
         assert answer.status in (400, 501, 505), answer
         client.expect_closed()
     proxy.settle()
     seen = origin.requests[before:]
-    assert [request.target for request in seen if request.target != "/front"] == []
-    assert len(seen) <= 1
+    assert [request.target for request in seen if not request.target.startswith("/front")] == []
+    assert len([request for request in seen if request.target == own]) <= 1
     assert b"/hidden" not in b"".join(request.raw + request.body for request in seen)
     with proxy.client() as client:  # and the proxy serves on
         assert client.get("/front").body == b"ok"
