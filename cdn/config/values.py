@@ -16,13 +16,19 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen or connect: `host` is a name or an IP literal without brackets."""
+    """Where to listen or connect: `host` is a name or an IP literal without brackets.
+
+    `path` is that of a unix socket: then the host is "localhost", which only names it in a Host field.
+    """
 
     scheme: str  # "http" | "https"
     host: str
     port: int
+    path: str | None = None
 
     def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -80,6 +86,7 @@ class AccessLog:
 class Server:
     address: Address
     weight: int = 1
+    drain: bool = False  # gets no new request
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,56 @@ class OriginTimeouts:
     first_byte: int = 15_000
     idle: int = 4_000  # a pooled connection unused for longer is not used again
     between_bytes: int = 15_000  # the longest silence inside a response body
+    total: int | None = None  # from the request to the end of its answer, every try included
+
+
+@dataclass(frozen=True, slots=True)
+class OriginTls:
+    """How https servers are believed, and how we show ourselves to them. Files are absolute paths."""
+
+    verify: bool = True
+    ca: str | None = None  # PEM file of the authorities; None: the system's
+    name: str | None = None  # the name asked for and verified; None: the configured host, or the server's
+    certificate: str | None = None  # ours, PEM chain
+    key: str | None = None
+    minimum: str = "1.2"  # "1.2" | "1.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    per_server: int | None = None  # exchanges at once with one server; None: no limit
+    queue: int = 100  # requests that may wait for a place
+    wait: int = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    tries: int = 3  # servers asked for one request, at most
+    budget: int = 20  # further tries, in percent of the requests of the last ten seconds, …
+    minimum: int = 10  # … and so many more
+    within: int = 20_000  # no further try begins later than this
+
+
+@dataclass(frozen=True, slots=True)
+class Eject:
+    """What our own requests say of a server."""
+
+    failures: int = 3  # in a row; a connection that can't be made ejects at once
+    statuses: tuple[int, ...] = ()  # answers that count as failures
+    pause: int = 2_000  # doubled each time it fails again
+    longest: int = 30_000
+    slow_return: int = 10_000  # its share of the requests grows from a tenth to the whole
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    path: str
+    every: int = 5_000
+    timeout: int = 2_000
+    statuses: tuple[int, ...] = ()  # none: every 2xx
+    rise: int = 2
+    fall: int = 3
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +152,15 @@ class Origin:
     name: str
     servers: tuple[Server, ...]
     host: str | None = None
-    balance: str = "round_robin"
+    balance: str = "round_robin"  # "round_robin" | "least_connections" | "hash"
     timeouts: OriginTimeouts = OriginTimeouts()
+    backup: tuple[Server, ...] = ()
+    tls: OriginTls = OriginTls()
+    connections: Connections = Connections()
+    retry: Retry = Retry()
+    eject: Eject = Eject()
+    health: HealthCheck | None = None
+    resolve: int = 30_000  # how often a server's name is looked up again
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +230,14 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What an origin sees instead of a path: first the prefix is stripped, then the other one is added."""
+
+    strip_prefix: str = ""  # whole segments, no slash at its end
+    add_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     index: int
     match: Match
@@ -173,6 +245,7 @@ class Route:
     cache: CachePolicy | None = CachePolicy()  # None: cache off
     headers: HeaderEdits = HeaderEdits()
     compress: tuple[str, ...] = ()  # content codings, the preferred first: br, gzip, zstd
+    rewrite: Rewrite = Rewrite()
 
 
 @dataclass(frozen=True, slots=True)

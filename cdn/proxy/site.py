@@ -66,7 +66,7 @@ class Site:
         self._marks = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
         self.configure(config)
-        self.origins = Origins(config.origins)
+        self.origins = Origins(config.origins, report=report)
 
     def configure(self, config: Config) -> None:
         self.config = config
@@ -78,12 +78,14 @@ class Site:
     def reconfigure(self, config: Config) -> None:
         """New routes and origins; what was decided under the old ones is decided again when it is next asked for."""
         old = self.origins
-        same = config.origins == self.config.origins
+        if config.origins != self.config.origins:
+            try:
+                self.origins = Origins(config.origins, report=self._report, before=old)
+            except OSError as error:
+                raise ValueError(f"a certificate or key of an origin can't be used: {error}") from error
+            self.spawn(old.retire())
         self.configure(config)
         self.memory.next_stamp()
-        if not same:
-            self.origins = Origins(config.origins)
-            self.spawn(old.retire())
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"

@@ -50,7 +50,9 @@ cdef class Connection:
     cdef Sink sink
     cdef object sender              # the task that sends the request's body, while it does
     cdef readonly uint8_t state
-    cdef int fd                     # -1 under TLS: what the socket holds says nothing about the stream
+    cdef int fd                     # -1: none to look into
+    cdef bint secure                # TLS: what the socket holds are records, and there is no half-close
+    cdef uint64_t era               # the pool's when it was made
     cdef uint32_t max_head
     cdef uint32_t max_fields
     cdef double first_byte          # seconds
@@ -111,8 +113,11 @@ cdef class Pool:
     cdef double ttl
     cdef Py_ssize_t max_idle
     cdef object sweeper
+    cdef uint64_t era
     cdef readonly uint64_t opened
     cdef readonly uint64_t reused
+    cdef public object on_free      # called with nothing when a connection may have come free, or None
     cpdef Connection take(self)
     cdef give(self, Connection conn)
     cdef forget(self, Connection conn)
+    cdef int _leaves(self, Connection conn) except -1

@@ -1,62 +1,56 @@
-"""Which server of an origin is asked next: smooth weighted round robin, with a short back-off after failed
-connects.
+"""Which of several servers is asked next: smooth weighted round robin, fewest connections, or by the key's hash.
 
-Decides an order, from weights and recent connect failures only. Must not know connections, requests or
-clocks: the caller says what time it is. Deterministic for a given `start`.
+Decides an order among servers that may all be asked. Must not know connections, health or requests: a `Member` says
+its weight, how much of it counts now, and how busy it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-BACK_OFF_MS = 2_000  # after a failed connect a server is tried last for so long; doubled per failure in a row
-BACK_OFF_MAX_MS = 30_000
+from cdn.tier.rendezvous import score
 
 
-class Balancer:
-    """Smooth weighted round robin over servers 0 … n-1.
+class Member(Protocol):
+    weight: int
+    seed: int  # its name's hash
+    credit: float  # round robin's own
 
-    Every pick adds each server's weight to its credit, takes the highest credit, and charges it the sum of
-    the weights; so a weight of 3 against 1 gives a a b a, never a a a b. `start` picks are made in advance,
-    so that workers that are given different numbers do not all begin with the same server.
+    def share(self, now: int) -> float: ...
+
+    @property
+    def busy(self) -> int: ...
+
+
+M = TypeVar("M", bound=Member)
+
+
+def round_robin(among: Sequence[M], now: int, key: int) -> M:
+    """Every server gets its weight as credit, the highest credit is taken and charged with the sum.
+
+    So a weight of 3 against 1 gives a a b a, never a a a b. Equal credits: the first one.
     """
+    best = among[0]
+    total = 0.0
+    for one in among:
+        weight = one.weight * one.share(now)
+        total += weight
+        one.credit += weight
+        if one.credit > best.credit:
+            best = one
+    best.credit -= total
+    return best
 
-    __slots__ = ("_credit", "_failures", "_until", "_weights")
 
-    def __init__(self, weights: Sequence[int], *, start: int = 0) -> None:
-        self._weights = tuple(max(1, weight) for weight in weights)
-        self._credit = [0] * len(self._weights)
-        self._until = [0] * len(self._weights)  # ms; tried last before then
-        self._failures = [0] * len(self._weights)
-        for _ in range(start % max(1, sum(self._weights))):
-            self._next(range(len(self._weights)))
+def least_connections(among: Sequence[M], now: int, key: int) -> M:
+    """The server with the fewest exchanges under way for its weight; round robin among equals."""
+    loads = [(one.busy + 1) / (one.weight * one.share(now)) for one in among]
+    least = min(loads)
+    equal = [one for one, load in zip(among, loads, strict=True) if load == least]
+    return equal[0] if len(equal) == 1 else round_robin(equal, now, key)
 
-    def pick(self, now: int, tried: Collection[int] = ()) -> int | None:
-        """The server to ask at `now` (any monotonic ms), none of `tried`; None when all were tried.
 
-        Servers in back-off come only after all others, the one whose back-off ends first before the rest.
-        """
-        left = [i for i in range(len(self._weights)) if i not in tried]
-        fit = [i for i in left if self._until[i] <= now]
-        if fit:
-            return self._next(fit)
-        return min(left, key=lambda i: self._until[i], default=None)
-
-    def _next(self, among: Collection[int]) -> int:
-        for i in among:
-            self._credit[i] += self._weights[i]
-        best = max(among, key=lambda i: self._credit[i])  # the first one, where credits are equal
-        self._credit[best] -= sum(self._weights[i] for i in among)
-        return best
-
-    def failed(self, server: int, now: int) -> None:
-        """No connection to it could be made."""
-        pause = min(BACK_OFF_MS << min(self._failures[server], 10), BACK_OFF_MAX_MS)
-        self._failures[server] += 1
-        self._until[server] = now + pause
-
-    def worked(self, server: int) -> None:
-        """It took a request."""
-        if self._failures[server]:
-            self._failures[server] = 0
-            self._until[server] = 0
+def hashed(among: Sequence[M], now: int, key: int) -> M:
+    """The server that the key belongs to; when it is away its keys spread over the others, and only they."""
+    return max(among, key=lambda one: score(key, one.seed, one.weight * one.share(now)))

@@ -1,6 +1,6 @@
-"""What both clients of one server are given: where it is, and one request on its way there.
+"""What the client of one server is given: where it is, and one request on its way there.
 
-Decides nothing but the Host value and the name that a certificate must carry. Must not know how either client
+Decides nothing but the Host value and the name that a certificate must carry. Must not know how the client
 works.
 """
 
@@ -32,12 +32,16 @@ def host_value(origin: Origin, address: Address, request: OriginRequest) -> str:
     if request.host is not None:
         return request.host
     host = f"[{address.host}]" if ":" in address.host else address.host
+    if address.path is not None:
+        return host
     usual = 443 if address.scheme == "https" else 80
     return host if address.port == usual else f"{host}:{address.port}"
 
 
 def server_name(origin: Origin, address: Address) -> str:
-    """The name that a server's certificate must be for: the configured Host, or the name we connect to."""
+    """The name that a server's certificate must be for: as configured, or the configured Host, or the server's."""
+    if origin.tls.name is not None:
+        return origin.tls.name
     if origin.host is None:
         return address.host
     name = origin.host

@@ -1,8 +1,7 @@
-"""All origins of a configuration, one object a worker: which client asks which server, and what is tried
-again.
+"""All origins of a configuration, one object a worker: what an exchange asks, and who lives how long.
 
-Decides the client by scheme (our own for http, the general one for https), and asks the next server when no
-connection came to be. Must not know framing or pools.
+Decides what a reload keeps of the old servers' health, and that https is verified. Must not know which server is
+asked, framing or pools.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
-from cdn.config.values import Address, Origin
-from cdn.tier.balance import Balancer
+from cdn.config.values import Origin
+from cdn.tier import tls as secure
 from cdn.tier.call import Call, host_value
-from cdn.tier.general import GeneralServer, carries
+from cdn.tier.checking import watch
 from cdn.tier.own import OwnServer
+from cdn.tier.resolving import Resolver, system_resolver
 from cdn.tier.seam import (
-    CONNECT_FAILURES,
     DEFAULT_UPGRADES,
     Kind,
     OnInterim,
@@ -29,79 +28,18 @@ from cdn.tier.seam import (
     Tunnel,
     allowed_upgrade,
 )
+from cdn.tier.upstream import Upstream
 
 RETIRING = 0.5  # seconds between two looks at whether exchanges under way have ended
-TRIES = 3  # servers asked for one request, at most
-
-Answer = TypeVar("Answer")
-
-
-class _Server:
-    """One server of an origin with both its clients; the general one only where it is needed."""
-
-    def __init__(
-        self, origin: Origin, address: Address, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None
-    ) -> None:
-        self.address = address
-        self.own = OwnServer(origin, address, loop, tls)
-        self.general = GeneralServer(origin, address, loop, tls) if address.scheme == "https" else None
-
-    async def fetch(self, call: Call) -> OriginResponse:
-        if self.general is not None and carries(self.address, call):
-            return await self.general.fetch(call)
-        return await self.own.fetch(call)
-
-    @property
-    def busy(self) -> bool:
-        """Whether an exchange or a tunnel is under way."""
-        return self.own.pool.live_count > 0 or (self.general is not None and self.general.busy)
-
-    async def close(self) -> None:
-        await self.own.close()
-        if self.general is not None:
-            await self.general.close()
-
-
-class _Upstream:
-    def __init__(
-        self, origin: Origin, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None, start: int
-    ) -> None:
-        self.origin = origin
-        self._loop = loop
-        self._balancer = Balancer([server.weight for server in origin.servers], start=start)
-        self.servers = [_Server(origin, server.address, loop, tls) for server in origin.servers]
-
-    async def ask(self, one: Callable[[_Server], Awaitable[Answer]]) -> Answer:
-        """Let `one` ask a server; the next one, TRIES in all, while no connection comes to be."""
-        tried: list[int] = []
-        failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server")
-        while len(tried) < TRIES:
-            index = self._balancer.pick(self._now(), tried)
-            if index is None:
-                break
-            tried.append(index)
-            try:
-                answer = await one(self.servers[index])
-            except OriginError as error:
-                if error.kind not in CONNECT_FAILURES:
-                    raise
-                self._balancer.failed(index, self._now())
-                failure = error
-                continue
-            self._balancer.worked(index)
-            return answer
-        raise failure
-
-    def _now(self) -> int:
-        return int(self._loop.time() * 1000)
 
 
 class Origins:
     """Every origin of `origins`, with its kept connections. Make one a worker, inside the running loop.
 
-    `tls` verifies https servers; by default the system's authorities do (SSL_CERT_FILE and SSL_CERT_DIR are
-    heeded). `upgrades` are the protocols that `upgrade` may ask for. `start` moves the first server picked,
-    so that workers do not all begin with the same one; by default it is random.
+    `tls` verifies https servers where given, instead of what each origin says. `upgrades` are the protocols that
+    `upgrade` may ask for. `start` moves the first server picked, so that workers do not all begin with the same one; by
+    default it is random. `report(kind, sentence)` hears of changes of health. `before` is what this one replaces:
+    servers that stay go on with their health. Raises OSError (ssl.SSLError is one) for certificates that can't be used.
     """
 
     def __init__(
@@ -112,16 +50,38 @@ class Origins:
         tls: ssl.SSLContext | None = None,
         upgrades: frozenset[str] = DEFAULT_UPGRADES,
         start: int | None = None,
+        resolver: Resolver = system_resolver,
+        report: Callable[[str, str], None] = lambda kind, sentence: None,
+        before: Origins | None = None,
     ) -> None:
         loop = loop or asyncio.get_running_loop()
-        if tls is None and any(s.address.scheme == "https" for o in origins.values() for s in o.servers):
-            tls = ssl.create_default_context()
-            tls.set_alpn_protocols(["http/1.1"])
         if start is None:
             start = random.randrange(1 << 16)
         self.upgrades = upgrades - {"h2c"}
-        self._upstreams = {name: _Upstream(origin, loop, tls, start) for name, origin in origins.items()}
+        contexts = {
+            name: (tls or secure.context(origin.tls)) if _is_secure(origin) else None
+            for name, origin in origins.items()
+        }
+        self._upstreams = {
+            name: Upstream(origin, loop, contexts[name], start=start, resolver=resolver, report=report)
+            for name, origin in origins.items()
+        }
+        if before is not None:
+            self._take(before)
+        self._checks: list[asyncio.Task[None]] = []
+        for upstream in self._upstreams.values():
+            if (check := upstream.origin.health) is not None:
+                for server in upstream.servers:
+                    self._checks.append(loop.create_task(watch(server, upstream.origin, check)))
         self._closed = False
+
+    def _take(self, before: Origins) -> None:
+        for name, upstream in self._upstreams.items():
+            old = before._upstreams.get(name)
+            known = {} if old is None else {server.name: server for server in old.servers}
+            for server in upstream.servers:
+                if server.name in known:
+                    server.health.take(known[server.name].health)
 
     async def fetch(
         self,
@@ -131,6 +91,7 @@ class Origins:
         *,
         body_length: int | None,
         on_interim: OnInterim | None = None,
+        key: int = 0,
     ) -> OriginResponse:
         """Send one request and wait for the final response's head. Raises OriginError.
 
@@ -139,18 +100,18 @@ class Origins:
         `body_length` None it is sent in chunks, otherwise with this Content-Length. An exception that `body`
         raises before the response's head came is raised here as it is; after that, `read` raises
         OriginError(REQUEST_BODY) caused by it. `on_interim` hears 102, 103 and other interim responses but
-        100 (RFC 9110 §15.2), from own-client origins only.
+        100 (RFC 9110 §15.2). `key` is `rendezvous.hash_of` the cache key, for origins that are `keyed`.
         """
-        upstream = self._upstream(origin)
+        upstream = self.upstream(origin)
 
-        async def one(server: _Server) -> OriginResponse:
+        async def one(server: OwnServer) -> OriginResponse:
             host = host_value(upstream.origin, server.address, head)
             return await server.fetch(Call(head, host, body, body_length, on_interim))
 
-        return await upstream.ask(one)
+        return await upstream.ask(head.method, body is not None, key, one)
 
     async def upgrade(
-        self, origin: str, head: OriginRequest, *, protocol: str = "websocket"
+        self, origin: str, head: OriginRequest, *, protocol: str = "websocket", key: int = 0
     ) -> OriginResponse | Tunnel:
         """Ask the origin to switch to `protocol`: a Tunnel after its 101, otherwise its ordinary response.
 
@@ -158,23 +119,31 @@ class Origins:
         that is not allowed raises OriginError(UNSENDABLE). Nothing of the client's may be sent behind the
         request before the 101.
         """
-        upstream = self._upstream(origin)
+        upstream = self.upstream(origin)
         name = allowed_upgrade(protocol, self.upgrades)
         if name is None:
             raise OriginError(Kind.UNSENDABLE, "this upgrade is not allowed")
 
-        async def one(server: _Server) -> OriginResponse | Tunnel:
-            return await server.own.upgrade(
-                Call(head, host_value(upstream.origin, server.address, head)), name
-            )
+        async def one(server: OwnServer) -> OriginResponse | Tunnel:
+            return await server.upgrade(Call(head, host_value(upstream.origin, server.address, head)), name)
 
-        return await upstream.ask(one)
+        return await upstream.ask(head.method, False, key, one)
 
-    def _upstream(self, origin: str) -> _Upstream:
+    def keyed(self, origin: str) -> bool:
+        """Whether the origin's servers are chosen by the key."""
+        upstream = self._upstreams.get(origin)
+        return upstream is not None and upstream.origin.balance == "hash"
+
+    def upstream(self, origin: str) -> Upstream:
+        """The origin of that name. Raises OriginError(NO_SERVER)."""
         upstream = self._upstreams.get(origin)
         if upstream is None or self._closed:
             raise OriginError(Kind.NO_SERVER, f"no origin {origin} is configured")
         return upstream
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """By origin: further tries, the queue, and each server's state, figures and connections."""
+        return {name: upstream.stats() for name, upstream in self._upstreams.items()}
 
     async def retire(self) -> None:
         """Keep no connection any more, let exchanges and tunnels under way end by themselves, then close.
@@ -182,17 +151,28 @@ class Origins:
         When it is cancelled, everything is closed at once.
         """
         servers = [server for upstream in self._upstreams.values() for server in upstream.servers]
+        await self._stop_checks()
         try:
             for server in servers:
-                server.own.pool.retire()
-            while any(server.busy for server in servers):  # noqa: ASYNC110 - many ends, no hurry
+                server.pool.retire()
+            while any(upstream.busy for upstream in self._upstreams.values()):  # noqa: ASYNC110 - no hurry
                 await asyncio.sleep(RETIRING)
         finally:
             await self.close()
 
+    async def _stop_checks(self) -> None:
+        checks, self._checks = self._checks, []
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+
     async def close(self) -> None:
         """Close every connection; exchanges under way fail with RESET. Idempotent."""
         self._closed = True
+        await self._stop_checks()
         for upstream in self._upstreams.values():
-            for server in upstream.servers:
-                await server.close()
+            await upstream.close()
+
+
+def _is_secure(origin: Origin) -> bool:
+    return any(server.address.scheme == "https" for server in (*origin.servers, *origin.backup))

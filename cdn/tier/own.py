@@ -1,25 +1,41 @@
 """Our own client of one server: takes or makes a connection, sends one request, hands the response on.
 
-Decides when a kept connection that turned out to be dead is replaced by a new one. Must not know which server
-is chosen, nor how a message is framed (that is `_wire`).
+Decides when a kept connection that turned out to be dead is replaced by a new one, and which failures are the
+server's. Must not know which server is chosen, nor how a message is framed (that is `_wire`).
+
+A lane that speaks for itself asks in the same steps, all but `connect` synchronous:
+
+    server = upstream.pick(key_hash)        # None: use `Origins.fetch`, which waits for a place
+    conn = server.pool.take() or await server.connect()
+    conn.start(sink, head, …)               # a sink of its own
+    server.worked(first_byte_ms, status)    # once a final head has come, or
+    server.failed(error)                    # where the exchange broke, before its head or after it
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cdn.config.values import Address, Origin
+from cdn.config.values import Origin, Server
 from cdn.tier._wire import CHUNKED, NO_BODY, Connection, Pool, Stream, request_head
 from cdn.tier.call import Call, server_name
-from cdn.tier.seam import IDEMPOTENT, Kind, OriginError, OriginResponse, Tunnel
+from cdn.tier.connecting import Dialer
+from cdn.tier.figures import Figures
+from cdn.tier.health import Health, State
+from cdn.tier.rendezvous import hash_of
+from cdn.tier.resolving import Addresses, Resolver, system_resolver
+from cdn.tier.seam import IDEMPOTENT, OVERLOADS, Kind, OriginError, OriginResponse, Tunnel
 from cdn.tier.sending import send_body
 
 MAX_HEAD = 64 << 10
 MAX_FIELDS = 256
+PROBE_BODY = 64 << 10  # what a health check reads of an answer
+
+# Failures that say nothing of the server.
+_NOT_ITS_OWN = OVERLOADS | {Kind.UNSENDABLE, Kind.REQUEST_BODY, Kind.NO_SERVER}
 
 
 class WireResponse(OriginResponse):
@@ -38,6 +54,25 @@ class WireResponse(OriginResponse):
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         return self._stream.read()
+
+    def limit(self, loop: asyncio.AbstractEventLoop, at: float, total: int) -> None:
+        """The body has to be whole at `at`, loop time."""
+        stream, server, over = self._stream, self.server, self._stream.over
+        if stream.finished:
+            return
+
+        def late() -> None:
+            what = f"not finished within {total / 1000:g} s"
+            stream.fail(OriginError(Kind.TOTAL_TIMEOUT, what, server=server, sent=True, received=True))
+
+        timer = loop.call_at(at, late)
+
+        def ended(error: OriginError | None) -> None:
+            timer.cancel()
+            if over is not None:
+                over(error)
+
+        stream.over = ended
 
     def abort(self) -> None:
         self._stream.abort()
@@ -99,22 +134,109 @@ class WireTunnel(Tunnel):
 
 
 class OwnServer:
-    """One server and its kept connections."""
+    """One server: its addresses and kept connections, its health, its figures.
+
+    `told(sentence)` hears of changes of health and addresses. `tls` is for https servers; without one the system's
+    authorities are believed.
+    """
 
     def __init__(
         self,
         origin: Origin,
-        address: Address,
+        server: Server,
         loop: asyncio.AbstractEventLoop,
         tls: ssl.SSLContext | None = None,
+        *,
+        backup: bool = False,
+        resolver: Resolver = system_resolver,
+        told: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._origin = origin
-        self._address = address
         self._loop = loop
-        self._tls = tls if address.scheme == "https" else None
-        self.pool = Pool(str(address), loop, origin.timeouts.idle)
+        self._timeouts = origin.timeouts
+        self._connecting = 0
+        self._statuses = frozenset(origin.eject.statuses)
+        self._refresher: asyncio.TimerHandle | None = None
+        address = self.address = server.address
+        self.name = str(address)
+        self.backup = backup
+        self.weight = server.weight
+        self.limit = origin.connections.per_server
+        self.reserved = 0  # places given to requests that waited for one and have not begun
+        self.seed = hash_of(self.name.encode())
+        self.credit = 0.0
+        self.figures = Figures()
+        self.health = Health(origin.eject, origin.health, told, draining=server.drain)
+        self.share = self.health.share
+        self.pool = Pool(self.name, loop, origin.timeouts.idle)
+        self._probes = Pool(self.name, loop, 0)  # connections of health checks: not kept, nor counted
+        secure = address.scheme == "https"
+        self.addresses: Addresses | None = None
+        if address.path is None:
+            self.addresses = Addresses(
+                address.host, address.port, origin.resolve, loop, resolver, self.pool.renew, told
+            )
+        self._dialer = Dialer(
+            address,
+            self.addresses,
+            loop,
+            (tls or ssl.create_default_context()) if secure else None,
+            server_name(origin, address) if secure else None,
+        )
 
-    async def fetch(self, call: Call) -> OriginResponse:
+    # --- what chooses between servers asks ---
+
+    @property
+    def busy(self) -> int:
+        """Exchanges and tunnels under way or about to begin."""
+        return self.pool.busy + self._connecting + self.reserved
+
+    @property
+    def full(self) -> bool:
+        return self.limit is not None and self.busy >= self.limit
+
+    def now(self) -> int:
+        return int(self._loop.time() * 1000)
+
+    def worked(self, first_byte_ms: float, status: int) -> None:
+        """A final response's head has come."""
+        self.figures.answered(first_byte_ms)
+        if status in self._statuses:
+            self.health.failed(self.now(), f"it answers {status}")
+        else:
+            self.health.worked(self.now())
+
+    def failed(self, error: OriginError) -> None:
+        """The exchange broke; failures that are not the server's own count for nothing."""
+        if error.kind in _NOT_ITS_OWN:
+            return
+        self.figures.failed(error.kind)
+        connect = not error.sent and not error.received
+        self.health.failed(self.now(), error.detail, connect=connect)
+
+    def _broke(self, error: OriginError | None) -> None:
+        if isinstance(error, OriginError):
+            self.failed(error)
+
+    def stats(self) -> dict[str, Any]:
+        now = self.now()
+        state = self.health.state(now)
+        return {
+            "state": state.value,
+            "up": int(state not in (State.DOWN, State.EJECTED, State.DRAINING)),
+            "backup": int(self.backup),
+            "weight": self.weight,
+            "busy": self.busy,
+            "idle": self.pool.idle_count,
+            "opened": self.pool.opened,
+            "reused": self.pool.reused,
+            "ejections": self.health.ejections,
+            **self.figures.stats(),
+        }
+
+    # --- what asks it ---
+
+    async def fetch(self, call: Call) -> WireResponse:
         if call.body is None:
             length = NO_BODY if call.body_length is None else call.body_length
         else:
@@ -133,13 +255,20 @@ class OwnServer:
                     raise
         return await self._exchange(await self.connect(), call, head)
 
-    async def _exchange(self, conn: Connection, call: Call, head: bytes) -> OriginResponse:
+    async def _exchange(self, conn: Connection, call: Call, head: bytes) -> WireResponse:
         stream = Stream(self._loop, call.on_interim)
         connect_ms = conn.connect_ms
         await self._ask(conn, stream, call, head, None)
-        return WireResponse(stream, conn.server, connect_ms)
+        return self._response(stream, conn.server, connect_ms)
 
-    async def upgrade(self, call: Call, protocol: str) -> OriginResponse | Tunnel:
+    def _response(self, stream: Stream, server: str, connect_ms: float) -> WireResponse:
+        self.worked(stream.first_byte_ms, stream.head.status)
+        if (error := stream.broken()) is not None:
+            self._broke(error)  # it came with the head
+        stream.over = self._broke
+        return WireResponse(stream, server, connect_ms)
+
+    async def upgrade(self, call: Call, protocol: str) -> WireResponse | WireTunnel:
         """Ask for `protocol` on a connection of its own; a 101 makes it a tunnel."""
         request = call.request
         head = request_head(request.method, request.target, call.host, request.fields, NO_BODY, protocol)
@@ -147,8 +276,9 @@ class OwnServer:
         stream = Stream(self._loop, call.on_interim)
         await self._ask(conn, stream, call, head, protocol)
         if stream.tunnel:
+            self.worked(stream.first_byte_ms, 101)
             return WireTunnel(stream, conn)
-        return WireResponse(stream, conn.server, conn.connect_ms)
+        return self._response(stream, conn.server, conn.connect_ms)
 
     async def _ask(
         self, conn: Connection, stream: Stream, call: Call, head: bytes, upgrade: str | None
@@ -165,32 +295,54 @@ class OwnServer:
 
     async def connect(self) -> Connection:
         """A new connection, ready for `start`. Raises OriginError of the kinds in CONNECT_FAILURES."""
-        address = self._address
-        timeouts = self._origin.timeouts
-        conn = Connection(self.pool, timeouts, MAX_HEAD, MAX_FIELDS)
         began = self._loop.time()
-        name = None if self._tls is None else server_name(self._origin, address)
+        self._connecting += 1
+        conn: Connection | None = None
         try:
-            async with asyncio.timeout(timeouts.connect / 1000):
-                await self._loop.create_connection(
-                    lambda: conn, address.host, address.port, ssl=self._tls, server_hostname=name
-                )
-        except TimeoutError:
-            kind, detail = Kind.CONNECT_TIMEOUT, f"no connection within {timeouts.connect / 1000:g} s"
-        except (socket.gaierror, UnicodeError) as exc:
-            kind, detail = Kind.DNS, f"its name can't be resolved ({exc})"
-        except ssl.SSLError as exc:
-            kind, detail = Kind.TLS, f"TLS failed ({exc.reason or exc})"
-        except OSError as exc:
-            kind, detail = Kind.CONNECT_REFUSED, f"no connection ({exc.strerror or exc})"
-        except asyncio.CancelledError:
-            conn.abort()
-            raise
-        else:
-            conn.connect_ms = (self._loop.time() - began) * 1000
-            return conn
-        conn.abort()
-        raise OriginError(kind, detail, server=str(address))
+            conn = await self._dialer.dial(self._new, Connection.abort, self._timeouts.connect)
+        finally:
+            self._connecting -= 1
+            if conn is None and self.pool.on_free is not None:
+                self.pool.on_free()
+        conn.connect_ms = (self._loop.time() - began) * 1000
+        if self._refresher is None and self.addresses is not None and not self.addresses.literal:
+            self._refresher = self._loop.call_later(self._origin.resolve / 1000, self._refresh)
+        return conn
+
+    async def probe(self, call: Call) -> int:
+        """The status of one answer on a connection of its own, for a health check. Raises OriginError."""
+        request = call.request
+        head = request_head(request.method, request.target, call.host, request.fields, NO_BODY)
+
+        def new() -> Connection:
+            return Connection(self._probes, self._timeouts, MAX_HEAD, MAX_FIELDS)
+
+        conn = await self._dialer.dial(new, Connection.abort, self._timeouts.connect)
+        stream = Stream(self._loop)
+        try:
+            await self._ask(conn, stream, call, head, None)
+            left = PROBE_BODY
+            while left > 0 and (piece := await stream.read()):
+                left -= len(piece)
+        finally:
+            stream.abort()
+        return stream.head.status
+
+    def _new(self) -> Connection:
+        return Connection(self.pool, self._timeouts, MAX_HEAD, MAX_FIELDS)
+
+    def _refresh(self) -> None:
+        """Look the name up while connections are held; without any, the next one does."""
+        self._refresher = None
+        if self.addresses is not None and self.pool.live_count:
+            self.addresses.refresh()
+            self._refresher = self._loop.call_later(self._origin.resolve / 1000, self._refresh)
 
     async def close(self) -> None:
+        if self._refresher is not None:
+            self._refresher.cancel()
+            self._refresher = None
+        if self.addresses is not None:
+            self.addresses.close()
+        self._probes.close()
         self.pool.close()

@@ -1,6 +1,6 @@
 """The seam between an exchange and its origin: a request goes down, a response or an OriginError comes back.
 
-Decides the shape that both clients (our own wire client, the general one) answer in. Must not know how a
+Decides the shape that the client answers in. Must not know how a
 connection is made, pooled or framed, and nothing of clients or storage. Field vocabulary: RFC 9110;
 framing: RFC 9112.
 """
@@ -58,11 +58,19 @@ class Kind(StrEnum):
     MALFORMED = "malformed"  # the response is not HTTP/1.1 as RFC 9112 frames it
     TRUNCATED = "truncated"  # the body ended before its framing said so
     NO_SERVER = "no-server"
+    TOTAL_TIMEOUT = "total-timeout"  # the exchange as a whole took too long
+    QUEUE_FULL = "queue-full"  # every server is at its limit, and so is the queue
+    QUEUE_TIMEOUT = "queue-timeout"  # no server had a place in time
     UNSENDABLE = "unsendable"  # the request can't be written as one unambiguous message; nothing was sent
     REQUEST_BODY = "request-body"  # the request's own body failed after the response head had come
 
 
-TIMEOUTS = frozenset({Kind.CONNECT_TIMEOUT, Kind.FIRST_BYTE_TIMEOUT, Kind.BETWEEN_BYTES_TIMEOUT})
+TIMEOUTS = frozenset(
+    {Kind.CONNECT_TIMEOUT, Kind.FIRST_BYTE_TIMEOUT, Kind.BETWEEN_BYTES_TIMEOUT, Kind.TOTAL_TIMEOUT}
+)
+
+# The origin is not at fault: there is more to ask of it than it is allowed to be asked.
+OVERLOADS = frozenset({Kind.QUEUE_FULL, Kind.QUEUE_TIMEOUT})
 
 # Failures before any byte of the request left: another server may be asked.
 CONNECT_FAILURES = frozenset({Kind.CONNECT_REFUSED, Kind.CONNECT_TIMEOUT, Kind.DNS, Kind.TLS})
@@ -86,8 +94,8 @@ class OriginError(Exception):
 
     @property
     def status(self) -> int:
-        """What to answer when nothing was sent to the client yet: 504 for a timeout, else 502."""
-        return 504 if self.kind in TIMEOUTS else 502
+        """What to answer when nothing was sent to the client yet: 504 for a timeout, 503 for a queue, else 502."""
+        return 504 if self.kind in TIMEOUTS else 503 if self.kind in OVERLOADS else 502
 
 
 @dataclass(frozen=True, slots=True)

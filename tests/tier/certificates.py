@@ -3,8 +3,12 @@ addresses."""
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import ssl
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +55,21 @@ class Authority:
 
     def client(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.file)
+
+
+@functools.cache
+def local_authority() -> Authority:
+    """One authority for a whole test run."""
+    folder = tempfile.mkdtemp(prefix="cdn-test-ca-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Authority.create(Path(folder))
+
+
+@functools.cache
+def _local_server() -> ssl.SSLContext:
+    return local_authority().server("IP:127.0.0.1")
+
+
+def secured(client: str) -> ssl.SSLContext | None:
+    """What a scripted origin on 127.0.0.1 needs to be asked by this client: TLS, or nothing."""
+    return _local_server() if client == "tls" else None

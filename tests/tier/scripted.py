@@ -13,7 +13,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import uvloop
@@ -21,9 +21,9 @@ import uvloop
 from cdn.config.values import Address, Origin, OriginTimeouts, Server
 from cdn.rules.message import Fields
 from cdn.tier.call import Call, host_value
-from cdn.tier.general import GeneralServer
 from cdn.tier.own import OwnServer
 from cdn.tier.seam import OnInterim, OriginError, OriginRequest, OriginResponse
+from tests.tier.certificates import local_authority
 
 Result = TypeVar("Result")
 LIMIT = 20.0  # seconds for one test's whole coroutine
@@ -204,14 +204,18 @@ async def drain(response: OriginResponse) -> Answer:
 
 
 class Asker:
-    """One client, own or general, of one origin's first server."""
+    """The client of one origin's first server: "own" over plain TCP, "tls" over TLS to a `secured` origin."""
 
     def __init__(self, client: str, origin: Origin, tls: ssl.SSLContext | None = None) -> None:
+        if client == "tls":
+            servers = tuple(
+                replace(one, address=replace(one.address, scheme="https")) for one in origin.servers
+            )
+            origin = replace(origin, servers=servers)
+            tls = tls or local_authority().client()
         self.origin = origin
         self.address = origin.servers[0].address
-        loop = asyncio.get_running_loop()
-        kind = {"own": OwnServer, "general": GeneralServer}[client]
-        self.server: OwnServer | GeneralServer = kind(origin, self.address, loop, tls)
+        self.server = OwnServer(origin, origin.servers[0], asyncio.get_running_loop(), tls)
 
     async def open(
         self,

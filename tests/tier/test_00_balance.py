@@ -1,74 +1,129 @@
-"""The order in which servers are asked: weights, back-off, and nothing left to chance but the start."""
+"""The order in which servers are asked: weights, shares, how busy they are, the key; nothing is left to chance."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdn.tier.balance import BACK_OFF_MAX_MS, BACK_OFF_MS, Balancer
+from cdn.tier.balance import hashed, least_connections, round_robin
+from cdn.tier.rendezvous import hash_of, order, score
 
 
-def picks(balancer: Balancer, count: int, now: int = 0) -> str:
-    return "".join("abcdef"[balancer.pick(now) or 0] for _ in range(count))
+@dataclass(eq=False)
+class One:
+    name: str
+    weight: int = 1
+    busy: int = 0
+    part: float = 1.0
+    credit: float = 0.0
+
+    @property
+    def seed(self) -> int:
+        return hash_of(self.name.encode())
+
+    def share(self, now: int) -> float:
+        return self.part
+
+
+def some(*weights: int) -> list[One]:
+    return [One("abcdef"[i], weight) for i, weight in enumerate(weights)]
+
+
+def turns(among: list[One], count: int) -> str:
+    return "".join(round_robin(among, 0, 0).name for _ in range(count))
 
 
 def test_equal_weights_take_turns() -> None:
-    assert picks(Balancer([1, 1, 1]), 7) == "abcabca"
+    assert turns(some(1, 1, 1), 7) == "abcabca"
 
 
 def test_weights_are_spread_not_bunched() -> None:
-    assert picks(Balancer([3, 1]), 8) == "aabaaaba"
-    assert picks(Balancer([5, 1, 1]), 7) == "aabacaa"
-
-
-def test_start_moves_the_first_pick() -> None:
-    assert [picks(Balancer([1, 1, 1], start=n), 3) for n in range(4)] == ["abc", "bca", "cab", "abc"]
-
-
-def test_no_server_no_pick() -> None:
-    assert Balancer([], start=5).pick(0) is None
-
-
-def test_tried_servers_are_not_picked_again() -> None:
-    balancer = Balancer([1, 1])
-    assert balancer.pick(0, [0]) == 1
-    assert balancer.pick(0, [1]) == 0
-    assert balancer.pick(0, [0, 1]) is None
-
-
-def test_a_failed_server_is_asked_last_until_its_back_off_ends() -> None:
-    balancer = Balancer([1, 1])
-    balancer.failed(0, 1_000)
-    assert picks(balancer, 4, 1_000) == "bbbb"
-    assert balancer.pick(1_000, [1]) == 0
-    assert set(picks(balancer, 4, 1_000 + BACK_OFF_MS)) == {"a", "b"}
-
-
-def test_where_all_failed_the_one_longest_ago_is_asked_first() -> None:
-    balancer = Balancer([1, 1, 1])
-    for server, when in ((1, 10), (2, 20), (0, 30)):
-        balancer.failed(server, when)
-    order: list[int] = []
-    while (pick := balancer.pick(40, order)) is not None:
-        order.append(pick)
-    assert order == [1, 2, 0]
-
-
-def test_back_off_grows_to_a_bound_and_success_forgets_it() -> None:
-    balancer = Balancer([1, 1])
-    for _ in range(40):
-        balancer.failed(0, 0)
-    assert picks(balancer, 2, BACK_OFF_MAX_MS - 1) == "bb"
-    assert "a" in picks(balancer, 3, BACK_OFF_MAX_MS)
-    balancer.worked(0)
-    balancer.failed(0, 0)
-    assert "a" in picks(balancer, 3, BACK_OFF_MS)
+    assert turns(some(3, 1), 8) == "aabaaaba"
+    assert turns(some(5, 1, 1), 7) == "aabacaa"
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 50))
-def test_a_full_round_gives_each_server_its_weight(weights: list[int], start: int) -> None:
-    balancer = Balancer(weights, start=start)
-    assert Counter(balancer.pick(0) for _ in range(sum(weights))) == dict(enumerate(weights))
+def test_a_full_round_gives_each_server_its_weight(weights: list[int], before: int) -> None:
+    among = some(*weights)
+    turns(among, before)
+    taken = Counter(turns(among, sum(weights)))
+    assert [taken[one.name] for one in among] == weights
+
+
+def test_a_share_counts_like_a_smaller_weight() -> None:
+    among = some(1, 1)
+    among[0].part = 0.25
+    assert Counter(turns(among, 50)) == {"a": 10, "b": 40}
+
+
+def test_a_server_that_was_away_does_not_catch_up() -> None:
+    among = some(1, 1, 1)
+    turns(among, 4)
+    turns(among[:2], 100)
+    assert Counter(turns(among, 12)) == {"a": 4, "b": 4, "c": 4}
+
+
+def test_the_least_busy_for_its_weight() -> None:
+    a, b, c = some(1, 1, 4)
+    a.busy, b.busy, c.busy = 2, 1, 8
+    assert least_connections([a, b, c], 0, 0) is b
+    c.busy = 6
+    assert least_connections([a, b, c], 0, 0) is c
+    a.busy = b.busy = 0
+    c.busy = 3
+    assert {least_connections([a, b, c], 0, 0).name for _ in range(6)} == {"a", "b", "c"}  # equals take turns
+
+
+def test_least_busy_evens_out() -> None:
+    among = some(1, 2, 1)
+    for _ in range(40):
+        least_connections(among, 0, 0).busy += 1
+    assert [one.busy for one in among] == [10, 20, 10]
+
+
+def test_a_key_has_one_home_and_a_second_one() -> None:
+    among = some(1, 1, 1)
+    for number in range(200):
+        key = hash_of(b"%d" % number)
+        home = hashed(among, 0, key)
+        assert hashed(list(reversed(among)), 0, key) is home
+        away = [one for one in among if one is not home]
+        assert hashed(away, 0, key) is among[order(key, [one.seed for one in among])[1]]
+
+
+def test_hashed_by_weight() -> None:
+    among = some(1, 3)
+    taken = Counter(hashed(among, 0, hash_of(b"%d" % n)).name for n in range(4_000))
+    assert 850 < taken["a"] < 1_150
+
+
+KEYS = [hash_of(b"http://www.example.com/object/%d" % n) for n in range(10_000)]
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.text("abcdefghij.-0123456789", min_size=1), min_size=5, max_size=5, unique=True), st.data()
+)
+def test_one_of_five_goes_and_only_its_keys_move(names: list[str], data: st.DataObject) -> None:
+    gone = data.draw(st.integers(0, 4))
+    seeds = [hash_of(name.encode()) for name in names]
+    left = [i for i in range(5) if i != gone]
+    moved = 0
+    for key in KEYS:
+        claims = [score(key, seed) for seed in seeds]
+        before = max(range(5), key=claims.__getitem__)
+        after = max(left, key=claims.__getitem__)
+        assert before in (after, gone)
+        moved += before != after
+    assert moved <= len(KEYS) * (1 / 5 + 0.02)
+    assert moved >= len(KEYS) * (1 / 5 - 0.02)
+
+
+def test_the_same_on_every_node() -> None:
+    """Fixed for ever: nodes of two versions must agree."""
+    assert hash_of(b"http://shield-1:8080") == 6215759187643103828
+    assert order(hash_of(b"key"), [hash_of(b"%d" % n) for n in range(8)]) == [7, 5, 0, 4, 1, 3, 2, 6]

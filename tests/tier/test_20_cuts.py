@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from cdn.tier.seam import OriginError
+from tests.tier.certificates import secured
 from tests.tier.fake import Wired
 from tests.tier.scripted import Answer, Peer, asking, origin_of, run, scripted
 
@@ -41,17 +42,15 @@ FRAMINGS = [
 NAMES = [framing.name for framing in FRAMINGS]
 
 
-def judge(framing: Framing, cut: int, got: Answer, client: str, reset: bool) -> None:
+def judge(framing: Framing, cut: int, got: Answer, reset: bool) -> None:
     whole = len(framing.head) + len(framing.body)
     assert not got.complete
     assert framing.content.startswith(got.body)
     if cut < len(framing.head):
-        assert got.status == 0 or client == "general"
+        assert got.status == 0
         assert got.kind is not None
-    if reset:
+    if reset or cut < len(framing.head):
         assert got.kind == "reset"
-    elif cut < len(framing.head):
-        assert got.kind == "reset" or client == "general"
     elif framing.by_close:
         assert got.kind is None
         assert got.by_close
@@ -59,11 +58,7 @@ def judge(framing: Framing, cut: int, got: Answer, client: str, reset: bool) -> 
     else:
         assert cut < whole
         assert got.kind == "truncated"
-        assert (
-            client == "general"
-            or framing.name == "chunks"
-            or got.body == framing.content[: cut - len(framing.head)]
-        )
+        assert framing.name == "chunks" or got.body == framing.content[: cut - len(framing.head)]
 
 
 async def cut_everywhere(framing: Framing, client: str, reset: bool) -> None:
@@ -76,20 +71,21 @@ async def cut_everywhere(framing: Framing, client: str, reset: bool) -> None:
         if reset:
             peer.reset()
 
-    async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+    async with scripted(script, secured(client)) as origin, asking(client, origin_of(origin.port)) as asker:
         for cut in range(len(wire)):
-            judge(framing, cut, await asker.ask(), client, reset)
+            judge(framing, cut, await asker.ask(), reset)
 
 
 @pytest.mark.parametrize("framing", FRAMINGS, ids=NAMES)
-@pytest.mark.parametrize("client", ["own", "general"])
+@pytest.mark.parametrize("client", ["own", "tls"])
 def test_cut_by_close(framing: Framing, client: str) -> None:
     run(cut_everywhere(framing, client, reset=False))
 
 
 @pytest.mark.parametrize("framing", FRAMINGS, ids=NAMES)
-def test_cut_by_reset(framing: Framing) -> None:
-    run(cut_everywhere(framing, "own", reset=True))
+@pytest.mark.parametrize("client", ["own", "tls"])
+def test_cut_by_reset(framing: Framing, client: str) -> None:
+    run(cut_everywhere(framing, client, reset=True))
 
 
 async def heard(framing: Framing, parts: list[bytes]) -> None:

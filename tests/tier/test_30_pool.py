@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cdn.tier.own import OwnServer
+from tests.tier.certificates import secured
 from tests.tier.scripted import (
     FAST,
     Asker,
@@ -36,10 +37,13 @@ async def answering(peer: Peer) -> None:
         await peer.send(OK)
 
 
-@pytest.mark.parametrize("client", ["own", "general"])
+@pytest.mark.parametrize("client", ["own", "tls"])
 def test_one_after_another_share_a_connection(client: str) -> None:
     async def main() -> None:
-        async with scripted(answering) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(answering, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             for _ in range(5):
                 assert (await asker.ask()).body == b"ok"
             assert origin.connections == 1
@@ -61,13 +65,13 @@ def test_at_once_they_get_one_each_and_the_last_used_is_taken_first() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("client", ["own", "general"])
+@pytest.mark.parametrize("client", ["own", "tls"])
 def test_closed_while_idle_is_noticed_before_it_is_used(client: str) -> None:
     """Also for a method that may not be sent twice: the close had arrived before the request left."""
 
     async def main() -> None:
         async with (
-            scripted(serving(OK, close=True)) as origin,
+            scripted(serving(OK, close=True), secured(client)) as origin,
             asking(client, origin_of(origin.port)) as asker,
         ):
             for _ in range(3):
@@ -254,7 +258,7 @@ def test_a_cancelled_request_closes_its_connection() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("client", ["own", "general"])
+@pytest.mark.parametrize("client", ["own", "tls"])
 def test_a_dropped_response_closes_its_connection(client: str) -> None:
     ended = []
 
@@ -264,7 +268,10 @@ def test_a_dropped_response_closes_its_connection(client: str) -> None:
         ended.append(await peer.closed())
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             response = await asker.open()
             assert await response.read() == b"some"
             del response
@@ -274,7 +281,7 @@ def test_a_dropped_response_closes_its_connection(client: str) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("client", ["own", "general"])
+@pytest.mark.parametrize("client", ["own", "tls"])
 def test_close_fails_what_is_under_way(client: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -282,7 +289,10 @@ def test_close_fails_what_is_under_way(client: str) -> None:
         await peer.closed()
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             task = asyncio.ensure_future(asker.ask())
             await until(lambda: origin.connections == 1)
             await asyncio.sleep(0.03)

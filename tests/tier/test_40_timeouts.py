@@ -11,9 +11,10 @@ from dataclasses import replace
 import pytest
 
 from cdn.config.values import Address, Origin, OriginTimeouts, Server
+from tests.tier.certificates import secured
 from tests.tier.scripted import FAST, Answer, Peer, asking, free_port, origin_of, run, scripted
 
-BOTH = pytest.mark.parametrize("client", ["own", "general"])
+BOTH = pytest.mark.parametrize("client", ["own", "tls"])
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = OriginTimeouts(connect=150, first_byte=150, idle=4_000, between_bytes=150)
 ROOMY = OriginTimeouts(connect=2_000, first_byte=600, idle=4_000, between_bytes=600)  # for what must not fire
@@ -88,7 +89,7 @@ def test_first_byte(client: str, said: bytes) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
         ):
             began = time.monotonic()
@@ -108,7 +109,7 @@ def test_a_head_that_drips_has_an_absolute_deadline(client: str) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
         ):
             began = time.monotonic()
@@ -130,7 +131,7 @@ def test_silence_inside_a_body(client: str, framing: bytes) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
         ):
             began = time.monotonic()
@@ -154,7 +155,7 @@ def test_progress_moves_the_deadline(client: str) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=ROOMY)) as asker,
         ):
             got = await asker.ask()
@@ -175,7 +176,7 @@ def test_a_slow_reader_is_not_the_origins_silence(client: str) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=ROOMY)) as asker,
         ):
             response = await asker.open()
@@ -222,7 +223,7 @@ def test_a_slow_request_body_is_not_the_origins_delay(client: str) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=ROOMY)) as asker,
         ):
             got = await asker.ask("POST", body=slowly(b"a", b"b", b"c", pause=0.3), body_length=3)
@@ -239,7 +240,7 @@ def test_silence_after_the_request_body(client: str) -> None:
 
     async def main() -> None:
         async with (
-            scripted(script) as origin,
+            scripted(script, secured(client)) as origin,
             asking(client, origin_of(origin.port, timeouts=SHORT)) as asker,
         ):
             began = time.monotonic()

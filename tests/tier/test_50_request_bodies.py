@@ -11,9 +11,10 @@ import pytest
 from cdn.rules.message import Fields
 from cdn.tier.own import OwnServer
 from cdn.tier.seam import OriginError
+from tests.tier.certificates import secured
 from tests.tier.scripted import Peer, asking, origin_of, pieces, run, scripted, until
 
-BOTH = pytest.mark.parametrize("client", ["own", "general"])
+BOTH = pytest.mark.parametrize("client", ["own", "tls"])
 DONE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"
 
 
@@ -40,7 +41,10 @@ def test_framed_anew(client: str, length: int | None) -> None:
 
     async def main() -> None:
         fields = Fields([("Content-Length", "99"), ("Transfer-Encoding", "gzip"), ("Expect", "100-continue")])
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             for _ in range(2):
                 body = pieces(b"hello", b"", b" wor", b"ld")
                 got = await asker.ask("POST", fields=fields, body=body, body_length=length)
@@ -65,7 +69,10 @@ def test_no_body_for_a_post_says_so(client: str) -> None:
         await peer.closed()
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             assert (await asker.ask("POST")).body == b"done"
 
     run(main())
@@ -110,7 +117,10 @@ def test_a_large_body_waits_for_the_origin(client: str, length: int | None) -> N
         await peer.closed()
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             got = await asker.ask("PUT", body=source(), body_length=length)
             assert got.body == b"done", got.error
 
@@ -178,7 +188,10 @@ def test_after_an_early_refusal_the_next_request_has_its_own_connection(client: 
 
     async def main() -> None:
         source = Source(pause=0.01)
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             got = await asker.ask("POST", body=source.endless(), body_length=1 << 40)
             assert got.status == 401, got.error
             assert (await asker.ask()).body == b"done"
@@ -211,7 +224,10 @@ def test_an_answer_that_streams_while_the_body_goes_out(client: str) -> None:
             for _ in range(5):
                 yield (await heard.get())[-1:].upper() or b"?"
 
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             response = await asker.open("POST", body=body(), body_length=6)
             echoed = b""
             while piece := await response.read():
@@ -244,7 +260,10 @@ def test_a_body_that_fails_before_the_answer_is_raised_as_it_is(client: str) -> 
         ends.append(await peer.closed())
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             with pytest.raises(ClientGoneError):
                 await asker.open("POST", body=failing(b"abc"))
             await until(lambda: bool(ends))
@@ -261,7 +280,10 @@ def test_a_body_that_fails_after_the_answer_cuts_it(client: str) -> None:
         await peer.closed()
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             response = await asker.open("POST", body=failing(b"abc", pause=0.05))
             assert await response.read() == b"abc"
             with pytest.raises(OriginError) as caught:
@@ -282,7 +304,10 @@ def test_a_body_of_another_length_than_declared(client: str, length: int, parts:
         ends.append(await peer.closed())
 
     async def main() -> None:
-        async with scripted(script) as origin, asking(client, origin_of(origin.port)) as asker:
+        async with (
+            scripted(script, secured(client)) as origin,
+            asking(client, origin_of(origin.port)) as asker,
+        ):
             got = await asker.ask("POST", body=pieces(*parts), body_length=length)
             assert got.kind == "request-body"
             await until(lambda: bool(ends))

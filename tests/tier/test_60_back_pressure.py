@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,23 +15,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.tier.certificates import local_authority, secured
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 200 << 20
 
 # The child is the client alone, so that what its memory grows by is the client's; the origin is a thread of
 # this process that writes as fast as it is let.
 CHILD = """
-import asyncio, hashlib, json, resource, sys, time
+import asyncio, hashlib, json, resource, ssl, sys, time
 from tests.tier.scripted import asking, origin_of, run
 
 client, port, size, stall = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+trusted = ssl.create_default_context(cafile=sys.argv[5])
 
 def resident():
     with open("/proc/self/statm") as f:
         return int(f.read().split()[1]) * resource.getpagesize()
 
 async def main():
-    async with asking(client, origin_of(port)) as asker:
+    async with asking(client, origin_of(port), trusted) as asker:
         response = await asker.open()
         await asyncio.sleep(stall)          # all that may pile up does
         before = top = resident()
@@ -49,14 +53,24 @@ run(main(), 60)
 """
 
 
-def serve_once(framing: str) -> tuple[int, dict[str, object]]:
+def wrapped(plain: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
+    return plain if tls is None else tls.wrap_socket(plain, server_side=True)
+
+
+def serve_once(framing: str, client: str) -> tuple[int, dict[str, object]]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(1)
     seen: dict[str, object] = {"sent": 0}
 
     def work() -> None:
-        with contextlib.suppress(ConnectionError), listener, listener.accept()[0] as sock:
+        tls = secured(client)
+        with (
+            contextlib.suppress(ConnectionError),
+            listener,
+            listener.accept()[0] as plain,
+            wrapped(plain, tls) as sock,
+        ):
             sock.recv(65536)
             digest = hashlib.blake2b()
             field = f"Content-Length: {SIZE}" if framing == "length" else "Transfer-Encoding: chunked"
@@ -78,11 +92,13 @@ def serve_once(framing: str) -> tuple[int, dict[str, object]]:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-@pytest.mark.parametrize("client", ["own", "general"])
+@pytest.mark.parametrize("client", ["own", "tls"])
 def test_memory_is_bounded(client: str, framing: str) -> None:
-    port, seen = serve_once(framing)
+    port, seen = serve_once(framing, client)
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, client, str(port), str(SIZE), "0.7"], stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", CHILD, client, str(port), str(SIZE), "0.7", str(local_authority().file)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
     )
     try:
         out, _ = child.communicate(timeout=90)
@@ -97,10 +113,13 @@ def test_memory_is_bounded(client: str, framing: str) -> None:
     assert got["start"] < 120 << 20
 
 
-def test_the_origin_waits_while_nobody_reads() -> None:
-    port, seen = serve_once("length")
+@pytest.mark.parametrize("client", ["own", "tls"])
+def test_the_origin_waits_while_nobody_reads(client: str) -> None:
+    port, seen = serve_once("length", client)
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, "own", str(port), str(SIZE), "30"], stdout=subprocess.DEVNULL, cwd=ROOT
+        [sys.executable, "-c", CHILD, client, str(port), str(SIZE), "30", str(local_authority().file)],
+        stdout=subprocess.DEVNULL,
+        cwd=ROOT,
     )
     try:
         deadline = time.monotonic() + 10

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from cdn.config.values import Address, Origin, Server
 from cdn.rules.message import Fields
 from cdn.tier import Kind, OriginError, OriginRequest, Origins
-from tests.tier.scripted import FAST, Peer, drain, free_port, origin_of, pieces, run, scripted, serving, until
+from tests.tier.scripted import (
+    FAST,
+    Peer,
+    Script,
+    drain,
+    free_port,
+    origin_of,
+    pieces,
+    run,
+    scripted,
+    serving,
+    until,
+)
 
 GET = OriginRequest("GET", "/", "www.example.com")
 
@@ -93,15 +105,86 @@ def test_tries_are_bounded_and_the_last_failure_is_told() -> None:
     run(main())
 
 
-def test_once_something_was_sent_no_other_server_is_asked() -> None:
+@dataclass(frozen=True)
+class Try:
+    """What the first server does to a request, and whether the second one may be asked."""
+
+    name: str
+    request: OriginRequest
+    script: Script
+    again: bool
+    kind: Kind = Kind.RESET
+    body: bytes | None = None
+
+
+async def silent(peer: Peer) -> None:
+    await peer.request()
+    await peer.closed()
+
+
+async def cut(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 O")
+
+
+async def hang_up(peer: Peer) -> None:
+    await peer.request()
+
+
+async def reset(peer: Peer) -> None:
+    await peer.request()
+    peer.reset()
+
+
+async def talk_nonsense(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+POST, PUT, DELETE = (replace(GET, method=method) for method in ("POST", "PUT", "DELETE"))
+LATE = Kind.FIRST_BYTE_TIMEOUT
+TRIES = [
+    Try("GET, hung up", GET, hang_up, True),
+    Try("GET, reset", GET, reset, True),
+    Try("GET, silent", GET, silent, True, LATE),
+    Try("HEAD, silent", replace(GET, method="HEAD"), silent, True, LATE),
+    Try("DELETE, hung up", DELETE, hang_up, True),
+    Try("PUT without a body, hung up", PUT, hang_up, True),
+    Try("POST without a body, hung up", POST, hang_up, False),
+    Try("POST, hung up", POST, hang_up, False, body=b"abc"),
+    Try("POST, reset", POST, reset, False, body=b"abc"),
+    Try("POST, silent", POST, silent, False, LATE, body=b"abc"),
+    Try("PUT, hung up", PUT, hang_up, False, body=b"abc"),
+    Try("PATCH, silent", replace(GET, method="PATCH"), silent, False, LATE),
+    Try("unknown method, silent", replace(GET, method="FROB"), silent, False, LATE),
+    Try("GET, half a head", GET, cut, False),
+    Try("GET, nonsense", GET, talk_nonsense, False, Kind.MALFORMED),
+]
+
+
+@pytest.mark.parametrize("case", TRIES, ids=lambda case: case.name)
+def test_what_is_asked_again(case: Try) -> None:
+    """Only what may be done twice, could be sent twice, and got no byte of an answer."""
+
     async def main() -> None:
-        async with scripted(serving(b"")) as silent, scripted(saying(b"other")) as other:
+        async with scripted(case.script) as bad, scripted(saying(b"other")) as other:
             timeouts = replace(FAST, first_byte=80)
-            origins = Origins({"app": origin_of(silent.port, other.port, timeouts=timeouts)}, start=0)
-            with pytest.raises(OriginError) as caught:
-                await ask(origins)
-            assert caught.value.kind is Kind.FIRST_BYTE_TIMEOUT
-            assert other.connections == 0
+            origins = Origins({"app": origin_of(bad.port, other.port, timeouts=timeouts)}, start=0)
+            body = None if case.body is None else pieces(case.body)
+            length = None if case.body is None else len(case.body)
+            if case.again:
+                response = await origins.fetch("app", case.request, body, body_length=length)
+                assert response.server == f"http://127.0.0.1:{other.port}"
+                await response.close()
+            else:
+                with pytest.raises(OriginError) as caught:
+                    await origins.fetch("app", case.request, body, body_length=length)
+                assert caught.value.kind is case.kind
+            assert (bad.connections, other.connections) == (1, int(case.again))
+            assert origins.stats()["app"]["retries"] == int(case.again)
+            assert origins.stats()["app"]["servers"][f"http://127.0.0.1:{bad.port}"]["failures"] == {
+                case.kind: 1
+            }
             await origins.close()
 
     run(main())
@@ -221,7 +304,7 @@ def test_a_storm_of_mixed_endings_leaves_no_connection_behind() -> None:
     async def main() -> None:
         async with scripted(script) as origin:
             origins = Origins({"app": origin_of(origin.port)})
-            pool = origins._upstreams["app"].servers[0].own.pool
+            pool = origins._upstreams["app"].servers[0].pool
             for round_ in range(6):
                 await asyncio.gather(*(one(origins, round_ * 60 + i) for i in range(60)))
             gc.collect()

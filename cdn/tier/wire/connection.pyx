@@ -21,11 +21,12 @@ cdef class Connection:
         if self.state == S_DONE:            # given up while it was connecting
             transport.abort()
             return
-        if transport.get_extra_info("ssl_object") is None:
-            sock = transport.get_extra_info("socket")
-            if sock is not None:
-                self.fd = sock.fileno()
+        self.secure = transport.get_extra_info("ssl_object") is not None
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            self.fd = sock.fileno()
         transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        self.era = self.pool.era
         self.pool.live.add(self)
         self.pool.opened += 1
 
@@ -40,11 +41,11 @@ cdef class Connection:
 
     def eof_received(self):
         self._ended(None)
-        return self.state == S_TUNNEL and self.fd >= 0
+        return self.state == S_TUNNEL and not self.secure
 
     def connection_lost(self, exc):
         self.lost = True
-        self.pool.live.discard(self)
+        self.pool._leaves(self)
         self._ended(exc)
         self.state = S_DONE
         self.fd = -1
@@ -130,7 +131,7 @@ cdef class Connection:
         self._let_go()
         self.state = S_DONE
         self.fd = -1
-        self.pool.live.discard(self)
+        self.pool._leaves(self)
 
     cpdef abort(self):
         """Forget the exchange and close at once; its sink hears nothing."""
@@ -148,7 +149,7 @@ cdef class Connection:
         self.state = S_DONE
         self.deadline = 0
         # Now, not in connection_lost: uvloop never calls that where a connect is cancelled at its very end.
-        self.pool.live.discard(self)
+        self.pool._leaves(self)
         self.fd = -1                        # closed with the transport, and soon somebody else's
         if self.transport is not None:
             self.transport.abort()
@@ -368,6 +369,9 @@ cdef class Connection:
             self._discard()
         elif self.sink is None:
             return 0
+        elif exc is not None and type(exc).__module__ == "ssl":
+            # An alert: TLS 1.3 refuses our certificate only when we believe the handshake over (RFC 8446 §4.4.2).
+            self._fail(Kind.TLS, f"TLS failed ({getattr(exc, 'reason', None) or type(exc).__name__})")
         elif exc is not None:
             self._fail(Kind.RESET, f"the connection broke ({type(exc).__name__})")
         elif self.state == S_HEAD:
@@ -437,7 +441,7 @@ cdef class Connection:
             self._fail(Kind.BETWEEN_BYTES_TIMEOUT, f"silent for {self.between_bytes:g} s inside the body")
 
     cdef int _waiting_bytes(self) noexcept:
-        """1: bytes wait in the socket; -1: it ended or broke; 0: neither, or TLS (bytes say nothing)."""
+        """1: bytes (under TLS: records) wait in the socket; -1: it ended or broke; 0: neither."""
         cdef char byte
         cdef Py_ssize_t got
         if self.fd < 0:

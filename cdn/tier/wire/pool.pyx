@@ -20,6 +20,11 @@ cdef class Pool:
         return len(self.live)
 
     @property
+    def busy(self):
+        """Connections that serve an exchange or a tunnel now."""
+        return len(self.live) - len(self.idle)
+
+    @property
     def sweeping(self):
         return self.sweeper is not None
 
@@ -42,7 +47,7 @@ cdef class Pool:
         return None
 
     cdef give(self, Connection conn):
-        if self.ttl <= 0:
+        if self.ttl <= 0 or conn.era != self.era:
             conn._discard()
             return
         conn.idle_since = self.loop.time()
@@ -51,6 +56,16 @@ cdef class Pool:
             (<Connection>self.idle[0])._discard()
         if self.sweeper is None:
             self.sweeper = self.loop.call_later(self.ttl, self._sweep)
+        if self.on_free is not None:
+            self.on_free()
+
+    cdef int _leaves(self, Connection conn) except -1:
+        """It is not connected any more, or somebody else's."""
+        if conn in self.live:
+            self.live.discard(conn)
+            if self.on_free is not None:
+                self.on_free()
+        return 0
 
     cdef forget(self, Connection conn):
         try:
@@ -66,6 +81,12 @@ cdef class Pool:
         if self.idle:
             self.sweeper = self.loop.call_later(
                 max(self.ttl - (now - (<Connection>self.idle[0]).idle_since), self.ttl / 4), self._sweep)
+
+    def renew(self):
+        """Use none of the connections made so far for another exchange: the server has moved."""
+        self.era += 1
+        while self.idle:
+            (<Connection>self.idle[0])._discard()
 
     def retire(self):
         """Close what is kept and keep nothing any more; connections in use stay until their exchange ends."""

@@ -6,6 +6,7 @@ cdef class Stream(Sink):
     cdef Connection conn                # None once the connection has forgotten this exchange
     cdef object loop
     cdef object heard                   # callback for interim responses, or None
+    cdef public object over             # called with nothing at the end, with the error when it broke
     cdef object head_waiter
     cdef object read_waiter
     cdef object room_waiter
@@ -64,6 +65,7 @@ cdef class Stream(Sink):
         self.complete = whole
         if not self.tunnel:
             self.conn = None
+            self._over(None)
         _wake(self.read_waiter)
         _wake(self.room_waiter)
         return 0
@@ -71,9 +73,17 @@ cdef class Stream(Sink):
     cdef int on_fail(self, object error) except -1:
         self.error = error
         self.conn = None
+        self._over(error)
         _wake(self.head_waiter)
         _wake(self.read_waiter)
         _wake(self.room_waiter)
+        return 0
+
+    cdef int _over(self, object error) except -1:
+        cdef object over = self.over
+        self.over = None
+        if over is not None:
+            over(error)
         return 0
 
     cdef int on_writable(self) except -1:
@@ -122,6 +132,11 @@ cdef class Stream(Sink):
             finally:
                 self.room_waiter = None
 
+    @property
+    def finished(self):
+        """Whether no byte can come any more."""
+        return self.ended or self.error is not None
+
     def broken(self):
         """What ended the exchange, or None."""
         return self.error
@@ -137,9 +152,19 @@ cdef class Stream(Sink):
             conn.detach()
         return chunks, self.ended
 
+    def fail(self, error):
+        """End it from our side with `error`, unless it has ended; what had arrived is still read first."""
+        cdef Connection conn = self.conn
+        if self.ended or self.error is not None:
+            return
+        if conn is not None:
+            conn.abort()
+        self.on_fail(error)
+
     def abort(self):
         cdef Connection conn = self.conn
         self.conn = None
+        self._over(None)
         if not self.ended or self.tunnel:
             self.chunks.clear()
             self.waiting = 0

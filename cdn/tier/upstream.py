@@ -1,0 +1,274 @@
+"""One origin: which of its servers a request goes to, what waits for a place, and what is asked again.
+
+Decides the order primaries → backups → whoever comes back first; that a further try is only made where it is safe,
+within the budget and in time; and how long a request waits for a server that is at its limit. Must not know framing,
+nor how a connection is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from cdn.config.values import Origin
+from cdn.tier.balance import hashed, least_connections, round_robin
+from cdn.tier.budget import Budget
+from cdn.tier.own import OwnServer, WireResponse
+from cdn.tier.resolving import Resolver, system_resolver
+from cdn.tier.seam import CONNECT_FAILURES, IDEMPOTENT, Kind, OriginError
+
+Answer = TypeVar("Answer")
+Ask = Callable[[OwnServer], Awaitable[Answer]]
+
+POLICIES: dict[str, Callable[[Sequence[OwnServer], int, int], OwnServer]] = {
+    "round_robin": round_robin,
+    "least_connections": least_connections,
+    "hash": hashed,
+}
+
+
+class _Waiter:
+    __slots__ = ("future", "key", "tried")
+
+    def __init__(self, future: asyncio.Future[OwnServer], key: int, tried: Collection[OwnServer]) -> None:
+        self.future = future
+        self.key = key
+        self.tried = tried
+
+
+def repeatable(error: OriginError, method: str, has_body: bool) -> bool:
+    """Whether another server may be asked after this failure (RFC 9110 §9.2.2).
+
+    Where not even a connection came to be, anything may: nothing of the request has left. Otherwise only what is
+    idempotent, has no body (which can't be read twice) and got no byte of an answer.
+    """
+    if error.kind in CONNECT_FAILURES and not error.sent:
+        return True
+    return (
+        error.kind in (Kind.RESET, Kind.FIRST_BYTE_TIMEOUT, Kind.TLS)
+        and not error.received
+        and not has_body
+        and (not error.sent or method in IDEMPOTENT)
+    )
+
+
+class Upstream:
+    """`report(kind, sentence)` hears of changes of a server's health or addresses."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        loop: asyncio.AbstractEventLoop,
+        tls: ssl.SSLContext | None,
+        *,
+        start: int = 0,
+        resolver: Resolver = system_resolver,
+        report: Callable[[str, str], None] = lambda kind, sentence: None,
+    ) -> None:
+        self.origin = origin
+        self._loop = loop
+        self._choose = POLICIES[origin.balance]
+        self._budget = Budget(origin.retry.budget, origin.retry.minimum)
+        self._queue: deque[_Waiter] = deque()
+        self._waited = 0
+        self._overflowed = 0
+        self._late = 0
+
+        def server(one: Any, backup: bool) -> OwnServer:
+            def told(sentence: str) -> None:
+                report("origin", f"origin {origin.name}: {one.address} {sentence}")
+
+            made = OwnServer(origin, one, loop, tls, backup=backup, resolver=resolver, told=told)
+            if made.limit is not None:
+                made.pool.on_free = self._serve_queue
+            return made
+
+        self.servers = [server(one, False) for one in origin.servers]
+        self.servers += [server(one, True) for one in origin.backup]
+        primaries = [one for one in self.servers if not one.backup]
+        self._groups = [primaries, [one for one in self.servers if one.backup]]
+        self._only = self.servers[0] if len(self.servers) == 1 else None
+        for _ in range(start % max(1, sum(one.weight for one in primaries))):
+            round_robin(primaries, 0, 0)
+
+    def _now(self) -> int:
+        return int(self._loop.time() * 1000)
+
+    # --- one server ---
+
+    def pick(self, key: int = 0, tried: Collection[OwnServer] = ()) -> OwnServer | None:
+        """The server to ask, none of `tried`; `key` is `rendezvous.hash_of` what the request is for.
+
+        None: there is none, or every one is at its limit, and `fetch` knows what to do. Whoever picked a server asks it
+        at once (`pool.take`, `connect`), and then says `worked` or `failed`.
+        """
+        only = self._only
+        if only is not None and only.health.plain and only.limit is None:
+            return None if only in tried else only
+        if self._queue:
+            return None  # others came first
+        return self._pick(key, tried)
+
+    def _pick(self, key: int, tried: Collection[OwnServer]) -> OwnServer | None:
+        now = self._now()
+        for group in self._groups:
+            fit = [one for one in group if one not in tried and one.health.fit(now)]
+            if fit:
+                free = [one for one in fit if not one.full]
+                if not free:
+                    return None
+                chosen = free[0] if len(free) == 1 else self._choose(free, now, key)
+                chosen.health.picked(now)
+                return chosen
+        # None may be asked: better the one that comes back first than no answer.
+        left = [one for one in self.servers if one not in tried and not one.health.draining]
+        free = [one for one in left if not one.full]
+        if not free:
+            return None
+        chosen = min(free, key=lambda one: one.health.again)
+        chosen.health.picked(now)
+        return chosen
+
+    # --- a place in the queue ---
+
+    async def _place(self, key: int, tried: Collection[OwnServer]) -> OwnServer | None:
+        """The server to ask, waited for where all are at their limits; None: there is no other. It holds no place
+        until it is asked: give `reserved` back then.
+        """
+        server = self.pick(key, tried)
+        if server is not None:
+            server.reserved += 1
+            return server
+        if not any(one not in tried and not one.health.draining for one in self.servers):
+            return None
+        limits = self.origin.connections
+        if len(self._queue) >= limits.queue:
+            self._overflowed += 1
+            raise OriginError(
+                Kind.QUEUE_FULL,
+                f"origin {self.origin.name} is at its limit, and {limits.queue} requests wait",
+            )
+        waiter = _Waiter(self._loop.create_future(), key, tried)
+        self._queue.append(waiter)
+        self._waited += 1
+        try:
+            async with asyncio.timeout(limits.wait / 1000):
+                return await waiter.future
+        except TimeoutError:
+            self._give_up(waiter)
+            self._late += 1
+            raise OriginError(
+                Kind.QUEUE_TIMEOUT,
+                f"no server of origin {self.origin.name} had a place within {limits.wait / 1000:g} s",
+            ) from None
+        except BaseException:
+            self._give_up(waiter)
+            raise
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        if waiter in self._queue:
+            self._queue.remove(waiter)
+        future = waiter.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            future.result().reserved -= 1
+            self._serve_queue()
+
+    def _serve_queue(self) -> None:
+        """A place may have come free: give it to whoever waits longest and can take it."""
+        if not self._queue:
+            return
+        for waiter in list(self._queue):
+            server = self._pick(waiter.key, waiter.tried)
+            if server is None:
+                if not waiter.tried:
+                    return
+                continue
+            self._queue.remove(waiter)
+            if not waiter.future.done():
+                server.reserved += 1
+                waiter.future.set_result(server)
+
+    # --- one request ---
+
+    async def ask(self, method: str, has_body: bool, key: int, one: Ask[Answer]) -> Answer:
+        """Let `one` ask a server, and another one while that is safe and worth it. Raises OriginError."""
+        began = self._loop.time()
+        self._budget.request(int(began * 1000))
+        total = self.origin.timeouts.total
+        tried: list[OwnServer] = []
+        if total is None:
+            return await self._ask(method, has_body, key, one, began, tried)
+        try:
+            async with asyncio.timeout_at(began + total / 1000) as limit:
+                answer = await self._ask(method, has_body, key, one, began, tried)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            what = f"origin {self.origin.name} gave no answer within {total / 1000:g} s"
+            error = OriginError(Kind.TOTAL_TIMEOUT, what, sent=True)
+            if tried:
+                tried[-1].failed(error)
+            raise error from None
+        if isinstance(answer, WireResponse):
+            answer.limit(self._loop, began + total / 1000, total)
+        return answer
+
+    async def _ask(
+        self, method: str, has_body: bool, key: int, one: Ask[Answer], began: float, tried: list[OwnServer]
+    ) -> Answer:
+        retry = self.origin.retry
+        failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server to ask")
+        while True:
+            server = await self._place(key, tried)
+            if server is None:
+                raise failure
+            tried.append(server)
+            try:
+                return await self._held(server, one)
+            except OriginError as error:
+                server.failed(error)
+                if not repeatable(error, method, has_body):
+                    raise
+                failure = error
+            if len(tried) >= retry.tries or self._loop.time() >= began + retry.within / 1000:
+                raise failure
+            if len(tried) < len(self.servers) and not self._budget.spend(self._now()):
+                raise failure
+
+    async def _held(self, server: OwnServer, one: Ask[Answer]) -> Answer:
+        server.reserved -= 1  # what `one` does first, before it waits for anything, takes the place over
+        return await one(server)
+
+    # --- what others may know ---
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange or a tunnel is under way, or a request waits."""
+        return bool(self._queue) or any(server.busy for server in self.servers)
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "retries": self._budget.spent,
+            "retries_refused": self._budget.refused,
+            "queue": {
+                "waiting": len(self._queue),
+                "waited": self._waited,
+                "full": self._overflowed,
+                "late": self._late,
+            },
+            "servers": {server.name: server.stats() for server in self.servers},
+        }
+
+    async def close(self) -> None:
+        for waiter in list(self._queue):
+            if not waiter.future.done():
+                waiter.future.set_exception(
+                    OriginError(Kind.NO_SERVER, "the client of the origins was closed")
+                )
+        self._queue.clear()
+        for server in self.servers:
+            server.pool.on_free = None
+            await server.close()
