@@ -129,9 +129,12 @@ class Worker:
     # --- what control asks of a worker ---
 
     def reload(self, config: Config) -> None:
-        """Take routes, origins, limits and timeouts of a new configuration; listeners and store stay what they are."""
-        self.config = config
+        """Take routes, origins, limits and timeouts of a new configuration; listeners and store stay what they are.
+
+        ValueError, and nothing has changed, where an origin's certificates can't be used.
+        """
         self.site.reconfigure(config)
+        self.config = config
         self.lane.use(self.site.table)
         for front in self._fronts:
             front.configure(config.limits, config.timeouts)
