@@ -25,6 +25,9 @@ cdef struct Space:              # the mapping as this process sees it
     uint64_t runner_where[RUNNERS]
     uint64_t runner_word[RUNNERS]
     uint64_t random
+    int me                      # our worker slot; -1: not attached
+    int depth                   # how often we hold the lock
+    bint doubtful               # the last attempt to get it was in vain
     int64_t now                 # the latest time anybody told us; eviction compares with it
 
 
@@ -34,6 +37,7 @@ cdef class Memory:
     cdef uint8_t secret[16]
     cdef uint64_t hash_mask
     cdef int fd
+    cdef list wakers            # an eventfd for each worker slot
     cdef dict fills             # key -> borrowed pointer of the Fill in flight, as int
     cdef object __weakref__
     cdef Record* find(self, const char* key, size_t n) noexcept nogil

@@ -167,6 +167,11 @@ class Memory:
     objects how many objects the index has room for; default one per KiB of size
     sample  how many entries an eviction chooses among
     hash_bits  how much of the hash is used: less only to make keys collide
+    workers how many processes may share it, at most 64; 0: the one that makes it uses it alone
+
+    Shared: the mapping and a wake-up for each worker are inherited by `fork`. Each child attaches once and watches
+    `wake_fileno`; the parent reaps the dead. A process that is not attached may use the store before the first
+    child does, and reap; it does not share what it begins.
 
     ValueError for a bad argument, OSError when the memory cannot be had.
     """
@@ -178,6 +183,7 @@ class Memory:
         objects: int | None = None,
         sample: int = 16,
         hash_bits: int = 64,
+        workers: int = 0,
     ) -> Memory: ...
     now: int
     """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with
@@ -196,6 +202,21 @@ class Memory:
 
     @property
     def fileno(self) -> int: ...
+    def attach(self, worker: int) -> None:
+        """Be worker number `worker` from now on: once, after the fork. ValueError for a number that there is not;
+        RuntimeError while a predecessor's things cannot be given back."""
+
+    def reap(self, worker: int) -> bool:
+        """That worker is dead (after waitpid): give back what it held, void its fills, mend what it left half-made.
+        False: not now, since somebody holds the lock and does not run; call it again."""
+
+    @property
+    def worker(self) -> int | None: ...
+    @property
+    def wake_fileno(self) -> int | None:
+        """Readable when another worker has news of what is followed here; then call `woken`."""
+
+    def woken(self) -> None: ...
     def lookup(self, key: bytes) -> Entry | None: ...
     def begin_fill(self, key: bytes, since: Fill | None = None) -> tuple[Fill, bool]:
         """The fill in flight for `key` and False, or a new one and True.

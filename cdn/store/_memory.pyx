@@ -27,6 +27,8 @@ from cdn.store.record import Draft
 assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 24 and sizeof(Super) <= 4096
 
 include "memory/pages.pyx"
+include "memory/sync.pyx"
+include "memory/repair.pyx"
 include "memory/index.pyx"
 include "memory/records.pyx"
 include "memory/evict.pyx"
@@ -44,13 +46,16 @@ cdef enum:
 @cython.final
 cdef class Memory:
 
-    def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16, int hash_bits=64):
+    def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16, int hash_bits=64,
+                  int workers=0):
         cdef Super geometry
         cdef uint64_t nbuckets
         cdef uint64_t npages
         cdef void* base
         self.fd = -1
         self.fills = {}
+        self.s.me = -1
+        self.wakers = []
         if len(secret) != 16:
             raise ValueError("the store's secret is 16 bytes")
         if size < LEAST_SIZE:
@@ -59,6 +64,8 @@ cdef class Memory:
             raise ValueError("an eviction chooses among 1 to 1048576 entries")
         if not 0 <= hash_bits <= 64:
             raise ValueError("the table's hash has 0 to 64 bits")
+        if not 0 <= workers <= MOST_WORKERS:
+            raise ValueError(f"at most {MOST_WORKERS} workers share a memory store")
         self.hash_mask = ~<uint64_t> 0 if hash_bits == 64 else (<uint64_t> 1 << hash_bits) - 1
         memcpy(self.secret, PyBytes_AS_STRING(secret), 16)
         size -= size % 4096
@@ -68,6 +75,7 @@ cdef class Memory:
         if nbuckets == 0:
             raise ValueError("the index of the memory store needs room for one object")
         memset(&geometry, 0, sizeof(geometry))
+        geometry.nworkers = workers
         npages = size // PAGE_BYTES
         while lay_out(&geometry, npages, nbuckets) > size:
             npages -= 1
@@ -83,6 +91,8 @@ cdef class Memory:
             raise OSError(f"cannot map {size} bytes for the memory store")
         memcpy(base, &geometry, sizeof(geometry))
         look_at(&self.s, <char*> base)
+        if cdn_mutex_init(&self.s.top.mutex) != 0:
+            raise OSError("the lock of the memory store cannot be made")
         format_pages(&self.s)
         self.s.sample = sample
         self.s.random = <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
@@ -91,14 +101,61 @@ cdef class Memory:
         if self.s.candidates == NULL or self.s.where == NULL:
             raise MemoryError()
         self.stamp = 1
+        for _ in range(workers):
+            self.wakers.append(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
 
     def __dealloc__(self):
         if self.s.base != NULL:
             munmap(self.s.base, self.s.top.size)
         if self.fd >= 0:
             os.close(self.fd)
+        for waker in self.wakers or ():
+            os.close(waker)
         free(self.s.candidates)
         free(self.s.where)
+
+    # -- sharing --------------------------------------------------------------------------------------------------
+
+    def attach(self, int worker):
+        if not 0 <= worker < <int> self.s.top.nworkers:
+            raise ValueError(f"the memory store has no slot for worker {worker}")
+        if self.s.me >= 0:
+            raise ValueError("this process is attached already")
+        if worker_slot(&self.s, worker).attached and not self.reap(worker):
+            raise RuntimeError(f"worker slot {worker} of the memory store is still in use")
+        self.s.me = worker
+        self.s.random ^= <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
+        worker_slot(&self.s, worker).pid = os.getpid()
+        worker_slot(&self.s, worker).attached = 1
+
+    def reap(self, int worker):
+        cdef WorkerSlot* slot
+        if not 0 <= worker < <int> self.s.top.nworkers:
+            raise ValueError(f"the memory store has no slot for worker {worker}")
+        if not take_lock(&self.s, LONG_WAIT):
+            return False
+        slot = worker_slot(&self.s, worker)
+        slot.attached = 0
+        slot.woken = 0
+        drop_lock(&self.s)
+        return True
+
+    @property
+    def worker(self):
+        return None if self.s.me < 0 else self.s.me
+
+    @property
+    def wake_fileno(self):
+        return None if self.s.me < 0 else self.wakers[self.s.me]
+
+    def woken(self):
+        if self.s.me < 0:
+            return
+        cdn_swap32(&worker_slot(&self.s, self.s.me).woken, 0)
+        try:
+            os.eventfd_read(self.wakers[self.s.me])
+        except BlockingIOError:
+            pass
 
     # -- for C callers --------------------------------------------------------------------------------------------
 

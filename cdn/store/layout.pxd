@@ -2,7 +2,8 @@
 
 Everything is addressed by offsets from the start of the mapping, in granules of 32 bytes; no Python object, no pointer.
 
-    0                 Super         magic, version, geometry, counters
+    0                 Super         magic, version, geometry, counters, the lock of all who write
+    workers           WorkerSlot[]  who is attached; none in a store that one process uses alone
     index             Bucket[]      5 slots each; a key may lie in either of two
     trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
                                     the longest free run; the free blocks of a page of blocks
@@ -42,6 +43,7 @@ cdef enum:
     MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
     TREE_FANOUT = 32        # one cache line of uint16_t
+    MOST_WORKERS = 64       # one bit each in a word
     TREE_LEVELS = 6         # 32**6 pages = 128 TiB
     ACCESS_SHIFT = 4        # access stamps count 16 ms
 
@@ -100,13 +102,24 @@ cdef struct Page:               # 24 bytes
     uint8_t kind
     uint8_t spare[5]
 
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+
+cdef struct WorkerSlot:         # 64 bytes, a cache line of its own
+    uint32_t attached           # 0: nobody
+    uint32_t pid
+    uint32_t woken              # its wake-up is on the way: no other is needed
+    uint32_t spare[13]
+
 cdef struct Super:
     char magic[8]
     uint32_t version
     uint32_t npages
     uint64_t size
     uint64_t nbuckets
-    uint64_t index, trees, table, bitmaps, pages    # offsets
+    uint64_t workers, index, trees, table, bitmaps, pages   # offsets
+    uint64_t nworkers               # slots
     uint64_t level[TREE_LEVELS]     # offset of each level of the tree, in uint16_t from its start
     uint64_t levels
     uint64_t tree_entries           # of one tree, all its levels
@@ -116,6 +129,10 @@ cdef struct Super:
     uint64_t objects
     uint64_t object_bytes           # key + head + meta + body of all published
     uint64_t evictions, expired_evictions, moved, commits, aborts
+    uint64_t lock_failures
+    uint32_t broken                 # a worker died while it wrote the structures: they are to be rebuilt first
+    uint32_t spare
+    pthread_mutex_t mutex           # robust, of all processes
 
 cdef inline const char* record_key(const Record* r) noexcept nogil:
     return <const char*> (r + 1)

@@ -12,6 +12,8 @@ from pathlib import Path
 from cdn.config.values import StoreConfig
 from cdn.store._memory import Memory
 
+WORKERS = 64  # that may share a store
+
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 
@@ -39,9 +41,10 @@ def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | No
 
 
 def open_memory(config: StoreConfig, secret: bytes | None = None) -> Memory:
-    """The memory store of `config.memory` bytes, taken whole. `secret`: 16 bytes, by default new ones.
+    """The memory store of `config.memory` bytes, taken whole, to be shared by forked workers.
 
-    Raises StoreError when the machine does not have that much, or the size is unusable.
+    `secret`: 16 bytes, by default new ones. Raises StoreError when the machine does not have
+    that much, or the size is unusable.
     """
     room = available_memory()
     if room is not None and config.memory > room:
@@ -50,7 +53,7 @@ def open_memory(config: StoreConfig, secret: bytes | None = None) -> Memory:
             "available: lower it, or give the machine (or its control group) more"
         )
     try:
-        return Memory(config.memory, os.urandom(16) if secret is None else secret)
+        return Memory(config.memory, os.urandom(16) if secret is None else secret, workers=WORKERS)
     except ValueError as error:
         raise StoreError(f"store.memory: {error}") from None
     except OSError as error:

@@ -308,7 +308,8 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.levels = k
     t.npages = npages
     t.nbuckets = nbuckets
-    t.index = 4096
+    t.workers = 4096
+    t.index = t.workers + t.nworkers * sizeof(WorkerSlot)
     t.tree_entries = total
     t.trees = t.index + nbuckets * sizeof(Bucket)
     t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
