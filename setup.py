@@ -12,6 +12,8 @@ from setuptools import Extension, setup
 MODULES = {
     "cdn._core": "cdn/_core.pyx",
     "cdn.store._memory": "cdn/store/_memory.pyx",
+    "cdn.store.disk._crc": "cdn/store/disk/_crc.pyx",
+    "cdn.store.disk._table": "cdn/store/disk/_table.pyx",
     "cdn.proxy._clock": "cdn/proxy/_clock.pyx",
     "cdn.proxy._routes": "cdn/proxy/_routes.pyx",
     "cdn.proxy._variants": "cdn/proxy/_variants.pyx",

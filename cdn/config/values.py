@@ -53,9 +53,18 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskConfig:
+    path: str  # of a folder, absolute
+    size: int
+    write_delay: int = 1_000  # until what is stored is on its way to the disk
+    objects: int | None = None  # that the index has room for; None: one per 16 KiB of size
+
+
+@dataclass(frozen=True, slots=True)
 class StoreConfig:
     memory: int = 256 << 20
     eviction: str = "lru"
+    disk: DiskConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

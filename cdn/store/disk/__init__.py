@@ -1,0 +1,17 @@
+"""The disk tier: what is stored in memory also lies in a folder, and is there again after a start.
+
+    files.py      the write seam: every byte that reaches the folder goes through it
+    format.py     the bytes of a segment, its log and an entry
+    times.py      wall time on disk, node time in memory
+    _table        the index: hash of a key -> place; shared by the processes of a node
+    segments.py   segment files: one is written, the oldest is cleared
+    recovery.py   from the logs to the index after a start
+    reader.py     reading and verifying entries
+    writer.py     the thread that writes, its queue, and what happens when the disk does not take it
+    notes.py      the purges, durable before they count as done
+    tier.py       all of it behind one face
+
+Must not know HTTP, sockets or an event loop.
+"""
+
+from __future__ import annotations

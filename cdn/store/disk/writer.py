@@ -1,0 +1,254 @@
+"""The thread that writes: what is committed or removed in memory is on disk within the configured delay.
+
+Decides when a batch is written, and what happens when the disk does not keep up or does not take it: serving goes on
+and nothing is stored, the log says so once, and the disk is tried again every few seconds. An entry that was not
+written is also removed from the index, so that nothing older comes back in its place. Must not know what is stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cdn.store.disk import format as fmt
+from cdn.store.disk._table import Table
+from cdn.store.disk.reader import Reader
+from cdn.store.disk.segments import Gone, Put, Segments, Storable
+
+BATCH = 4 << 20  # bytes (or a quarter of the room) that are written before the delay is over
+DIRECT = 256 << 10  # an entry that big is written at once
+OVERHEAD = 1024  # what a waiting entry counts beside its size
+RETRY = 3.0  # seconds between attempts on a disk that failed
+MOST_GONE = 1 << 17  # removals that a disk which takes nothing may leave waiting
+CLOSING = 10.0  # seconds that the last batch may take
+
+
+@dataclass(slots=True)
+class Counts:
+    written: int = 0  # entries
+    bytes: int = 0
+    dropped: int = 0  # entries that were not written: no room in the queue, or the disk failed
+    too_large: int = 0
+    write_errors: int = 0
+
+
+class Writer:
+    """`delay`: seconds until what is handed over is on its way; `room`: bytes that may wait.
+
+    `report(sentence)` puts a line in the node's log.
+    """
+
+    def __init__(
+        self,
+        segments: Segments,
+        table: Table,
+        reader: Reader,
+        *,
+        delay: float,
+        room: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self._segments = segments
+        self._table = table
+        self._reader = reader
+        self._delay = delay
+        self._room = room
+        self._batch = min(BATCH, room // 4)
+        self._report = report
+        self._wake = threading.Condition()
+        self._puts: deque[Put] = deque()
+        self._gones: deque[Gone] = deque()
+        self._pending: dict[bytes, Put] = {}
+        self._waiting = 0  # bytes
+        self._urgent = False
+        self._busy = False
+        self._closing = False
+        self._late = False  # the queue was full and that has been said
+        self._squeezed = False
+        self.failing = False
+        self.counts = Counts()
+        self._thread = threading.Thread(target=self._run, name="cdn-disk", daemon=True)
+        self._thread.start()
+
+    # -- what the store tells ---------------------------------------------------------------------------------------
+
+    def stored(self, entry: Storable) -> None:
+        """An entry was published. It is held until it is on disk."""
+        key = entry.key
+        hash = self._table.hash(key)
+        size = fmt.entry_size(len(key), len(entry.head), len(entry.meta), entry.body_length)
+        size = fmt.units(size) * fmt.UNIT
+        with self._wake:
+            late = self._waiting + size + OVERHEAD > self._room
+            if size > self._segments.largest:
+                self.counts.too_large += 1
+                self._remove(key, hash)
+            elif late or self.failing or self._closing:
+                self.counts.dropped += 1
+                self._remove(key, hash)
+            else:
+                put = Put(key, hash, self._table.pend(hash), entry, size)
+                self._pending[key] = put
+                self._puts.append(put)
+                self._waiting += size + OVERHEAD
+                self._hurry(size >= DIRECT or self._waiting >= self._batch)
+            said, self._late = self._late, self._late or (late and not self.failing)
+        if self._late and not said:
+            self._report("the disk does not keep up: some of what is stored in memory is not written")
+
+    def gone(self, key: bytes) -> None:
+        """What was stored under exactly this key is not to be found any more."""
+        with self._wake:
+            self._remove(key, self._table.hash(key))
+
+    def waiting(self, key: bytes) -> Storable | None:
+        """What is on its way to the disk under this key."""
+        put = self._pending.get(key)
+        return None if put is None else put.entry
+
+    def _remove(self, key: bytes, hash: int) -> None:
+        self._pending.pop(key, None)
+        serial = self._table.remove(hash)
+        if serial:
+            self._gones.append(Gone(hash, serial))
+            self._bound_gones()
+            self._hurry(False)
+
+    def _bound_gones(self) -> None:
+        """Too much is out of date to be listed: nothing that is on disk can be trusted to be the latest."""
+        if len(self._gones) > MOST_GONE:
+            self._gones.clear()
+            self._table.clear()
+            self._segments.forget_all = True
+
+    def _hurry(self, urgent: bool) -> None:
+        if urgent and not self._urgent:
+            self._urgent = True
+            self._wake.notify_all()
+        elif len(self._puts) + len(self._gones) == 1:
+            self._wake.notify_all()
+
+    def flush(self, timeout: float = CLOSING) -> bool:
+        """Write what waits, now; False when that took longer, or the disk does not take it."""
+        end = time.monotonic() + timeout
+        with self._wake:
+            self._urgent = True
+            self._wake.notify_all()
+            while self._puts or self._gones or self._busy:
+                left = end - time.monotonic()
+                if left <= 0 or self.failing:
+                    return False
+                self._wake.wait(min(left, 0.1))
+            return not self.failing
+
+    def close(self, timeout: float = CLOSING) -> None:
+        self.flush(timeout)
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._thread.join(timeout)
+
+    def stats(self) -> dict[str, int]:
+        counts = self.counts
+        return {
+            "queue": len(self._puts),
+            "queue_bytes": self._waiting,
+            "written": counts.written,
+            "written_bytes": counts.bytes,
+            "dropped": counts.dropped,
+            "too_large": counts.too_large,
+            "write_errors": counts.write_errors,
+            "failing": int(self.failing),
+        }
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._puts or self._gones or self._closing or self.failing):
+                    self._wake.wait()
+                self._until_due()
+                if self._closing:
+                    break
+                puts, gones = list(self._puts), list(self._gones)
+                self._puts.clear()
+                self._gones.clear()
+                self._urgent = False
+                self._busy = True
+            self._turn(puts, gones)
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+        self._end()
+
+    def _until_due(self) -> None:
+        due = time.monotonic() + (RETRY if self.failing else self._delay)
+        while not self._closing and (self.failing or not self._urgent):
+            left = due - time.monotonic()
+            if left <= 0:
+                return
+            self._wake.wait(left)
+
+    def _turn(self, puts: list[Put], gones: list[Gone]) -> None:
+        gones += [Gone(hash, serial) for hash, serial in self._reader.take_removed()]
+        try:
+            if self.failing:
+                self._segments.probe()
+            self._segments.append(puts, gones)
+            self._reader.prune()
+        except Exception as error:
+            self._failed(error, puts, gones)
+            return
+        with self._wake:
+            self.counts.written += len(puts)
+            self.counts.bytes += sum(put.size for put in puts)
+            self._written(puts)
+            recovered, self.failing = self.failing, False
+            caught_up = self._late and not self._waiting
+            self._late = self._late and not caught_up
+        if recovered:
+            self._report("the disk takes writes again")
+        if caught_up:
+            self._report("the disk keeps up again")
+        if self._segments.squeezed and not self._squeezed:
+            self._squeezed = True
+            self._report("the file system holds less than store.disk.size: the cache on disk stays smaller")
+
+    def _written(self, puts: list[Put]) -> None:
+        for put in puts:
+            self._waiting -= put.size + OVERHEAD
+            if self._pending.get(put.key) is put:
+                del self._pending[put.key]
+
+    def _failed(self, error: Exception, puts: list[Put], gones: list[Gone]) -> None:
+        """What was to be written is not stored. What was to be removed is logged when the disk takes it."""
+        try:
+            self._segments.give_up()
+        except OSError:
+            pass
+        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        with self._wake:
+            self.counts.write_errors += 1
+            said, self.failing = self.failing, True
+            lost = [*puts, *self._puts]
+            self._puts.clear()
+            self.counts.dropped += len(lost)
+            self._written(lost)
+            for put in lost:
+                serial = self._table.remove(put.hash)
+                if serial:
+                    gones.append(Gone(put.hash, serial))
+            self._gones.extendleft(reversed(gones))
+            self._bound_gones()
+        if not said:
+            self._report(f"the disk does not take writes ({what}): serving goes on, without storing there")
+
+    def _end(self) -> None:
+        try:
+            self._segments.seal()
+        except OSError as error:
+            self._report(f"the disk's last segment was not closed: {error.strerror}")
