@@ -182,6 +182,23 @@ class Flag(Kind):
         return "`true` | `false`"
 
 
+@dataclass(frozen=True)
+class FlagOr(Flag):
+    """Yes, no, or one word for something between."""
+
+    word: str
+
+    def read(self, node: Node, path: str, reader: Reader) -> Any:
+        if isinstance(node, Scalar) and node.text == self.word:
+            return self.word
+        if not isinstance(node, Scalar) or node.kind != "bool":
+            return reader.wrong(node.line, path, wrong_type(node, f"`true`, `{self.word}` or `false`"))
+        return is_on(node)
+
+    def describe(self) -> str:
+        return f"`true` | `{self.word}` | `false`"
+
+
 def is_on(node: Scalar) -> bool:
     return node.text.lower() in {"true", "yes", "on"}
 
@@ -247,4 +264,9 @@ def nullable(kind: Kind) -> Or:
 
 
 def or_off(kind: Kind) -> Or:
-    return Or("off", None, kind, lambda node: node.kind == "bool" and not is_on(node), closed=True)
+    """`off`, in quotes too: YAML takes the bare word for a boolean, which not everybody trusts it to do."""
+    return Or("off", None, kind, _is_off, closed=True)
+
+
+def _is_off(node: Scalar) -> bool:
+    return node.text == "off" or (node.kind == "bool" and not is_on(node))

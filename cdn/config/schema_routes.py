@@ -7,7 +7,7 @@ from typing import Any
 
 from cdn.config import document, fields, names
 from cdn.config.checks import check_query_key
-from cdn.config.kinds import BAD, Choice, Flag, Reader, Text, duration, nullable, or_off
+from cdn.config.kinds import BAD, Choice, Flag, FlagOr, Reader, Text, duration, nullable, or_off
 from cdn.config.sections import Key, ListOf, MapOf, Section
 from cdn.config.values import (
     Bypass,
@@ -161,8 +161,9 @@ CACHE = Section(
         ),
         Key(
             "store_set_cookie",
-            Flag(),
-            "Whether a response with Set-Cookie is stored where it says `public` or `s-maxage`; else never.",
+            FlagOr("public"),
+            "Whether a response with Set-Cookie is stored where it names its lifetime itself; `public`: only where it "
+            "says `public` or `s-maxage`.",
         ),
         Key(
             "request_directives",

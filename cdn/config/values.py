@@ -206,7 +206,8 @@ class CachePolicy:
     stale_if_error: int = 86_400_000
     heuristic: bool = True
     heuristic_errors: bool = False  # guess, or apply `ttl`, for 405, 414, 501 and `public` 5xx too
-    store_set_cookie: bool = True  # where Cache-Control says public or s-maxage; False: never
+    # With Set-Cookie. True: where the response names its lifetime; "public": with public or s-maxage; False: never
+    store_set_cookie: bool | str = True
     targets: tuple[str, ...] = ("cdn-cache-control",)  # RFC 9213 target list, lower case, most specific first
     bypass: Bypass = Bypass()
     key: KeySpec = KeySpec()

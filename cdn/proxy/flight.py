@@ -29,7 +29,7 @@ from cdn.proxy.splicing import Completion, received
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
-from cdn.rules.storing import DontStore, decide_store, stored_fields
+from cdn.rules.storing import DontStore, decide_store, ends_older, stored_fields
 from cdn.rules.use import is_error
 from cdn.rules.validation import freshen, select_variant, selects, updated_fields
 from cdn.rules.vary import key_extras
@@ -328,6 +328,8 @@ class Flight:
         answers_fields = head.status in (206, 304, 412, 416)  # says nothing about the plain request
         if not (failed or answers_fields or reason in OF_THE_REQUEST or reason is NoStoreReason.NO_SPACE):
             self.site.predict(self.asked.primary)
+        if self.asked.known is not None and not failed and ends_older(head.status, reason):
+            self.site.memory.remove(self.asked.known[0].key)
         self.fill.abort(reason.value)
         answer = NotStored(response, reason, head)
         self.decide(Broken(None, answer) if failed else answer)

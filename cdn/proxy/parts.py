@@ -101,9 +101,11 @@ async def answered(
         return False
     held.touch(now)
     if there:
+        if not held.stored.has_validator:
+            return False  # nothing to ask with
         exchange.fwd = "request" if use.reason.startswith("request-") else "stale"
         return await _validated(exchange, route, policy, request, query, found, held)
-    if is_conditional(request) or site.predicted_uncacheable(found.primary):
+    if not held.part.joinable or is_conditional(request) or site.predicted_uncacheable(found.primary):
         return False
     if isinstance(selected, list) and len(selected) == 1:
         gap = held.gap(*selected[0])
@@ -320,7 +322,8 @@ def _renewed(
 def _drop_if_changed(site: Site, found: Found, held: StoredParts, response: OriginResponse) -> None:
     """A response that shows another representation ends the use of the old one's parts, storable or not."""
     head = response.head
-    if head.status in (200, 206) and entity_tag(head.fields) != held.stored.etag:
+    same = held.part.joinable and entity_tag(head.fields) == held.stored.etag
+    if head.status in (200, 206) and not same:
         store.drop(site.memory, found.primary, held.base)
 
 

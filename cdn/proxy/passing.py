@@ -322,3 +322,5 @@ def _update_from_head(
                 entry,
                 draft(renewed, route.headers.response, entry.stamp, old_origin=head.version < (1, 1)),
             )
+        else:
+            site.memory.soft_purge(entry.key, response_time)  # by its new fields it may not be kept

@@ -118,12 +118,10 @@ def load(memory: Memory, primary: bytes, base: bytes) -> StoredParts | None:
     except (MetaError, struct.error):
         memory.remove(index.key)
         return None
-    if stored.etag is None:
-        return None
     pieces: list[Piece] = []
     for token, first, last in listed:
         entry = memory.lookup(part_key(primary, token))
-        if entry is not None and entry.meta == _meta(first, last, length, stored.etag):
+        if entry is not None and entry.meta == _meta(first, last, length, stored.etag or ""):
             pieces.append(Piece(token, first, last, entry))
     if not pieces:
         memory.remove(index.key)
@@ -151,7 +149,6 @@ def part_draft(made: Part, *, old_origin: bool) -> Draft:
     ((first, last),) = made.spans
     stored = made.stored
     assert made.length is not None
-    assert stored.etag is not None
     return Draft(
         status=0,
         head=b"\r\n",
@@ -162,7 +159,7 @@ def part_draft(made: Part, *, old_origin: bool) -> Draft:
         sie_until=stored.sie_until,
         response_time=stored.response_time,
         flags=int(RecordFlag.OLD_ORIGIN) if old_origin else 0,
-        meta=_meta(first, last, made.length, stored.etag),
+        meta=_meta(first, last, made.length, stored.etag or ""),
     )
 
 

@@ -55,8 +55,8 @@ UNDERSTOOD_STATUSES = frozenset(
 ERROR_STATUSES = frozenset({500, 502, 503, 504})
 
 # RFC 9111 §3.5: with one of these a response to a request with Authorization may be stored: public, s-maxage,
-# must-revalidate. Our own bar for a response with Set-Cookie is public or s-maxage: RFC 9111 §7.3 leaves it
-# to the cache, and a cookie shared by mistake is a stolen session.
+# must-revalidate. Our own bar for a response with Set-Cookie (`storing._may_share_cookie`) is a lifetime that it
+# names itself: RFC 9111 §7.3 has none, and a cookie shared by mistake is a stolen session.
 
 # RFC 9213 §2.2: targeted fields, most specific first.
 TARGET_LIST = ("cdn-cache-control",)

@@ -1,8 +1,8 @@
 """Parts of a representation: which 206 responses may be kept, put together and used (RFC 9111 §3.3, §3.4).
 
 A part is a stored response of status 200 of which only some spans of bytes are there. Only a strong
-entity-tag proves that two parts are of one representation (RFC 9110 §15.3.7.3), so a 206 without one is not
-kept. Nothing here holds bytes.
+entity-tag proves that two parts are of one representation (RFC 9110 §15.3.7.3): a 206 without one is kept, and
+answers what lies within it, but stays alone. Nothing here holds bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from cdn.config.values import CachePolicy
 from cdn.rules.conditional import is_strong
-from cdn.rules.fields import entity_tag
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.ranges import Range
@@ -57,6 +56,11 @@ class Part:
     length: int | None
 
     @property
+    def joinable(self) -> bool:
+        """May it be completed, or joined by another (RFC 9111 §3.4)?"""
+        return is_strong(self.stored.etag)
+
+    @property
     def complete(self) -> bool:
         return self.length is not None and self.spans == ((0, self.length - 1),)
 
@@ -91,7 +95,7 @@ def decide_part(
 ) -> Part | DontStore:
     """A 206 to a GET, as the part that it is: judged like the 200 it is cut from (§3, §3.3)."""
     span = parse_content_range(response.fields)
-    if response.status != 206 or span is None or not is_strong(entity_tag(response.fields)):
+    if response.status != 206 or span is None:
         return DontStore(NoStoreReason.PARTIAL)
     whole = ResponseHead(200, response.fields.without(["content-range"]), "OK", response.version)
     asked = replace(request, fields=fill_fields(request.fields))

@@ -24,7 +24,7 @@ from cdn.rules.freshness import (
     heuristically_cacheable,
 )
 from cdn.rules.message import Fields, RequestHead, ResponseHead
-from cdn.rules.norms import ANSWERS_TO_FIELDS, NEVER_STORED, UNDERSTOOD_STATUSES
+from cdn.rules.norms import ANSWERS_TO_FIELDS, ERROR_STATUSES, NEVER_STORED, UNDERSTOOD_STATUSES
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Flag, Stored
 from cdn.rules.tags import tags_of
@@ -120,6 +120,28 @@ def _usable_unasked(record: Stored, directives: ResponseDirectives, now: int) ->
     return directives.stale_if_error is not None and record.sie_until > now
 
 
+def ends_older(status: int, reason: NoStoreReason) -> bool:
+    """Does a response that may not be stored for this reason show that an older stored one is out of date?
+
+    It would have taken its place (RFC 9111 §4: the most recent response is to be used). An error or a refusal says
+    nothing about what is stored, and a reason that lies in the request or in this node nothing about the resource.
+    """
+    replaces = 200 <= status < 400 and status not in (206, 304)
+    return reason in _OF_THE_RESPONSE and (replaces or status in (404, 410))
+
+
+_OF_THE_RESPONSE = frozenset(
+    {
+        NoStoreReason.NO_STORE,
+        NoStoreReason.PRIVATE,
+        NoStoreReason.SET_COOKIE,
+        NoStoreReason.STATUS,
+        NoStoreReason.VARY_STAR,
+        NoStoreReason.NO_FRESHNESS,
+    }
+)
+
+
 def _forbidden(
     request: RequestHead, response: ResponseHead, policy: CachePolicy, directives: ResponseDirectives
 ) -> NoStoreReason | None:
@@ -147,15 +169,30 @@ def _forbidden(
         directives.public or directives.s_maxage is not None or directives.must_revalidate
     ):
         return NoStoreReason.AUTHORIZATION
-    if (
-        "set-cookie" in response.fields
-        and "set-cookie" not in directives.unstored
-        and not (policy.store_set_cookie and (directives.public or directives.s_maxage is not None))
-    ):
+    if "set-cookie" in response.fields and not _may_share_cookie(response, policy, directives):
         return NoStoreReason.SET_COOKIE
     if spec(response.fields) == STAR:
         return NoStoreReason.VARY_STAR
     return None
+
+
+def _may_share_cookie(response: ResponseHead, policy: CachePolicy, directives: ResponseDirectives) -> bool:
+    """Set-Cookie does not keep a response out of a cache (RFC 9111 §7.3), but it makes us want the origin's own word.
+
+    A lifetime above zero that the response names is one, unless it wants to be asked about before every use; a guess
+    or a configured lifetime never is.
+    """
+    if "set-cookie" in directives.unstored:
+        return True
+    if not policy.store_set_cookie:
+        return False
+    if directives.public or directives.s_maxage is not None:
+        return True
+    if policy.store_set_cookie == "public" or directives.no_cache:
+        return False
+    if directives.max_age is not None:
+        return directives.max_age > 0
+    return not directives.targeted and "expires" in response.fields
 
 
 def _post_storable(request: RequestHead, response: ResponseHead, lifetime: Lifetime) -> bool:
@@ -203,7 +240,8 @@ def _compile(
     if not never_stale:
         # s-maxage implies proxy-revalidate; a window that the same response names is the more precise word.
         swr = _window(directives.stale_while_revalidate, 0 if implied else policy.stale_while_revalidate)
-        sie = _window(directives.stale_if_error, 0 if implied else policy.stale_if_error)
+        if response.status not in ERROR_STATUSES:  # a stale error is no better than a new one
+            sie = _window(directives.stale_if_error, 0 if implied else policy.stale_if_error)
     flags = Flag(0)
     if never_stale or implied:
         flags |= Flag.MUST_REVALIDATE

@@ -116,6 +116,8 @@ def _client_accepts_stale(stored: Stored, asks: RequestDirectives, policy: Cache
 
 def _after_failure(stored: Stored, asks: RequestDirectives, policy: CachePolicy, now: int) -> Use:
     """RFC 9111 §4.2.4, §4.3.3: the client's wish for a validated answer cannot be met by anyone now."""
+    if is_error(stored.status):
+        return Use(Decision.GATEWAY_TIMEOUT, "stored-error")
     if now < stored.fresh_until:
         return Use(Decision.SERVE, "fresh-origin-failed")
     if now < stored.sie_until:

@@ -157,7 +157,9 @@ class HeadUpdate(StrEnum):
 
 
 def head_update(stored: Stored, response: ResponseHead, now_s: int) -> HeadUpdate:
-    """Same validators and same length: as good as a 304. Otherwise the stored response is known to be old."""
+    """Whatever validators and length it has are the stored ones: as good as a 304. Otherwise the stored response is
+    known to be old.
+    """
     if response.status != 200 or stored.status != 200:
         return HeadUpdate.IGNORE
     lengths = response.fields.all("content-length")
@@ -167,8 +169,6 @@ def head_update(stored: Stored, response: ResponseHead, now_s: int) -> HeadUpdat
     etag = entity_tag(response.fields)
     lines = response.fields.all("last-modified")
     modified = parse_date(lines[0], now_s) if lines else None
-    if etag is None and modified is None:
-        return HeadUpdate.IGNORE
     if (etag is not None and etag != stored.origin_etag) or (
         modified is not None and modified != stored.last_modified
     ):

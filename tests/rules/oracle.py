@@ -98,7 +98,7 @@ class Response:
 
 
 def storable(method: str, asked: list[str], made: Response) -> bool:
-    """§3, and the two rules of our own: no cookies unasked, nothing that could never be used."""
+    """§3, and the two rules of our own: no cookies without a lifetime said, nothing that could never be used."""
     control = made.control
     if method != "GET" or not 200 <= made.status <= 599 or made.status in (206, 304):
         return False
@@ -110,7 +110,11 @@ def storable(method: str, asked: list[str], made: Response) -> bool:
     if value_of(asked, "authorization") is not None and not (shared or has(control, "must-revalidate")):
         return False
     if value_of(made.lines, "set-cookie") is not None and not shared:
-        return False
+        said = seconds(control, "max-age")
+        if has(control, "no-cache") or (
+            value_of(made.lines, "expires") is None if said is None else said <= 0
+        ):
+            return False
     if made.explicit() is None and not made.may_be_guessed():
         return False
     if "*" in (value_of(made.lines, "vary") or ""):

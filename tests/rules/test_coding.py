@@ -417,7 +417,7 @@ HEADS = {
     ('ETag: "abc"', "Content-Length: 5000"): HeadUpdate.FRESHEN,
     ('ETag: "abc"',): HeadUpdate.FRESHEN,
     ('ETag: "abd"', "Content-Length: 5000"): HeadUpdate.INVALIDATE,
-    ("Content-Length: 5000",): HeadUpdate.IGNORE,
+    ("Content-Length: 5000",): HeadUpdate.FRESHEN,
 }
 
 

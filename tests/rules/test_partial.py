@@ -48,12 +48,14 @@ KEEPING = [
     ('Cache-Control: max-age=60 | ETag: "a" | Content-Range: bytes 0-4/*', 206, None),
     ('ETag: "a" | Content-Range: bytes 0-4/10', 206, None),
     (PART, 200, No.PARTIAL),
-    ('Cache-Control: max-age=60 | ETag: W/"a" | Content-Range: bytes 0-4/10', 206, No.PARTIAL),
-    ("Cache-Control: max-age=60 | Last-Modified: {-9} | Content-Range: bytes 0-4/10", 206, No.PARTIAL),
+    ('Cache-Control: max-age=60 | ETag: W/"a" | Content-Range: bytes 0-4/10', 206, None),
+    ("Cache-Control: max-age=60 | Last-Modified: {-9} | Content-Range: bytes 0-4/10", 206, None),
+    ("Cache-Control: max-age=60 | Content-Range: bytes 0-4/10", 206, None),
+    ("Content-Range: bytes 0-4/10", 206, No.NO_FRESHNESS),
     ('Cache-Control: max-age=60 | ETag: "a" | Content-Type: multipart/byteranges', 206, No.PARTIAL),
     (PART + " | Cache-Control: no-store", 206, No.NO_STORE),
     (PART + " | Cache-Control: private", 206, No.PRIVATE),
-    (PART + " | Set-Cookie: a=b", 206, No.SET_COOKIE),
+    ('ETag: "a" | Content-Range: bytes 0-4/10 | Set-Cookie: a=b', 206, No.SET_COOKIE),
     (PART + " | Vary: *", 206, No.VARY_STAR),
 ]
 
@@ -79,6 +81,14 @@ def test_what_a_part_is():
     assert made.stored.fields.get("x") == "1"
     assert decided(PART, method="HEAD") == DontStore(No.METHOD)
     assert decided(PART, policy=None) == DontStore(No.ROUTE_OFF)
+
+
+@pytest.mark.parametrize(
+    ("tag", "joinable"), [('ETag: "a"', True), ('ETag: W/"a"', False), ("ETag: a", False), ("X: 1", False)]
+)
+def test_only_a_strong_tag_joins(tag, joinable):
+    made = decided(f"Cache-Control: max-age=60 | {tag} | Content-Range: bytes 0-4/10")
+    assert made.joinable is joinable
 
 
 def part(

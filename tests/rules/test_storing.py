@@ -7,7 +7,7 @@ import pytest
 from cdn.config.values import Bypass, CachePolicy
 from cdn.rules.outcome import NoStoreReason as No
 from cdn.rules.stored import Flag
-from cdn.rules.storing import DontStore, Store, bypass, decide_store
+from cdn.rules.storing import DontStore, Store, bypass, decide_store, ends_older
 from tests.rules.make import (
     DAY_S,
     NOW,
@@ -127,17 +127,25 @@ STORING = [
     ("Connection: Authorization | Authorization: Basic eA==", 200, FRESH, No.AUTHORIZATION),
     ("Cookie: session=1", 200, FRESH, None),
     # §7.3, our own bar
-    ("", 200, FRESH + " | Set-Cookie: a=b", No.SET_COOKIE),
-    ("", 200, TAG + " | Set-Cookie: a=b", No.SET_COOKIE),
-    ("", 200, "Expires: {+60} | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, FRESH + " | Set-Cookie: a=b", None),
+    ("", 200, "Cache-Control: max-age=1 | Set-Cookie: a=b", None),
+    ("", 200, "Expires: {+60} | Set-Cookie: a=b", None),
     ("", 200, "Cache-Control: public, max-age=60 | Set-Cookie: a=b", None),
     ("", 200, "Cache-Control: s-maxage=60 | Set-Cookie: a=b", None),
-    ("", 200, "Cache-Control: max-age=60, must-revalidate | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, "Cache-Control: max-age=60, must-revalidate | Set-Cookie: a=b", None),
+    ("", 200, TAG + " | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, "Last-Modified: {-9999} | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, TAG + " | Cache-Control: max-age=0 | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, TAG + " | Cache-Control: max-age=0 | Expires: {+60} | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, TAG + " | Cache-Control: max-age=60, no-cache | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, TAG + " | Cache-Control: public, no-cache | Set-Cookie: a=b", None),
+    ("", 200, TAG + " | CDN-Cache-Control: foo | Expires: {+60} | Set-Cookie: a=b", No.SET_COOKIE),
     ("", 200, 'Cache-Control: max-age=60, no-cache="set-cookie" | Set-Cookie: a=b', None),
     ("", 200, 'Cache-Control: max-age=60, private="Set-Cookie" | Set-Cookie: a=b', None),
-    ("", 200, 'Cache-Control: max-age=60, private="x" | Set-Cookie: a=b', No.SET_COOKIE),
-    ("Cookie: a=b", 200, FRESH + " | Set-Cookie: a=b", No.SET_COOKIE),
-    ("Authorization: x", 200, "Cache-Control: max-age=60, must-revalidate | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, TAG + ' | Cache-Control: private="x" | Set-Cookie: a=b', No.SET_COOKIE),
+    ("Cookie: a=b", 200, FRESH + " | Set-Cookie: a=b", None),
+    ("Authorization: x", 200, FRESH + " | Set-Cookie: a=b", No.AUTHORIZATION),
+    ("Authorization: x", 200, "Cache-Control: max-age=60, must-revalidate | Set-Cookie: a=b", None),
     # §4.1
     ("", 200, FRESH + " | Vary: *", No.VARY_STAR),
     ("", 200, FRESH + " | Vary: Accept, *", No.VARY_STAR),
@@ -168,7 +176,13 @@ STORING = [
     ("", 200, "X-Cache-Control: max-age=60 | Cache-Control: no-store", No.NO_STORE),
     ("Authorization: x", 200, "CDN-Cache-Control: max-age=60 | Cache-Control: public", No.AUTHORIZATION),
     ("Authorization: x", 200, "CDN-Cache-Control: max-age=60, public", None),
-    ("", 200, "CDN-Cache-Control: max-age=60 | Cache-Control: public | Set-Cookie: a=b", No.SET_COOKIE),
+    ("", 200, "CDN-Cache-Control: max-age=60 | Cache-Control: no-store | Set-Cookie: a=b", None),
+    (
+        "",
+        200,
+        TAG + " | CDN-Cache-Control: max-age=0 | Cache-Control: public | Set-Cookie: a=b",
+        No.SET_COOKIE,
+    ),
 ]
 
 
@@ -235,6 +249,11 @@ ROUTES = [
         No.SET_COOKIE,
     ),
     (CachePolicy(store_set_cookie=False), "", "Cache-Control: public, max-age=9", None),
+    (CachePolicy(store_set_cookie="public"), "", "Cache-Control: public, max-age=9 | Set-Cookie: a=b", None),
+    (CachePolicy(store_set_cookie="public"), "", "Cache-Control: s-maxage=9 | Set-Cookie: a=b", None),
+    (CachePolicy(store_set_cookie="public"), "", FRESH + " | Set-Cookie: a=b", No.SET_COOKIE),
+    (CachePolicy(store_set_cookie="public"), "", "Expires: {+60} | Set-Cookie: a=b", No.SET_COOKIE),
+    (CachePolicy(store_set_cookie="public"), "", FRESH, None),
     (CachePolicy(ttl=9_000), "", "", None),
     (CachePolicy(ttl=9_000), "", "Cache-Control: no-store", No.NO_STORE),
     (CachePolicy(ttl=9_000), "", "Cache-Control: private", No.PRIVATE),
@@ -351,6 +370,31 @@ def test_windows(policy, lines, fresh, swr, sie, never_stale):
         sie * 1000,
     ]
     assert made.must_revalidate is never_stale
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [(500, 60), (502, 60), (503, 60), (504, 60), (501, 65), (404, 65)]
+)
+def test_an_error_is_not_kept_for_other_errors(status, seconds):
+    made = stored("Cache-Control: max-age=60, stale-if-error=5", status=status)
+    assert made.sie_until - NOW == seconds * 1000
+
+
+ENDING = [
+    # §4: (status, reason, does it end the use of an older response?)
+    *[(200, why, True) for why in (No.NO_STORE, No.PRIVATE, No.SET_COOKIE, No.VARY_STAR, No.NO_FRESHNESS)],
+    *[(status, No.NO_STORE, True) for status in (203, 204, 299, 300, 302, 399, 404, 410)],
+    *[(status, No.NO_STORE, False) for status in (206, 304, 400, 401, 403, 405, 412, 416, 429, 500, 503)],
+    (302, No.STATUS, True),
+    (199, No.STATUS, False),
+    *[(200, why, False) for why in (No.REQUEST_NO_STORE, No.AUTHORIZATION, No.BYPASS, No.METHOD)],
+    *[(200, why, False) for why in (No.TOO_LARGE, No.NO_SPACE, No.TRUNCATED, No.PURGED, No.ROUTE_OFF)],
+]
+
+
+@pytest.mark.parametrize(("status", "why", "ends"), ENDING)
+def test_what_ends_an_older_response(status, why, ends):
+    assert ends_older(status, why) is ends
 
 
 def test_age_on_arrival_shortens_what_is_left():

@@ -194,6 +194,24 @@ FAILURES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("status", "after", "decision"),
+    [
+        (500, 0, GONE),
+        (502, 60_000, GONE),
+        (503, 60_000, GONE),
+        (504, 59_999, GONE),
+        (501, 60_000, SIE),
+        (404, 60_000, SIE),
+    ],
+)
+def test_a_stored_error_is_no_better_than_a_new_one(status, after, decision):
+    record = stored(*lines_of(FRESH), status=status)
+    use = decide_use(request(), record, POLICY, NOW + after, origin_failed=True)
+    assert use.decision is decision
+    assert use.reason == "stored-error" or decision is SIE
+
+
 @pytest.mark.parametrize(("policy", "lines", "asks", "after", "decision"), FAILURES)
 def test_use_after_a_failure(policy, lines, asks, after, decision):
     record = stored(*lines_of(lines), policy=policy)

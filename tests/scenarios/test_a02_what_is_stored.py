@@ -44,7 +44,11 @@ NOT_STORED: dict[str, tuple[int, FieldsLike, FieldsLike]] = {
     "expired": (200, {"Expires": "Thu, 01 Jan 1970 00:00:00 GMT"}, None),
     "invalid Expires": (200, {"Expires": "0"}, None),
     "credentials": (200, FRESH, CREDENTIALS),
-    "Set-Cookie": (200, {**FRESH, "Set-Cookie": "id=1"}, None),
+    "Set-Cookie and a guess": (
+        200,
+        {"Last-Modified": "Thu, 01 Jan 2015 00:00:00 GMT", "Set-Cookie": "id=1"},
+        None,
+    ),
     "Vary: *": (200, {**FRESH, "Vary": "*"}, None),
     "Vary with a star among others": (200, {**FRESH, "Vary": "Accept, *"}, None),
     "206": (206, {**FRESH, "Content-Range": "bytes 0-3/10"}, None),

@@ -1,0 +1,221 @@
+"""How long a response is fresh and how old it is (RFC 9111 §4.2, §5.1, §5.2.2, §5.3)."""
+
+from __future__ import annotations
+
+from .dialogue import Steps, hit, miss, stored, unstored
+
+MAX_AGE = "200 | Cache-Control: max-age=60"
+
+INVALID_EXPIRES = {
+    "0": "0",
+    "empty": "",
+    "word": "never",
+    "number": "4102444800",
+    "zone-utc": "Thu, 18 Aug 2050 02:01:18 UTC",
+    "zone-aest": "Thu, 18 Aug 2050 02:01:18 AEST",
+    "zone-offset": "Thu, 18 Aug 2050 02:01:18 +0000",
+    "no-zone": "Thu, 18 Aug 2050 02:01:18",
+    "two-digit-year": "Thu, 18 Aug 50 02:01:18 GMT",
+    "one-digit-hour": "Thu, 18 Aug 2050 2:01:18 GMT",
+    "one-digit-day": "Thu, 8 Aug 2050 02:01:18 GMT",
+    "dashes": "Thu, 18-Aug-2050 02:01:18 GMT",
+    "no-comma": "Thu 18 Aug 2050 02:01:18 GMT",
+    "spaces": "Thu,  18  Aug  2050  02:01:18  GMT",
+    "no-space": "Thu,18 Aug 2050 02:01:18 GMT",
+    "periods": "Thu, 18 Aug 2050 02.01.18 GMT",
+    "no-weekday": "18 Aug 2050 02:01:18 GMT",
+    "long-month": "Thu, 18 August 2050 02:01:18 GMT",
+    "day-32": "Thu, 32 Aug 2050 02:01:18 GMT",
+    "hour-25": "Thu, 18 Aug 2050 25:01:18 GMT",
+    "iso": "2050-08-18T02:01:18Z",
+    "and-more": "Thu, 18 Aug 2050 02:01:18 GMT; x",
+    "quoted": '"Thu, 18 Aug 2050 02:01:18 GMT"',
+}
+VALID_EXPIRES = {
+    "imf": "Thu, 18 Aug 2050 02:01:18 GMT",
+    "rfc850": "Thursday, 18-Aug-50 02:01:18 GMT",
+    "asctime": "Thu Aug 18 02:01:18 2050",
+    "far": "Sun, 21 Nov 2286 04:46:39 GMT",
+    "past-32-bits": "Tue, 19 Jan 2038 14:14:08 GMT",
+    "year-9999": "Fri, 31 Dec 9999 23:59:59 GMT",
+    "case-month": "Thu, 18 AUG 2050 02:01:18 GMT",
+    "case-zone": "Thu, 18 Aug 2050 02:01:18 gmt",
+    "case-weekday": "THU, 18 Aug 2050 02:01:18 GMT",
+    "case-all": "thu, 18 aug 2050 02:01:18 gmt",
+    "leap-day": "Thu, 29 Feb 2052 02:01:18 GMT",
+}
+
+STALE_CONTROLS = {
+    "0": "max-age=0",
+    "00": "max-age=00",
+    "negative": "max-age=-60",
+    "plus": "max-age=+60",
+    "decimal": "max-age=60.5",
+    "decimal-zero": "max-age=60.0",
+    "exponent": "max-age=6e9",
+    "hex": "max-age=0x60",
+    "word": "max-age=a",
+    "digits-and-word": "max-age=60a",
+    "word-and-digits": "max-age=a60",
+    "seconds": "max-age=60s",
+    "empty": "max-age=",
+    "no-argument": "max-age",
+    "single-quotes": "max-age='60'",
+    "space-before-equals": "max-age =60",
+    "space-after-equals": "max-age= 60",
+    "two-equals": "max-age==60",
+    "in-a-string": 'x="max-age=60", max-age=0',
+    "in-a-string-behind": 'max-age=0, x="max-age=60"',
+    "first-of-two": "max-age=0, max-age=60",
+    "longer-name": "max-age-x=60",
+    "shorter-name": "maxage=60",
+    "prefix": "x-max-age=60",
+    "semicolon-list": "public; max-age=60",
+    "s-maxage-0": "max-age=60, s-maxage=0",
+    "s-maxage-bad": "max-age=60, s-maxage=x",
+}
+FRESH_CONTROLS = {
+    "plain": "max-age=60",
+    "case": "MaX-aGe=60",
+    "upper": "MAX-AGE=60",
+    "quoted": 'max-age="60"',
+    "zeros": "max-age=000060",
+    "spaces-around": "  max-age=60  ",
+    "tab": "\tmax-age=60",
+    "empty-members": ",, max-age=60,, ,",
+    "unknown-before": "foo, max-age=60",
+    "unknown-argument": "foo=bar, max-age=60",
+    "unknown-string": 'foo="bar, max-age=0", max-age=60',
+    "unknown-escapes": 'foo="\\"max-age=0", max-age=60',
+    "unknown-bad": "@@=, max-age=60",
+    "unknown-after": "max-age=60, foo",
+    "no-space": "public,max-age=60",
+    "big": "max-age=2147483648",
+    "bigger": "max-age=99999999999",
+    "huge": "max-age=9223372036854775808",
+    "enormous": "max-age=" + "9" * 100,
+    "s-maxage-over-max-age": "max-age=0, s-maxage=60",
+    "s-maxage-before-max-age": "s-maxage=60, max-age=0",
+    "s-maxage-case": "S-MaxAge=60, max-age=0",
+    "public": "public, max-age=60",
+    "immutable": "max-age=60, immutable",
+    "no-transform": "max-age=60, no-transform",
+}
+
+# The field's value, the age that counts
+AGES = {
+    "plain": ("30", 30),
+    "zero": ("0", 0),
+    "zeros": ("0030", 30),
+    "first-of-two": ("30, 0", 30),
+    "first-zero-of-two": ("0, 30", 0),
+    "two-no-space": ("30,0", 30),
+    "word": ("a", 0),
+    "digits-and-word": ("30a", 0),
+    "word-and-digits": ("a30", 0),
+    "negative": ("-30", 0),
+    "plus": ("+30", 0),
+    "decimal": ("30.0", 0),
+    "parameter": ("30;a=b", 0),
+    "parameter-number": ("30; 40", 0),
+    "quoted": ('"30"', 0),
+    "two-words": ("30 40", 0),
+    "empty": ("", 0),
+    "word-first": ("a, 30", 0),
+    "equals": ("age=30", 0),
+}
+
+REQUIRED: dict[str, Steps] = {
+    "4.2-max-age-over": [miss(MAX_AGE), hit(after=59), miss(after=2)],
+    "4.2-max-age-exactly": [miss(MAX_AGE), miss(after=60)],
+    "4.2.1-s-maxage-over": [
+        miss("200 | Cache-Control: s-maxage=60, max-age=600"),
+        hit(after=59),
+        miss(after=2),
+    ],
+    "4.2.1-expires-over": [miss("200 | Date: {0} | Expires: {+60}"), hit(after=59), miss(after=2)],
+    "4.2.1-expires-past": unstored("200 | Expires: {-60}"),
+    "4.2.1-expires-now": unstored("200 | Date: {0} | Expires: {0}"),
+    "4.2.1-expires-minus-date": [miss("200 | Date: {-30} | Expires: {+60}"), hit(after=55), miss(after=10)],
+    "4.2.1-expires-future-date": [miss("200 | Date: {+500} | Expires: {+560}"), hit(after=59), miss(after=2)],
+    "4.2.1-max-age-0-over-expires": unstored("200 | Cache-Control: max-age=0 | Expires: {+60}"),
+    "4.2.1-s-maxage-0-over-expires": unstored("200 | Cache-Control: s-maxage=0 | Expires: {+60}"),
+    **{f"5.3-expires-{name}": unstored(f"200 | Expires: {text}") for name, text in INVALID_EXPIRES.items()},
+    "5.3-expires-first-line": unstored("200 | Expires: {-60} | Expires: {+60}"),
+    **{
+        f"5.2-control-{name}": unstored(f"200 | Cache-Control: {text}")
+        for name, text in STALE_CONTROLS.items()
+    },
+    "5.2-control-two-lines-first": unstored("200 | Cache-Control: max-age=0 | Cache-Control: max-age=60"),
+    "5.2-no-lifetime": unstored("200"),
+    "5.2-no-lifetime-public": unstored("200 | Cache-Control: public"),
+    "5.2-unknown-only": unstored("200 | Cache-Control: foo"),
+    "4.2.3-age-over": unstored(MAX_AGE + " | Age: 60"),
+    "4.2.3-age-larger": unstored(MAX_AGE + " | Age: 120"),
+    "4.2.3-age-overflow": unstored(MAX_AGE + " | Age: 99999999999"),
+    "4.2.3-age-32-bits": unstored(MAX_AGE + " | Age: 2147483649"),
+    "4.2.3-age-expires": unstored("200 | Date: {0} | Expires: {+60} | Age: 61"),
+    "4.2.3-age-enormous": unstored(MAX_AGE + " | Age: " + "9" * 40),
+    **{
+        f"5.1-age-{name}": [
+            miss(MAX_AGE + f" | Age: {text}"),
+            hit(after=60 - age - 1, has="Age: 59"),
+            miss(after=2),
+        ]
+        for name, (text, age) in AGES.items()
+    },
+    "5.1-age-lines": [
+        miss(MAX_AGE + " | Age: 30 | Age: 0"),
+        hit(after=29, has="Age: 59"),
+        miss(after=2),
+    ],
+    "5.1-age-lines-zero-first": [miss(MAX_AGE + " | Age: 0 | Age: 120"), hit(after=30, has="Age: 30")],
+    "5.1-age-once": [
+        miss(MAX_AGE + " | Age: 7", has="Age: 7"),
+        hit(after=3, has="Age: 10"),
+    ],
+    "5.1-age-none-on-a-miss": [miss(MAX_AGE, lacks="age"), hit(has="Age: 0"), hit(after=5, has="Age: 5")],
+    "4.2.3-old-date": unstored(MAX_AGE + " | Date: {-61}"),
+    "4.2.3-date-and-age": [
+        miss(MAX_AGE + " | Date: {-20} | Age: 10"),
+        hit(after=10, has="Age: 30 | Date: {-20}"),
+        miss(after=31),
+    ],
+    "4.2.3-age-over-date": [miss(MAX_AGE + " | Date: {-10} | Age: 20"), hit(after=10, has="Age: 30")],
+    "4.2.3-future-date": [
+        miss(MAX_AGE + " | Date: {+500}"),
+        hit(after=59, has="Date: {+500} | Age: 59"),
+        miss(after=2),
+    ],
+    "4.2.3-bad-date": [miss(MAX_AGE + " | Date: x"), hit(after=59, has="Age: 59"), miss(after=2)],
+    "4.2.3-slow": [miss(MAX_AGE, slow=20), hit(after=10, has="Age: 30"), miss(after=31)],
+    "4.2.3-slow-with-date": [
+        miss(MAX_AGE + " | Date: {now+0}", slow=20),
+        hit(after=10, has="Age: 30"),
+        miss(after=31),
+    ],
+    "4.2.3-slow-with-age": [
+        miss(MAX_AGE + " | Age: 10", slow=20),
+        hit(after=10, has="Age: 40"),
+        miss(after=21),
+    ],
+    "4.2.3-too-slow": [miss(MAX_AGE, slow=61), miss(MAX_AGE)],
+}
+
+OPTIMAL: dict[str, Steps] = {
+    **{f"5.3-expires-{name}": stored(f"200 | Expires: {text}") for name, text in VALID_EXPIRES.items()},
+    "5.3-expires-no-date": [miss("200 | Expires: {+60}"), hit(after=59), miss(after=2)],
+    "5.3-expires-bad-date": [miss("200 | Date: x | Expires: {+60}"), hit(after=59), miss(after=2)],
+    "4.2.1-max-age-over-expires": stored(MAX_AGE + " | Expires: {-60}"),
+    "4.2.1-max-age-over-bad-expires": stored(MAX_AGE + " | Expires: 0"),
+    "4.2.1-s-maxage-over-expires": stored("200 | Cache-Control: s-maxage=60 | Expires: 0"),
+    "4.2.1-unknown-beside-expires": stored("200 | Cache-Control: foo | Expires: {+60}"),
+    "5.2-control-two-lines": stored("200 | Cache-Control: foo | Cache-Control: max-age=60"),
+    "5.2-control-fresh-first": stored("200 | Cache-Control: max-age=60, max-age=0"),
+    **{
+        f"5.2-control-{name}": stored(f"200 | Cache-Control: {text}") for name, text in FRESH_CONTROLS.items()
+    },
+    "5.4-pragma-of-a-response": stored(MAX_AGE + " | Pragma: no-cache"),
+    "5.4-pragma-unknown": stored(MAX_AGE + " | Pragma: foo"),
+    "4.2.3-age-smaller": [miss(MAX_AGE + " | Age: 30"), hit(after=29, has="Age: 59"), miss(after=2)],
+}

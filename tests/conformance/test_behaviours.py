@@ -1,0 +1,70 @@
+"""Every behaviour of the tables, through a running proxy with its default route: `required` ones are the MUSTs of the
+documents, `optimal` ones what a cache may do and a good one does. Their names begin with the section (of RFC 9111 where
+no other is named)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.harness import Origin, site
+from tests.harness.proxy import Proxy
+
+from . import freshness, invalidation, partial, storing, targeted, use, validation, vary
+from .dialogue import Stage, Steps
+
+TABLES = (storing, freshness, use, validation, vary, invalidation, partial, targeted)
+
+
+def _all(level: str) -> dict[str, Steps]:
+    made: dict[str, Steps] = {}
+    for table in TABLES:
+        prefix = table.__name__.rpartition(".")[2]
+        made.update({f"{prefix}/{name}": steps for name, steps in getattr(table, level).items()})
+    return made
+
+
+REQUIRED, OPTIMAL = _all("REQUIRED"), _all("OPTIMAL")
+
+
+@contextmanager
+def _stage(cache: dict[str, object] | None = None) -> Iterator[Stage]:
+    made: Stage
+    with Origin(lambda request: made.rule(request)) as origin, Proxy(site(origin, cache)) as proxy:
+        made = Stage(origin, proxy)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with _stage() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lenient() -> Iterator[Stage]:
+    """The two switches by which a route follows RFC 9111 where our defaults are more careful."""
+    with _stage({"request_directives": "all", "heuristic_errors": True}) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_required(stage: Stage, name: str) -> None:
+    stage.play(name, REQUIRED[name])
+
+
+@pytest.mark.parametrize("name", OPTIMAL)
+def test_optimal(stage: Stage, name: str) -> None:
+    stage.play(name, OPTIMAL[name])
+
+
+@pytest.mark.parametrize("name", use.LOOSENED)
+def test_what_clients_may_loosen(lenient: Stage, name: str) -> None:
+    lenient.play("loosened/" + name, use.LOOSENED[name])
+
+
+@pytest.mark.parametrize("name", use.GUESSED)
+def test_guessed_for_errors(lenient: Stage, name: str) -> None:
+    lenient.play("guessed/" + name, use.GUESSED[name])
