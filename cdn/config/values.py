@@ -157,6 +157,15 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Directory:
+    """Files as an origin. `path` is absolute; `index` are the names tried for a folder, the first found wins."""
+
+    path: str
+    index: tuple[str, ...] = ("index.html",)
+    not_found: str = "404.html"  # the page for what is not there, where the folder has it
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     name: str
     servers: tuple[Server, ...]
