@@ -4,10 +4,11 @@ fail it.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -33,3 +34,11 @@ def _missing(sentence: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(sentence)
     pytest.skip(sentence)
+
+
+def need_module(name: str, package: str) -> Any:
+    """The Python module `name`; skips (in CI: fails) the test without it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _missing(f"{name} is not installed: pip install '{package}'")

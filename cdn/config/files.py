@@ -15,22 +15,22 @@ from cdn.config.problems import nearest, quote
 from cdn.config.sections import lines_of
 
 
-def _text(node: Node, path: str, reader: Reader, wanted: str) -> Any:
+def text_of(node: Node, path: str, reader: Reader, wanted: str) -> Any:
     if isinstance(node, Scalar) and node.kind != "null" and node.text and "\0" not in node.text:
         return node.text
     return reader.wrong(node.line, path, f"must be {wanted}")
 
 
-def _absolute(text: str, reader: Reader) -> str:
+def absolute_path(text: str, reader: Reader) -> str:
     return os.path.normpath(os.path.join(reader.base, text))
 
 
 class ReadableFile(Kind):
     def read(self, node: Node, path: str, reader: Reader) -> Any:
-        text = _text(node, path, reader, "the path of a file")
+        text = text_of(node, path, reader, "the path of a file")
         if text is BAD:
             return BAD
-        absolute = _absolute(text, reader)
+        absolute = absolute_path(text, reader)
         try:
             if os.path.exists(absolute) and not os.path.isfile(absolute):
                 return reader.wrong(node.line, path, f"is {quote(text)}, which is not a file")
@@ -49,14 +49,14 @@ class ReadableFile(Kind):
 
 class LogTarget(Kind):
     def read(self, node: Node, path: str, reader: Reader) -> Any:
-        text = _text(node, path, reader, "stdout, stderr or the path of a file")
+        text = text_of(node, path, reader, "stdout, stderr or the path of a file")
         if text is BAD or text in {"stdout", "stderr"}:
             return text
         if "/" not in text:
             near = nearest(text, ("stdout", "stderr"))
             hint = f"did you mean `{near}`?" if near else f"for a file write {quote('./' + text)}"
             return reader.wrong(node.line, path, f"is {quote(text)}; {hint}")
-        absolute = _absolute(text, reader)
+        absolute = absolute_path(text, reader)
         if os.path.isdir(absolute):
             return reader.wrong(node.line, path, f"is {quote(text)}, which is a folder; name a file in it")
         if not os.path.isdir(os.path.dirname(absolute)):

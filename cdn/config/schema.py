@@ -27,6 +27,7 @@ from cdn.config.kinds import (
     size,
 )
 from cdn.config.schema_routes import ROUTES
+from cdn.config.schema_sources import BUCKET, DIRECTORY, check_origin
 from cdn.config.sections import Key, ListOf, MapOf, Section, later
 from cdn.config.values import (
     AccessLog,
@@ -246,10 +247,11 @@ ORIGIN = Section(
         later("health", "Active health checks."),
         Key("timeouts", ORIGIN_TIMEOUTS, "How long to wait for it."),
         later("backup", "Servers for when all others are down."),
-        later("directory", "Files of a folder as an origin."),
-        later("s3", "An object store as an origin."),
+        Key("directory", DIRECTORY, "Files of a folder, instead of servers."),
+        Key("s3", BUCKET, "A bucket of an S3-compatible object store, instead of servers."),
     ),
     "origins.NAME",
+    check_origin,
 )
 CONFIG = Section(
     Config,

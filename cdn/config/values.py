@@ -166,9 +166,25 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class Bucket:
+    """An S3-compatible object store as an origin, addressed by path; credentials come from the environment."""
+
+    endpoint: Address
+    bucket: str
+    region: str = "us-east-1"
+    prefix: str = ""
+    index: str = "index.html"
+    key_id_env: str = "AWS_ACCESS_KEY_ID"
+    secret_env: str = "AWS_SECRET_ACCESS_KEY"
+    session_env: str = "AWS_SESSION_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
+    """`servers`, or `directory`, or `s3`."""
+
     name: str
-    servers: tuple[Server, ...]
+    servers: tuple[Server, ...] = ()
     host: str | None = None
     balance: str = "round_robin"  # "round_robin" | "least_connections" | "hash"
     timeouts: OriginTimeouts = OriginTimeouts()
@@ -179,6 +195,8 @@ class Origin:
     eject: Eject = Eject()
     health: HealthCheck | None = None
     resolve: int = 30_000  # how often a server's name is looked up again
+    directory: Directory | None = None
+    s3: Bucket | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,17 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from cdn.config.values import Origin
+from cdn.config.values import Origin, Server
 from cdn.tier import tls as secure
 from cdn.tier.call import Call, host_value
 from cdn.tier.checking import watch
+from cdn.tier.directory import DirectoryOrigin
 from cdn.tier.own import OwnServer
 from cdn.tier.resolving import Resolver, system_resolver
+from cdn.tier.s3.origin import BucketOrigin, credentials
 from cdn.tier.seam import (
     DEFAULT_UPGRADES,
     Kind,
@@ -39,7 +42,8 @@ class Origins:
     `tls` verifies https servers where given, instead of what each origin says. `upgrades` are the protocols that
     `upgrade` may ask for. `start` moves the first server picked, so that workers do not all begin with the same one; by
     default it is random. `report(kind, sentence)` hears of changes of health. `before` is what this one replaces:
-    servers that stay go on with their health. Raises OSError (ssl.SSLError is one) for certificates that can't be used.
+    servers that stay go on with their health. Raises OSError (ssl.SSLError is one) for certificates that can't be used,
+    CredentialsError for a bucket without keys in the environment.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Origins:
         if start is None:
             start = random.randrange(1 << 16)
         self.upgrades = upgrades - {"h2c"}
+        origins = {name: _with_servers(origin) for name, origin in origins.items()}
         contexts = {
             name: (tls or secure.context(origin.tls)) if _is_secure(origin) else None
             for name, origin in origins.items()
@@ -65,6 +70,16 @@ class Origins:
         self._upstreams = {
             name: Upstream(origin, loop, contexts[name], start=start, resolver=resolver, report=report)
             for name, origin in origins.items()
+        }
+        self._folders = {
+            name: DirectoryOrigin(name, origin.directory, report)
+            for name, origin in origins.items()
+            if origin.directory is not None
+        }
+        self._buckets = {
+            name: BucketOrigin(self._upstreams[name], origin.s3, credentials(name, origin.s3))
+            for name, origin in origins.items()
+            if origin.s3 is not None
         }
         if before is not None:
             self._take(before)
@@ -103,6 +118,10 @@ class Origins:
         100 (RFC 9110 §15.2). `key` is `rendezvous.hash_of` the cache key, for origins that are `keyed`.
         """
         upstream = self.upstream(origin)
+        if origin in self._folders:
+            return await self._folders[origin].fetch(head)
+        if origin in self._buckets:
+            return await self._buckets[origin].fetch(head, key)
 
         async def one(server: OwnServer) -> OriginResponse:
             host = host_value(upstream.origin, server.address, head)
@@ -123,6 +142,8 @@ class Origins:
         name = allowed_upgrade(protocol, self.upgrades)
         if name is None:
             raise OriginError(Kind.UNSENDABLE, "this upgrade is not allowed")
+        if origin in self._folders or origin in self._buckets:
+            return await self.fetch(origin, head, None, body_length=None)
 
         async def one(server: OwnServer) -> OriginResponse | Tunnel:
             return await server.upgrade(Call(head, host_value(upstream.origin, server.address, head)), name)
@@ -172,6 +193,11 @@ class Origins:
         await self._stop_checks()
         for upstream in self._upstreams.values():
             await upstream.close()
+
+
+def _with_servers(origin: Origin) -> Origin:
+    """A bucket's endpoint is the server of its origin."""
+    return origin if origin.s3 is None else replace(origin, servers=(Server(origin.s3.endpoint),))
 
 
 def _is_secure(origin: Origin) -> bool:

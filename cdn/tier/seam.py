@@ -58,6 +58,7 @@ class Kind(StrEnum):
     MALFORMED = "malformed"  # the response is not HTTP/1.1 as RFC 9112 frames it
     TRUNCATED = "truncated"  # the body ended before its framing said so
     NO_SERVER = "no-server"
+    REFUSED = "refused"  # the origin does not know us: credentials, region
     TOTAL_TIMEOUT = "total-timeout"  # the exchange as a whole took too long
     QUEUE_FULL = "queue-full"  # every server is at its limit, and so is the queue
     QUEUE_TIMEOUT = "queue-timeout"  # no server had a place in time

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cdn.config.values import Directory
@@ -83,12 +84,21 @@ class DirectoryResponse(OriginResponse):
 
 
 class DirectoryOrigin:
-    """`directory` of an origin. `name` is the origin's, for errors."""
+    """`directory` of an origin, whose name is for errors; `report(kind, sentence)` hears of wrong lines in the
+    `_headers` file, once for each state of it.
+    """
 
-    def __init__(self, name: str, directory: Directory) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Directory,
+        report: Callable[[str, str], None] = lambda kind, sentence: None,
+    ) -> None:
         self.server = f"directory:{name}"
+        self._report = report
         self._directory = directory
         self._headers = HeadersFile()
+        self._untold = False
         self._headers_seen: tuple[int, int] | None = None  # mtime and size of the file that was read last
 
     async def fetch(self, request: OriginRequest) -> OriginResponse:
@@ -103,6 +113,9 @@ class DirectoryOrigin:
         except OSError as error:
             detail = f"the folder {self._directory.path} cannot be read: {error.strerror}"
             raise OriginError(Kind.NO_SERVER, detail, server=self.server) from error
+        for problem in self._headers.problems if self._untold else ():
+            self._report("headers-file", f"{self._directory.path}/{HEADERS_FILE_NAME}: {problem}")
+        self._untold = False
         return DirectoryResponse(read, self.server, (time.monotonic() - begun) * 1000)
 
     # in a thread
@@ -159,7 +172,7 @@ class DirectoryOrigin:
             seen = (about.st_mtime_ns, about.st_size)
             if seen != self._headers_seen:
                 text = os.pread(fd, LARGEST, 0).decode("utf-8", "replace")
-                self._headers, self._headers_seen = parse(text), seen
+                self._headers, self._headers_seen, self._untold = parse(text), seen, True
         finally:
             os.close(fd)
         return self._headers
