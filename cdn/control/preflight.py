@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 
 from cdn.config.values import Address, Admin, Config
+from cdn.tier.s3.origin import CredentialsError, credentials
 
 
 def problems(config: Config) -> list[str]:
@@ -28,6 +29,12 @@ def problems(config: Config) -> list[str]:
             found.append(problem)
     if config.admin is not None:
         found += admin_problems(config.admin)
+    for name, origin in config.origins.items():
+        if origin.s3 is not None:
+            try:
+                credentials(name, origin.s3)
+            except CredentialsError as error:
+                found.append(str(error))
     return found
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ..harness import Proxy, site
-from ..harness.proxy import ours
+from ..harness import site
+from ..harness.proxy import Proxy, ours
 from ..harness.site import Tree
 from ..harness.sync import eventually
 from ..peers import need_module
@@ -102,14 +102,14 @@ def tree(store: Store, monkeypatch: pytest.MonkeyPatch) -> Tree:
 def test_objects_and_their_hits(tree: Tree, store: Store) -> None:
     with Proxy(tree) as proxy, proxy.client() as client:
         home = client.get("/")
-        assert (home.status, home.body, home.header("Content-Type")) == (200, b"<h1>home</h1>", "text/html")
-        assert home.header("x-amz-meta-author") == "me"
+        assert (home.status, home.body, home["Content-Type"]) == (200, b"<h1>home</h1>", "text/html")
+        assert home["x-amz-meta-author"] == "me"
         shown = {name.lower() for name, _ in home.fields}
         assert not {"server", "x-amz-request-id", "x-amz-id-2", "x-amz-version-id"} & shown
         assert ours(client.get("/")).get("hit") is True
         odd = client.get("/a%20b/%C3%BC+&=.txt")
-        assert (odd.status, odd.body, odd.header("Cache-Control")) == (200, b"odd", "max-age=60")
-        assert client.ask("HEAD", "/large.bin").header("Content-Length") == str(len(LARGE))
+        assert (odd.status, odd.body, odd["Cache-Control"]) == (200, b"odd", "max-age=60")
+        assert client.ask("HEAD", "/large.bin")["Content-Length"] == str(len(LARGE))
         assert client.get("/large.bin").body == LARGE
 
 
@@ -117,10 +117,10 @@ def test_ranges_and_conditions(tree: Tree) -> None:
     tree["routes"][0]["cache"] = False  # each one asks the store
     with Proxy(tree) as proxy, proxy.client() as client:
         whole = client.get("/large.bin")
-        etag = whole.header("ETag") or ""
+        etag = whole["ETag"] or ""
         part = client.get("/large.bin", {"Range": "bytes=1000-1009"})
         assert (part.status, part.body) == (206, LARGE[1000:1010])
-        assert part.header("Content-Range") == f"bytes 1000-1009/{len(LARGE)}"
+        assert part["Content-Range"] == f"bytes 1000-1009/{len(LARGE)}"
         assert client.get("/large.bin", {"If-None-Match": etag}).status == 304
         assert client.get("/large.bin", {"If-Match": '"other"'}).status == 412
         good = client.get("/large.bin", {"Range": "bytes=0-3", "If-Range": etag})
@@ -137,10 +137,12 @@ def test_revalidation_costs_a_304(tree: Tree, store: Store) -> None:
         proxy.clock.advance(3_601_000)
         again = client.get("/large.bin")
         assert again.body == LARGE
-        assert ours(again).get("fwd-status") == 304
+        assert ours(again).get("fwd-status") == "304"
 
 
-@pytest.mark.parametrize("target", ["/nothing", "/nothing/", "/../secret.txt", "/x%2findex.html", "/" + "k" * 1100])
+@pytest.mark.parametrize(
+    "target", ["/nothing", "/nothing/", "/../secret.txt", "/x%2findex.html", "/" + "k" * 1100]
+)
 def test_what_is_not_there(tree: Tree, target: str) -> None:
     with Proxy(tree) as proxy, proxy.client() as client:
         got = client.get(target)
@@ -153,13 +155,17 @@ def test_no_query_and_no_method_of_a_clients_is_signed(tree: Tree, store: Store)
     with Proxy(tree) as proxy, proxy.client() as client:
         for query in ("acl", "list-type=2", "versions", "response-content-type=text/evil", "uploads"):
             got = client.get(f"/?{query}")
-            assert (got.status, got.body, got.header("Content-Type")) == (200, b"<h1>home</h1>", "text/html")
+            assert (got.status, got.body, got["Content-Type"]) == (200, b"<h1>home</h1>", "text/html")
         for method in ("PUT", "DELETE", "POST", "OPTIONS"):
-            assert client.ask(method, "/new.txt", body=b"x" if method in ("PUT", "POST") else b"").status == 405
+            assert (
+                client.ask(method, "/new.txt", body=b"x" if method in ("PUT", "POST") else b"").status == 405
+            )
         assert client.get("/index.html", {"Authorization": "AWS x:y", "x-amz-acl": "public"}).status == 200
     assert store.requests()
     assert all("?" not in line for line in store.requests())
-    assert [item["Key"] for item in store.s3.list_objects_v2(Bucket="site")["Contents"] if "new" in item["Key"]] == []
+    assert [
+        item["Key"] for item in store.s3.list_objects_v2(Bucket="site")["Contents"] if "new" in item["Key"]
+    ] == []
 
 
 def test_a_bucket_that_is_not_there(tree: Tree) -> None:
