@@ -242,11 +242,19 @@ cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id
                     uint32_t start) noexcept nogil
 cdef int field_id(const char* name, size_t n) noexcept nogil                # FieldId of a name in any case
 
-# Eviction: LRU with TTL as a choice among candidates; -1 when there is none.
+# Eviction: choices among candidates; -1 when there is none.
+cdef enum:
+    USES_BITS = 4
+    USES_MASK = 15
+    LEVEL_MASK = 0x0fffffff
+    GDSF_UNIT = 1 << 20     # worth of one use of a candidate that weighs one byte
+
 cdef struct Candidate:
-    uint32_t access         # stamp of the last use, wrapping
+    uint32_t access         # lru: stamp of the last use, wrapping; gdsf: level << USES_BITS | uses
+    uint32_t serial         # lru: when it was stored, wrapping
     uint64_t weight         # bytes
     int64_t expires         # ms of node time; behind it the entry counts as less
     int64_t useful_until    # behind it as nothing
 
-cdef int lru_victim(const Candidate* c, int n, uint32_t clock, int64_t now) noexcept nogil
+cdef int lru_victim(const Candidate* c, int n, uint32_t clock, uint32_t serial, int64_t now) noexcept nogil
+cdef int gdsf_victim(const Candidate* c, int n, uint32_t level, int64_t now, int64_t* value) noexcept nogil

@@ -143,8 +143,14 @@ def parse_http_date(value: bytes, now: int) -> int | None:
 def format_http_date(seconds: int) -> str:
     """IMF-fixdate of seconds since the epoch; ValueError outside the years 1 to 9999."""
 
-def choose_victim(candidates: Sequence[tuple[int, int, int, int]], clock: int, now: int) -> int:
-    """Who is evicted among (access, weight, expires, useful_until): an index, -1 for an empty sequence."""
+def lru_choice(
+    candidates: Sequence[tuple[int, int, int, int, int]], clock: int, serial: int, now: int
+) -> int:
+    """Who is evicted among (stamp of the last use, serial, weight, expires, useful_until): an index, -1 for an
+    empty sequence."""
+
+def gdsf_choice(candidates: Sequence[tuple[int, int, int, int, int]], level: int, now: int) -> int:
+    """The same by value; the first number is level << 4 | uses, the second plays no part."""
 
 def reason_phrase(status: int) -> str:
     """The registered reason phrase, "" when unknown."""

@@ -140,7 +140,11 @@ STORE = Section(
         ),
         later("disk", "A second tier on disk."),
         later("slice", "The unit in which large objects are fetched and stored."),
-        Key("eviction", Choice(("lru",), ("sieve", "s3fifo")), "Who goes when the store is full."),
+        Key(
+            "eviction",
+            Choice(("lru", "sieve", "s3fifo", "s3fifo-size")),
+            "Who goes when the store is full; see [Eviction](eviction.md).",
+        ),
     ),
     "store",
 )

@@ -63,7 +63,7 @@ class DiskConfig:
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     memory: int = 256 << 20
-    eviction: str = "lru"
+    eviction: str = "s3fifo-size"
     disk: DiskConfig | None = None
 
 

@@ -18,6 +18,9 @@ cdef struct Space:              # the mapping as this process sees it
     Page* table
     uint64_t* bitmaps
     char* pages
+    uint32_t* ring[2]
+    uint32_t* ghosts
+    uint32_t policy
     Candidate* candidates       # sample + MOST_EXTRA
     uint64_t* where             # of each candidate: bucket * SLOTS + slot
     uint32_t sample

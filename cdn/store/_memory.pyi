@@ -4,6 +4,8 @@ from typing import final
 
 from cdn.store.record import Draft
 
+POLICIES: tuple[str, ...]
+
 class FillState(IntEnum):
     """WAITING: no head yet. STREAMING: the body arrives. COMMITTED: whole and stored. DONE: whole, not stored
     (`reason` says why). ABORTED: given up, what arrived is not the whole body."""
@@ -165,8 +167,9 @@ class Memory:
     size    bytes, everything included; at least 1 MiB
     secret  16 bytes: the key of the table's hash
     objects how many objects the index has room for; default one per KiB of size
-    sample  how many entries an eviction chooses among
+    sample  how many entries an eviction chooses among, where the policy samples
     hash_bits  how much of the hash is used: less only to make keys collide
+    policy  who goes when there is no room: one of POLICIES
     workers how many processes may share it, at most 64; 0: the one that makes it uses it alone
 
     Shared: the mapping and a wake-up for each worker are inherited by `fork`. Each child attaches once and watches
@@ -184,6 +187,7 @@ class Memory:
         sample: int = 16,
         hash_bits: int = 64,
         workers: int = 0,
+        policy: str = "lru",
     ) -> Memory: ...
     now: int
     """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with
@@ -196,6 +200,8 @@ class Memory:
 
     @property
     def size(self) -> int: ...
+    @property
+    def policy(self) -> str: ...
     @property
     def largest(self) -> int:
         """No body longer than this can be stored."""

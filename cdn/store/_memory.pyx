@@ -15,7 +15,9 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.uio cimport iovec
 
-from cdn._core cimport Candidate, lru_victim, siphash128
+from cdn._core cimport (
+    LEVEL_MASK, USES_BITS, USES_MASK, Candidate, gdsf_victim, lru_victim, siphash128,
+)
 from cdn.store.layout cimport *
 
 import dataclasses
@@ -31,6 +33,10 @@ include "memory/sync.pyx"
 include "memory/repair.pyx"
 include "memory/index.pyx"
 include "memory/records.pyx"
+include "memory/queues.pyx"
+include "memory/ghosts.pyx"
+include "memory/sampling.pyx"
+include "memory/policies.pyx"
 include "memory/evict.pyx"
 include "memory/tidy.pyx"
 include "memory/entry.pyx"
@@ -41,13 +47,14 @@ cdef enum:
     LEAST_SIZE = 1 << 20
     PIECES = 64
     MOST_REFS = 65535
+    MOST_BUCKETS = 160_000_000      # so that every position of a ring has a number
 
 
 @cython.final
 cdef class Memory:
 
     def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16, int hash_bits=64,
-                  int workers=0):
+                  int workers=0, str policy="lru"):
         cdef Super geometry
         cdef uint64_t nbuckets
         cdef uint64_t npages
@@ -74,8 +81,13 @@ cdef class Memory:
             raise ValueError("an index for that many objects takes more than half of the memory store")
         if nbuckets == 0:
             raise ValueError("the index of the memory store needs room for one object")
+        if nbuckets > MOST_BUCKETS:
+            if objects is not None:
+                raise ValueError(f"the index of the memory store has room for at most {MOST_BUCKETS * SLOTS} objects")
+            nbuckets = MOST_BUCKETS
         memset(&geometry, 0, sizeof(geometry))
         geometry.nworkers = workers
+        geometry.evict.policy = policy_number(policy)
         npages = size // PAGE_BYTES
         while lay_out(&geometry, npages, nbuckets) > size:
             npages -= 1
@@ -183,7 +195,7 @@ cdef class Memory:
         if now > self.s.now:
             self.s.now = now
         if i >= 0:
-            cdn_store32(&b.access[i], access_stamp(now))
+            cdn_store32(&b.access[i], used(&self.s, cdn_load32(&b.access[i]), now))
 
     cdef void pin(self, Record* r) noexcept nogil:
         pin_record(r)
@@ -219,6 +231,10 @@ cdef class Memory:
     def largest(self):
         # one page is the reserve, one at least holds the run
         return min((<uint64_t> self.s.top.npages - 2) * PAGE_BLOCKS, <uint64_t> MOST_BLOCKS) * BLOCK_BYTES
+
+    @property
+    def policy(self):
+        return POLICIES[self.s.policy]
 
     @property
     def fileno(self):

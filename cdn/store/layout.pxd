@@ -9,6 +9,8 @@ Everything is addressed by offsets from the start of the mapping, in granules of
                                     the longest free run; the free blocks of a page of blocks
     table             Page[]        kind, free granules and owners of every page
     bitmaps           uint64_t[64]  per page: which of its 4096 granules are in use
+    queues            uint32_t[]    what the eviction policy keeps: rings of slot numbers, oldest first
+    ghosts            uint32_t[8]   and fingerprints of what was evicted before anybody asked for it again
     pages             128 KiB each  runs of granules, or blocks of large bodies
 
 A stored response is one run of granules inside one page:
@@ -22,8 +24,8 @@ runs are: every run begins with a Record, so that a page can be read without the
 Who may touch what: a record does not change once its slot points at it, except `pins` (of whoever holds it) and
 `fresh_until` (a soft purge lowers it, one atomic store). A reader that takes no pin reads the bucket's `version`
 before and after. The writer changes it whenever a slot stops pointing at a record, and before that memory is used
-again. The access stamp lies in the bucket and not in the record: a late store by a reader can then do no more than
-mark another entry as used.
+again. The access word lies in the bucket and not in the record: a late store by a reader can then do no more than
+mark another entry as used. `place`, the rings and the ghosts are the writer's alone.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -89,11 +91,11 @@ cdef struct Record:             # 112 bytes
     uint16_t key_len, head_len, meta_len
     uint16_t status, status_line_len
     uint16_t etag, etag_len     # offset in head; etag_len 0: none
-    uint32_t spare
+    uint32_t place              # lru: serial; else queue << PLACE_SHIFT | position; private to the eviction
 
 cdef struct Bucket:             # 64 bytes, one cache line
     uint64_t slot[SLOTS]        # tag << 40 | granule, 0 when empty; one atomic store publishes
-    uint32_t access[SLOTS]      # when last used, in units of 2**ACCESS_SHIFT ms, wrapping
+    uint32_t access[SLOTS]      # lru: when last used, in units of 2**ACCESS_SHIFT ms, wrapping; else level and uses
     uint32_t version
 
 cdef struct Page:               # 24 bytes
@@ -111,6 +113,37 @@ cdef struct WorkerSlot:         # 64 bytes, a cache line of its own
     uint32_t pid
     uint32_t woken              # its wake-up is on the way: no other is needed
     uint32_t spare[13]
+
+cdef enum Policy:
+    POLICY_LRU = 0
+    POLICY_SIEVE = 1
+    POLICY_S3FIFO = 2
+    POLICY_S3FIFO_SIZE = 3
+
+cdef enum:
+    PLACE_SHIFT = 30            # of Record.place
+    NO_POSITION = 0x3fffffff
+    NO_PLACE = 0xffffffff
+    GHOST_WAYS = 8
+
+cdef struct Queue:              # a ring of slot numbers; those that left early are holes in it
+    uint64_t first              # position of the oldest
+    uint64_t length             # holes included
+    uint64_t live
+    uint64_t bytes              # of the records in it
+
+cdef struct Eviction:           # all of it can be made again from the index, in about the same order
+    uint64_t policy
+    uint64_t queues, ghosts     # offsets
+    uint64_t room               # positions of one ring
+    uint64_t rings              # how many the policy has
+    uint64_t groups             # of ghosts
+    uint64_t hand               # sieve: the queue that the hand is in
+    uint64_t ghost_clock        # bytes that went by the ghosts
+    uint64_t ghost_hand         # the group that is swept next
+    uint32_t level              # gdsf: inflation, wrapping in 28 bits
+    uint32_t serial             # lru: of the last record stored
+    Queue queue[2]
 
 cdef struct Super:
     char magic[8]
@@ -133,6 +166,7 @@ cdef struct Super:
     uint32_t broken                 # a worker died while it wrote the structures: they are to be rebuilt first
     uint32_t spare
     pthread_mutex_t mutex           # robust, of all processes
+    Eviction evict
 
 cdef inline const char* record_key(const Record* r) noexcept nogil:
     return <const char*> (r + 1)

@@ -53,7 +53,12 @@ def open_memory(config: StoreConfig, secret: bytes | None = None) -> Memory:
             "available: lower it, or give the machine (or its control group) more"
         )
     try:
-        return Memory(config.memory, os.urandom(16) if secret is None else secret, workers=WORKERS)
+        return Memory(
+            config.memory,
+            os.urandom(16) if secret is None else secret,
+            workers=WORKERS,
+            policy=config.eviction,
+        )
     except ValueError as error:
         raise StoreError(f"store.memory: {error}") from None
     except OSError as error:

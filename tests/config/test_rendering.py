@@ -90,7 +90,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 lambda admin: {"listen": f"http://127.0.0.1:{ports[0]}"} | admin
             ),
             trusted_proxies=st.lists(st.sampled_from(["10.0.0.0/8", "::/0", "192.0.2.1"]), unique=True),
-            store=optional(memory=SIZE, eviction=st.just("lru")),
+            store=optional(memory=SIZE, eviction=st.sampled_from(["lru", "sieve", "s3fifo"])),
             limits=optional(body=SIZE, object=SIZE, fields=st.integers(1, 256)),
             timeouts=optional(head=DURATION, idle=DURATION, drain=DURATION),
             log=st.fixed_dictionaries(

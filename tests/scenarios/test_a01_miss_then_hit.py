@@ -135,10 +135,12 @@ def test_a_get_with_a_body_is_not_answered_from_the_store_nor_stored() -> None:
         assert origin.count() == 4
 
 
-def test_a_full_store_lets_the_oldest_go_and_stays_right() -> None:
+@pytest.mark.parametrize("policy", ["lru", "sieve", "s3fifo", "s3fifo-size"])
+def test_a_full_store_lets_the_oldest_go_and_stays_right(policy: str) -> None:
+    """Although the clock stands still: of those used in the same moment the one stored first goes."""
     body = bytes(200_000)
     with Origin(lambda request: fresh(60, request.target.encode() + body)) as origin:
-        with Proxy(site(origin, store={"memory": "8 MiB"})) as proxy:
+        with Proxy(site(origin, store={"memory": "8 MiB", "eviction": policy})) as proxy:
             for index in range(100):  # 20 MB through 8 MiB
                 assert proxy.get(f"/{index}").body == b"/%d" % index + body
             with proxy.lanes(hit=1):

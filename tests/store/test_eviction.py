@@ -1,8 +1,9 @@
-"""Who goes: the leaf against plain Python, the whole against cachetools."""
+"""Who goes: the leaves against plain Python, LRU with TTL as a whole against cachetools."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from bisect import bisect_left
 
@@ -11,7 +12,7 @@ from cachetools import LRUCache, TLRUCache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdn._core import choose_victim
+from cdn._core import gdsf_choice, lru_choice
 from cdn.store import Draft, Memory
 from tests.store.bodies import FAR
 
@@ -20,47 +21,85 @@ TICK = 16  # ms: the unit of access stamps
 WRAP = 1 << 32
 AHEAD = 0xF000_0000  # an idle time from here on is a stamp ahead of the clock
 
-Candidates = list[tuple[int, int, int, int]]
+Candidates = list[tuple[int, int, int, int, int]]
 
 
-def oracle(candidates: Candidates, clock: int, now: int) -> int:
+def lru_oracle(candidates: Candidates, clock: int, serial: int, now: int) -> int:
     def order(i: int) -> tuple[bool, int, int, int]:
-        access, weight, expires, useful_until = candidates[i]
+        access, stored, _, expires, useful_until = candidates[i]
         idle = (clock - access) % WRAP
         if idle >= AHEAD:
             idle = 0
         useless = useful_until <= now
         if not useless and expires <= now:
             idle *= 2
-        return useless, idle, weight, -i
+        return useless, idle, (serial - stored) % WRAP, -i
 
     return max(range(len(candidates)), key=order, default=-1)
 
 
+def gdsf_oracle(candidates: Candidates, level: int, now: int) -> int:
+    def order(i: int) -> tuple[bool, int, int, int]:
+        access, _, weight, expires, useful_until = candidates[i]
+        worth = int((1 + access % 16) * 2**20 / math.sqrt(weight + 1))
+        if expires <= now:
+            worth //= 2
+        return useful_until > now, worth - (level - access // 16) % 2**28, -weight, i
+
+    return min(range(len(candidates)), key=order, default=-1)
+
+
 small = st.integers(0, 40)
 stamps = st.one_of(st.integers(0, 30), st.integers(WRAP - 10, WRAP - 1), st.integers(0, WRAP - 1))
-candidate = st.tuples(stamps, st.integers(0, 3), small, small)
+serials = st.one_of(st.integers(0, 5), st.integers(WRAP - 3, WRAP - 1))
+candidate = st.tuples(stamps, serials, st.integers(0, 3), small, small)
+words = st.builds(
+    lambda level, uses: (level % 2**28) << 4 | uses,
+    st.one_of(st.integers(-5, 30), st.integers(0, 2**28)),
+    st.integers(0, 15),
+)
+weighed = st.tuples(words, serials, st.one_of(st.integers(0, 300), st.integers(0, 1 << 50)), small, small)
 
 
-@given(st.lists(candidate, max_size=12), stamps, small)
-def test_leaf_against_plain_python(candidates: Candidates, clock: int, now: int) -> None:
-    assert choose_victim(candidates, clock, now) == oracle(candidates, clock, now)
+@given(st.lists(candidate, max_size=12), stamps, serials, small)
+def test_lru_leaf_against_plain_python(candidates: Candidates, clock: int, serial: int, now: int) -> None:
+    assert lru_choice(candidates, clock, serial, now) == lru_oracle(candidates, clock, serial, now)
 
 
-def test_leaf_by_example() -> None:
+@given(st.lists(weighed, max_size=12), st.one_of(st.integers(0, 30), st.integers(0, 2**28 - 1)), small)
+def test_gdsf_leaf_against_plain_python(candidates: Candidates, level: int, now: int) -> None:
+    assert gdsf_choice(candidates, level, now) == gdsf_oracle(candidates, level, now)
+
+
+def test_lru_leaf_by_example() -> None:
     useful, gone = (FAR, FAR), (0, 0)
-    assert choose_victim([], 0, 0) == -1
-    assert choose_victim([(5, 1, *useful), (3, 1, *useful), (9, 1, *useful)], 10, 50) == 1
-    assert choose_victim([(5, 1, *useful), (9, 1, *gone)], 10, 50) == 1, (
-        "of no use goes first, however recent"
+    assert lru_choice([], 0, 0, 0) == -1
+    assert lru_choice([(5, 1, 1, *useful), (3, 2, 1, *useful), (9, 3, 1, *useful)], 10, 3, 50) == 1
+    assert lru_choice([(5, 1, 1, *useful), (9, 2, 1, *gone)], 10, 2, 50) == 1, (
+        "of no use: first, however recent"
     )
-    assert choose_victim([(5, 1, *useful), (7, 1, 0, FAR)], 10, 50) == 1, "expired: 3 ticks count as 6"
-    assert choose_victim([(3, 1, *useful), (7, 1, 0, FAR)], 10, 50) == 0, "but not as nothing"
-    assert choose_victim([(5, 1, *useful), (5, 2, *useful)], 10, 50) == 1, "the heavier of equals"
-    assert choose_victim([(WRAP - 1, 1, *useful), (2, 1, *useful)], 3, 50) == 0, "stamps wrap"
-    assert choose_victim([(12, 1, *useful), (9, 1, *useful)], 10, 50) == 1, "ahead of the clock is now"
+    assert lru_choice([(5, 1, 1, *useful), (7, 2, 1, 0, FAR)], 10, 2, 50) == 1, "expired: 3 ticks count as 6"
+    assert lru_choice([(3, 1, 1, *useful), (7, 2, 1, 0, FAR)], 10, 2, 50) == 0, "but not as nothing"
+    assert lru_choice([(5, 8, 9, *useful), (5, 7, 2, *useful)], 10, 9, 50) == 1, "of equals who came first"
+    assert lru_choice([(WRAP - 1, 1, 1, *useful), (2, 2, 1, *useful)], 3, 2, 50) == 0, "stamps wrap"
+    assert lru_choice([(12, 1, 1, *useful), (9, 2, 1, *useful)], 10, 2, 50) == 1, "ahead of the clock is now"
     with pytest.raises(OverflowError):
-        choose_victim([(-1, 0, 0, 0)], 0, 0)
+        lru_choice([(-1, 0, 0, 0, 0)], 0, 0, 0)
+
+
+def test_gdsf_leaf_by_example() -> None:
+    useful, gone = (FAR, FAR), (0, 0)
+    assert gdsf_choice([], 0, 0) == -1
+    assert gdsf_choice([(0, 0, 1000, *useful), (0, 0, 4000, *useful)], 0, 50) == 1, "the larger of equal use"
+    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 3600, *useful)], 0, 50) == 0, (
+        "used twice: up to 4 times"
+    )
+    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 4400, *useful)], 0, 50) == 1, "as large, not larger"
+    assert gdsf_choice([(0, 0, 4000, *useful), (15, 0, 1000, *gone)], 0, 50) == 1, "of no use goes first"
+    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 1100, 0, FAR)], 0, 50) == 1, "expired counts half"
+    assert gdsf_choice([(0, 0, 1000, *useful), (2, 0, 1000, 0, FAR)], 0, 50) == 0, "but not as nothing"
+    top = 2**28 - 10
+    assert gdsf_choice([(top << 4, 0, 100, *useful), (5 << 4, 0, 100, *useful)], 5, 50) == 0, "levels wrap"
 
 
 def draft(now: int, until: int = FAR, **validator: int) -> Draft:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cdn.store import DONE, STREAMING, WAITING, Entry, Fill, Memory
+from cdn.store import DONE, POLICIES, STREAMING, WAITING, Entry, Fill, Memory
 from tests.store.bodies import FAR, body, draft, head
 
 KEYS = [b"k%d" % i for i in range(8)] + [b"k0+variant", b"k1+variant", b"", b"long" * 200]
@@ -57,10 +57,12 @@ class StoreMachine(RuleBasedStateMachine):
     memory: Memory
 
     @initialize(
-        size=st.sampled_from([1 << 20, 1_700_000, 4 << 20, 16 << 20]), objects=st.sampled_from([10, 1000])
+        size=st.sampled_from([1 << 20, 1_700_000, 4 << 20, 16 << 20]),
+        objects=st.sampled_from([10, 1000]),
+        policy=st.sampled_from(POLICIES),
     )
-    def open(self, size: int, objects: int) -> None:
-        self.memory = Memory(size, b"0123456789abcdef", objects=objects)
+    def open(self, size: int, objects: int, policy: str) -> None:
+        self.memory = Memory(size, b"0123456789abcdef", objects=objects, policy=policy)
         self.model = Model()
         self.version = 0
         self.now = 1000
@@ -335,7 +337,8 @@ class TestStoreLong(StoreMachine.TestCase):  # type: ignore[name-defined,misc]
 def test_a_long_random_run(seed: int) -> None:
     """20,000 operations under pressure, pins and fills in between; every hit is checked byte for byte."""
     rng = random.Random(seed)
-    memory = Memory(rng.choice([1 << 20, 3 << 20, 12 << 20]), bytes(16), objects=rng.choice([50, 3000]))
+    size, objects = rng.choice([1 << 20, 3 << 20, 12 << 20]), rng.choice([50, 3000])
+    memory = Memory(size, bytes(16), objects=objects, policy=POLICIES[seed % len(POLICIES)])
     latest: dict[bytes, tuple[int, int]] = {}
     held: list[tuple[Entry, bytes]] = []
     fills: list[tuple[Fill, bytes, int, int]] = []

@@ -70,6 +70,46 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
     return None
 
 
+cdef str audit_queues(Space* s):
+    """Every record of the index in the one place of a queue that names it, and nothing else in there."""
+    cdef uint64_t live[2]
+    cdef uint64_t weight[2]
+    cdef uint64_t where
+    cdef uint64_t at
+    cdef uint64_t k
+    cdef Record* r
+    cdef Queue* q
+    cdef int which
+    if s.policy == POLICY_LRU:
+        return None
+    memset(live, 0, sizeof(live))
+    memset(weight, 0, sizeof(weight))
+    for where in range(s.top.nbuckets * SLOTS):
+        if s.index[where // SLOTS].slot[where % SLOTS] == 0:
+            continue
+        r = record_of_slot(s, where)
+        which = queue_of(r)
+        if which > 1:
+            return f"slot {where}: its record is in no queue"
+        at = r.place & NO_POSITION
+        if (at == NO_POSITION) != (<uint64_t> which >= s.top.evict.rings):
+            return f"slot {where}: its record has a position where there is no ring, or none where there is one"
+        if at != NO_POSITION and s.ring[which][at] != where:
+            return f"slot {where}: the ring of queue {which} says {s.ring[which][at]} at {at}"
+        live[which] += 1
+        weight[which] += weight_of(r)
+    for which in range(2):
+        q = &s.top.evict.queue[which]
+        if q.live != live[which] or q.bytes != weight[which]:
+            return f"queue {which}: {q.live} records of {q.bytes} bytes counted, {live[which]} of {weight[which]} found"
+        at = 0
+        for k in range(q.length):
+            at += s.ring[which][around(s, q.first + k)] != HOLE
+        if <uint64_t> which < s.top.evict.rings and at != q.live:
+            return f"queue {which}: {at} places taken for {q.live} records"
+    return None
+
+
 cdef dict audit_space(Space* s):
     cdef dict found = {
         "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0,
@@ -80,7 +120,7 @@ cdef dict audit_space(Space* s):
     cdef str fault
     for page in range(s.top.nbuckets * SLOTS):
         slots += s.index[page // SLOTS].slot[page % SLOTS] != 0
-    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS)
+    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_queues(s)
     for page in range(s.top.npages):
         fault = fault or audit_page(s, page, found)
     if not fault and not slots == found["published"] == s.top.objects:

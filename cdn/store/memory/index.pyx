@@ -1,4 +1,4 @@
-# The index: from a key to its record. Knows hashes, slots and stamps; frees nothing, evicts nothing.
+# The index: from a key to its record. Knows hashes, slots and access words; frees nothing, evicts nothing.
 
 cdef enum:
     TAG_SHIFT = 40

@@ -314,7 +314,7 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.trees = t.index + nbuckets * sizeof(Bucket)
     t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
     t.bitmaps = rounded(t.table + npages * sizeof(Page), 64)
-    t.pages = rounded(t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t), 4096)
+    t.pages = rounded(lay_out_policy(t, t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t)), 4096)
     return t.pages + npages * PAGE_BYTES
 
 
@@ -328,6 +328,7 @@ cdef void look_at(Space* s, char* base) noexcept nogil:
     s.table = <Page*> (base + s.top.table)
     s.bitmaps = <uint64_t*> (base + s.top.bitmaps)
     s.pages = base + s.top.pages
+    look_at_policy(s)
 
 
 cdef void format_pages(Space* s) noexcept nogil:

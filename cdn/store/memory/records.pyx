@@ -57,6 +57,7 @@ cdef uint64_t retire(Space* s, Record* r) noexcept nogil:
     """r has left the index; its memory goes now, or with its last pin."""
     s.top.objects -= 1
     s.top.object_bytes -= payload(r)
+    leave_queue(s, r)
     if cdn_load32(&r.pins) == 0:
         return free_record(s, r)
     cdn_or32(&r.pins, PIN_RETIRED)

@@ -55,10 +55,9 @@ cdef int64_t emptiest(Space* s, int least) noexcept nogil:
 
 
 cdef double worth(Space* s, uint64_t page) noexcept nogil:
-    """How many of its records are likely to be used soon: each by how short ago it was."""
+    """How many of its records are likely to be used soon."""
     cdef const uint64_t* bits = page_bitmap(s, page)
     cdef int pos = next_bit(bits, 0, 0)
-    cdef uint32_t clock = access_stamp(s.now)
     cdef double sum = 0
     cdef Bucket* b
     cdef Record* r
@@ -66,7 +65,7 @@ cdef double worth(Space* s, uint64_t page) noexcept nogil:
     while pos < PAGE_GRANULES:
         r = <Record*> (page_bytes(s, page) + pos * GRANULE)
         i = slot_of(s, r, &b)
-        sum += 1.0 / (1.0 + <double> (clock - cdn_load32(&b.access[i])))
+        sum += promise(s, cdn_load32(&b.access[i]))
         pos = next_bit(bits, pos + r.run, 0)
     return sum
 

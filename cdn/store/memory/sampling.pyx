@@ -1,0 +1,161 @@
+# Choosing among a few that were met at random in the index. Knows how to find candidates; the choice itself is `_core`'s.
+
+cdef enum:
+    PERSEVERANCE = 8        # buckets looked at for each candidate wanted, once there is one
+    GLANCE = 4
+    MOST_BUCKETS_AT_A_GLANCE = 8
+
+
+cdef inline uint64_t next_random(Space* s) noexcept nogil:
+    s.random ^= s.random << 13
+    s.random ^= s.random >> 7
+    s.random ^= s.random << 17
+    return s.random * 0x2545f4914f6cdd1du
+
+
+cdef int64_t useful_until(const Record* r) noexcept nogil:
+    cdef int64_t until = r.fresh_until
+    if r.etag_len or r.last_modified != INT64_MIN:
+        return INT64_MAX        # the origin can still be asked about it
+    if r.swr_until > until:
+        until = r.swr_until
+    if r.sie_until > until:
+        until = r.sie_until
+    return until
+
+
+cdef void describe(Space* s, const Record* r, uint32_t access, Candidate* c) noexcept nogil:
+    c.access = access
+    c.serial = r.place
+    c.weight = weight_of(r)
+    c.expires = r.fresh_until
+    c.useful_until = useful_until(r)
+
+
+cdef int consider(Space* s, uint64_t where, int n) noexcept nogil:
+    """Make what a slot points at the n-th candidate; how many there are then.
+
+    What is pinned frees nothing now, and what has a ring of its own is not chosen by sampling.
+    """
+    cdef Record* r = record_of_slot(s, where)
+    if cdn_load32(&r.pins) != 0:
+        return n
+    describe(s, r, cdn_load32(&s.index[where // SLOTS].access[where % SLOTS]), s.candidates + n)
+    if (s.policy == POLICY_S3FIFO_SIZE and (r.place & NO_POSITION) != NO_POSITION
+            and s.candidates[n].useful_until > s.now):
+        return n
+    s.where[n] = where
+    return n + 1
+
+
+cdef int gather(Space* s) noexcept nogil:
+    """Candidates from a random place of the index on: `sample` of them, or all there are. 0: nobody can go."""
+    cdef uint64_t nbuckets = s.top.nbuckets
+    cdef uint64_t at = cdn_spread(next_random(s), nbuckets)
+    cdef uint64_t seen = 0
+    cdef int n
+    cdef int kept = 0
+    cdef int i
+    while kept < <int> s.sample and seen < nbuckets and (kept == 0 or seen < PERSEVERANCE * <uint64_t> s.sample):
+        n = kept
+        while seen < nbuckets and n < <int> s.sample:
+            for i in range(SLOTS):
+                if s.index[at].slot[i]:
+                    cdn_prefetch(record_at(s, s.index[at].slot[i] & GRANULE_MASK))
+                    s.where[n] = at * SLOTS + i
+                    n += 1
+            at += 1
+            if at == nbuckets:
+                at = 0
+            seen += 1
+        for i in range(kept, n):
+            kept = consider(s, s.where[i], kept)
+    return kept
+
+
+cdef int recall(Space* s, int n) noexcept nogil:
+    """Add the runners-up of earlier samples that are still what they were."""
+    cdef uint32_t k
+    cdef uint64_t where
+    cdef int fresh = n
+    cdef int i
+    for k in range(s.runners):
+        where = s.runner_where[k]
+        if s.index[where // SLOTS].slot[where % SLOTS] != s.runner_word[k]:
+            continue
+        for i in range(fresh):
+            if s.where[i] == where:
+                break
+        else:
+            n = consider(s, where, n)
+    return n
+
+
+cdef void drop_candidate(Space* s, int i, int n) noexcept nogil:
+    s.candidates[i] = s.candidates[n - 1]
+    s.where[i] = s.where[n - 1]
+
+
+cdef int choose(Space* s, int n, int64_t* value) noexcept nogil:
+    """Which of the first n candidates goes; -1: there is none. `value`, for gdsf: what it was worth."""
+    if s.policy == POLICY_LRU:
+        return lru_victim(s.candidates, n, access_stamp(s.now), s.top.evict.serial, s.now)
+    return gdsf_victim(s.candidates, n, s.top.evict.level, s.now, value)
+
+
+cdef uint64_t evict_sampled(Space* s) noexcept nogil:
+    """Evict whom the choice names; how many granules came free. 0: there is nobody.
+
+    Those it would have named next are looked at again next time: that makes a small sample nearly as good as all.
+    """
+    cdef int n = recall(s, gather(s))
+    cdef int64_t value = 0
+    cdef int64_t later
+    cdef int i = choose(s, n, &value)
+    cdef uint64_t victim
+    if i < 0:
+        return 0
+    victim = s.where[i]
+    s.runners = 0
+    while n > 1 and s.runners < RUNNERS:
+        n -= 1
+        drop_candidate(s, i, n + 1)
+        i = choose(s, n, &later)
+        s.runner_where[s.runners] = s.where[i]
+        s.runner_word[s.runners] = s.index[s.where[i] // SLOTS].slot[s.where[i] % SLOTS]
+        s.runners += 1
+    raise_level(s, value)
+    return evict_at(s, victim)
+
+
+cdef inline void raise_level(Space* s, int64_t value) noexcept nogil:
+    """Whatever is worth no more than what went is worth nothing from now on."""
+    if s.policy != POLICY_LRU and value > 0:
+        cdn_store32(&s.top.evict.level, (s.top.evict.level + <uint32_t> value) & LEVEL_MASK)
+
+
+cdef uint64_t evict_useless(Space* s) noexcept nogil:
+    """Evict one that is useful to nobody any more, if a glance at the next few from a random place shows one. Queues
+    would keep it until its turn comes."""
+    cdef uint64_t where[GLANCE + SLOTS]
+    cdef uint64_t at = cdn_spread(next_random(s), s.top.nbuckets)
+    cdef Record* r
+    cdef int buckets
+    cdef int n = 0
+    cdef int i
+    for buckets in range(MOST_BUCKETS_AT_A_GLANCE):
+        for i in range(SLOTS):
+            if s.index[at].slot[i]:
+                where[n] = at * SLOTS + i
+                cdn_prefetch(record_of_slot(s, where[n]))
+                n += 1
+        if n >= GLANCE:
+            break
+        at += 1
+        if at == s.top.nbuckets:
+            at = 0
+    for i in range(n):
+        r = record_of_slot(s, where[i])
+        if r.fresh_until <= s.now and useful_until(r) <= s.now and cdn_load32(&r.pins) == 0:
+            return evict_at(s, where[i])
+    return 0
