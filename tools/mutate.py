@@ -1,6 +1,6 @@
 """Mutation testing of cdn/rules: how many small faults do tests/rules notice?
 
-    tools/mutate.py [--sample N] [--seed S] [--jobs J] [--time SECONDS] [MODULE ...]
+    tools/mutate.py [--sample N] [--skip N] [--seed S] [--jobs J] [--time SECONDS] [MODULE ...]
 
 A mutant is one module with one operator, constant, condition or return value changed. Each runs the tests in a process
 of its own, forked from one that has everything but the rules imported, until one fails: the module's own test file
@@ -178,10 +178,12 @@ def child(path: Path, number: int) -> int:
     os.dup2(quiet, 2)
     own = TESTS / f"test_{path.stem}.py"
     others = sorted(TESTS.glob("test_*.py"), key=lambda file: (file.stem in SLOW, file.stat().st_size))
-    order = [own] * own.exists() + [file for file in others if file != own]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1"]
+    others = [file for file in others if file != own]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=1"]
     try:
-        return int(pytest.main([*options, *map(str, order)]))
+        if own.exists() and int(pytest.main([*options, str(own)])):
+            return 1  # most end here, and reading the other files takes longer than running this one
+        return int(pytest.main([*options, *map(str, others)]))
     except BaseException:
         return 1  # a module that cannot even be imported
 
@@ -216,6 +218,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sample", type=int, default=400, help="how many mutants, drawn from all")
+    parser.add_argument("--skip", type=int, default=0, help="as many of them were run before")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--time", type=float, default=900.0, help="seconds after which no more are begun")
@@ -236,7 +239,7 @@ def main() -> int:
     sources = {path: path.read_text() for path in files}
     found = {path: mutants(source) for path, source in sources.items()}
     every = [(path, number) for path in files for number in range(len(found[path]))]
-    chosen = random.Random(args.seed).sample(every, min(args.sample, len(every)))
+    chosen = random.Random(args.seed).sample(every, min(args.sample, len(every)))[args.skip :]
     killed = run(chosen, args.jobs, args.time)
     for path in files:
         mine = [job for job in killed if job[0] == path]

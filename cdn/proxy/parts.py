@@ -23,7 +23,7 @@ from cdn.proxy.following import board
 from cdn.proxy.lookup import Found, log_hash
 from cdn.proxy.redeciding import decide_again
 from cdn.proxy.source import FillSource
-from cdn.proxy.splicing import Completion, PartsSource, Spliced, completed
+from cdn.proxy.splicing import Completion, PartsSource, Spliced, completed, measured
 from cdn.proxy.stored_parts import StoredParts
 from cdn.rules import ranges
 from cdn.rules.coding import alone
@@ -225,7 +225,8 @@ async def _taken(
     reason = NoStoreReason.PARTIAL
     if isinstance(made, DontStore):
         reason = made.reason
-    elif _is_the_answer(request, made, response):
+    elif _is_the_answer(request, made, measured(response)):
+        answer.response = measured(response)
         if await _kept(exchange, route, request, found, answer, made, None):
             return
         reason = NoStoreReason.NO_SPACE
@@ -347,7 +348,10 @@ async def _range_completed(
     if response.head.status not in (206, 416):
         await _taken(exchange, route, request, query, found, answer)
         return
-    made = completed(held, gap, request, response, route.cache, answer.request_time, answer.response_time)
+    answer.response = measured(response)
+    made = completed(
+        held, gap, request, answer.response, route.cache, answer.request_time, answer.response_time
+    )
     if made is not None and await _kept(exchange, route, request, found, answer, made, held):
         return
     answer.drop()

@@ -15,12 +15,12 @@ from cdn.proxy.source import FillError, FillSource, Source
 from cdn.proxy.stored_parts import StoredParts
 from cdn.rules.fields import entity_tag
 from cdn.rules.message import Fields, RequestHead, ResponseHead
-from cdn.rules.partial import Part, decide_part
+from cdn.rules.partial import Part, decide_part, parse_content_range
 from cdn.rules.ranges import Range
 from cdn.rules.stored import Stored
 from cdn.rules.storing import DontStore
 from cdn.store import Draft, Entry, RecordFlag
-from cdn.tier import OriginResponse
+from cdn.tier import Kind, OriginError, OriginResponse
 
 PIECE = 256 << 10  # bytes of a stored part that go into a fill at once
 
@@ -62,6 +62,45 @@ class PartsSource(Source):
     def close(self) -> None:
         if self._live is not None:
             self._live[1].close()
+
+
+class Measured(OriginResponse):
+    """A 206 in chunks: its Content-Range says how many bytes come, and any other number is a broken response."""
+
+    def __init__(self, response: OriginResponse, length: int) -> None:
+        self.head = response.head
+        self.length = length
+        self.delimited_by_close = False
+        self.server = response.server
+        self.connect_ms = response.connect_ms
+        self.first_byte_ms = response.first_byte_ms
+        self._response = response
+        self._arrived = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._arrived == self.length and self._response.complete
+
+    async def read(self) -> bytes:
+        data = await self._response.read()
+        self._arrived += len(data)
+        if self.length is not None and self._arrived > self.length:
+            self._response.abort()
+            raise OriginError(
+                Kind.MALFORMED, "a 206 is longer than its Content-Range says", server=self.server
+            )
+        return data
+
+    def abort(self) -> None:
+        self._response.abort()
+
+
+def measured(response: OriginResponse) -> OriginResponse:
+    """The response, its length known where Content-Range says it and the framing proves where the body ends."""
+    if response.head.status != 206 or response.length is not None or response.delimited_by_close:
+        return response
+    span = parse_content_range(response.head.fields)
+    return response if span is None else Measured(response, span.last - span.first + 1)
 
 
 def completed(
@@ -128,6 +167,8 @@ class Spliced(OriginResponse):
         if gap is not None and response is not None and gap[0] <= self._at <= gap[1]:
             data = await response.read()
             self.fetched = True
+            if self._at + len(data) > gap[1]:
+                await response.read()  # the end, which only then is proven
         else:
             end = self._held.length if gap is None or self._at > gap[1] else gap[0]
             data = self._held.read(self._at, min(PIECE, end - self._at)) if self._at < end else b""
@@ -157,6 +198,7 @@ class Completion:
         response_time: int,
     ) -> Spliced | None:
         """The complete response; None when what came does not fit."""
+        response = measured(response)
         made = completed(self.held, self.gap, request, response, policy, request_time, response_time)
         return None if made is None else Spliced(self.held, self.gap, response)
 

@@ -75,6 +75,7 @@ class Stage:
 
     origin: Origin
     proxy: Proxy
+    framing: str = "length"  # of the origin's answers
     step: Step = field(default_factory=lambda: Step(None))
     start: int = 0
     base: str = "/"
@@ -89,7 +90,9 @@ class Stage:
             return None
         status, _, fields = step.says.partition(" | ")
         body = b"body %04d" % (self.origin.count() % 10_000) if step.gives is None else step.gives
-        made = reply(int(status), self.lines(fields), b"" if int(status) in (204, 304) else body)
+        bodiless = int(status) in (204, 304)
+        framing = "length" if bodiless or request.method == "HEAD" else self.framing
+        made = reply(int(status), self.lines(fields), b"" if bodiless else body, framing=framing)
         if request.method == "HEAD" and any(name.lower() == "content-length" for name, _ in made.fields):
             made.framing = "none"
         return made

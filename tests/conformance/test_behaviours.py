@@ -30,16 +30,16 @@ REQUIRED, OPTIMAL = _all("REQUIRED"), _all("OPTIMAL")
 
 
 @contextmanager
-def _stage(cache: dict[str, object] | None = None) -> Iterator[Stage]:
+def _stage(cache: dict[str, object] | None = None, framing: str = "length") -> Iterator[Stage]:
     made: Stage
     with Origin(lambda request: made.rule(request)) as origin, Proxy(site(origin, cache)) as proxy:
-        made = Stage(origin, proxy)
+        made = Stage(origin, proxy, framing)
         yield made
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with _stage() as made:
+@pytest.fixture(scope="module", params=["length", "chunked"])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with _stage(framing=request.param) as made:
         yield made
 
 

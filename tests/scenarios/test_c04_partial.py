@@ -173,12 +173,50 @@ def test_what_is_not_kept_is_passed_as_it_came(changed: dict[str, str]) -> None:
         assert origin.count() == 2
 
 
-def test_a_chunked_part_is_passed() -> None:
-    fields = {"Cache-Control": "max-age=60", "ETag": '"v1"', "Content-Range": "bytes 2-4/10"}
-    with Origin(reply(206, fields, b"234", framing="chunked")) as origin, Proxy(site(origin)) as proxy:
+CHUNKED = {"Cache-Control": "max-age=60", "ETag": '"v1"', "Content-Range": "bytes 2-4/10"}
+
+
+def test_a_chunked_part_is_kept() -> None:
+    with Origin(reply(206, CHUNKED, b"234", framing="chunked")) as origin, Proxy(site(origin)) as proxy:
         for _ in range(2):
-            assert part(proxy, 2, 4).body == b"234"
+            got = part(proxy, 2, 4)
+            assert (got.body, got["content-length"]) == (b"234", "3")
+        assert part(proxy, 3, 4).body == b"34"
+        assert origin.count() == 1
+
+
+@pytest.mark.parametrize("sent", [b"23", b"", b"2345", b"234567890"])
+def test_a_chunked_part_of_another_length_breaks_off_and_is_not_kept(sent: bytes) -> None:
+    with Origin(reply(206, CHUNKED, sent, framing="chunked")) as origin, Proxy(site(origin)) as proxy:
+        for _ in range(2):
+            with proxy.client() as client:
+                client.request("GET", "/a", {"Range": "bytes=2-4"})
+                got = client.read_response(tolerate_abort=True)
+            assert got.aborted
+            assert len(got.body) <= 3
         assert origin.count() == 2
+
+
+@pytest.mark.parametrize("sent", [b"56789", b"5678", b"567890", b"", b"5678901234"])
+def test_a_chunked_completion_is_measured_too(sent: bytes) -> None:
+    """What is held behind the gap never moves, whatever the origin sends for it."""
+    tags = {"Cache-Control": "max-age=60", "ETag": '"v1"'}
+
+    def rule(request: Request) -> Reply:
+        first, last = {1: (0, 4), 2: (10, 14)}.get(origin.count(), (5, 9))
+        body = b"01234" if first == 0 else b"ABCDE" if first == 10 else sent
+        fields = {**tags, "Content-Range": f"bytes {first}-{last}/15"}
+        return reply(206, fields, body, framing="chunked")
+
+    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+        part(proxy, 0, 4)
+        part(proxy, 10, 14)
+        with proxy.client() as client:
+            client.request("GET", "/a")
+            got = client.read_response(tolerate_abort=True)
+        assert got.aborted is (sent != b"56789")
+        assert b"0123456789ABCDE".startswith(got.body)
+        assert got.aborted or got.body == b"0123456789ABCDE"
 
 
 def test_a_part_that_breaks_off_is_not_kept() -> None:
