@@ -1,7 +1,8 @@
 """Which differences between queries a response declares to mean nothing: No-Vary-Search.
 
-After draft-ietf-httpbis-no-vary-search-01. A `Variance` is what the field says, None its default: queries are compared
-byte by byte. Only compares; where equivalent responses lie is not known here.
+After draft-ietf-httpbis-no-vary-search-10 (October 2026): `params` and `except` are lists, and only one of them may
+be there; the boolean `params` of earlier revisions is malformed by now. A `Variance` is what the field says, None its
+default: queries are compared byte by byte. Only compares; where equivalent responses lie is not known here.
 """
 
 from __future__ import annotations
@@ -33,20 +34,15 @@ def variance(fields: Fields) -> Variance | None:
         members = parse_dictionary(value)
         any_order = _boolean(members.get("key-order"))
         params, kept = members.get("params"), members.get("except")
-        ignored: frozenset[str] = frozenset()
-        if isinstance(params, InnerList):
-            ignored, every = _names(params), False
-        else:
-            every = _boolean(params)
-        if kept is not None:
-            if not every:
-                return None
-            ignored = _names(kept)
+        if params is not None and kept is not None:
+            return None
+        listed = params if kept is None else kept
+        names = frozenset[str]() if listed is None else _names(listed)
     except MalformedError:
         return None
-    if not any_order and not every and not ignored:
+    if not any_order and kept is None and not names:
         return None
-    return Variance(any_order, every, ignored)
+    return Variance(any_order, kept is not None, names)
 
 
 def _boolean(member: Member | None) -> bool:

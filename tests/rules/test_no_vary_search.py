@@ -1,4 +1,4 @@
-"""No-Vary-Search (draft-ietf-httpbis-no-vary-search-01): parsing (§5) and comparing (§6)."""
+"""No-Vary-Search (draft-ietf-httpbis-no-vary-search-10): parsing (§5) and comparing (§6)."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ def only(*names: str, any_order: bool = False) -> Variance:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("params", only()),
-        ("params=?1", only()),
         ('params=("a")', without("a")),
         ('params=("a" "b" "a")', without("a", "b")),
-        ('params, except=("x")', only("x")),
-        ("params, except=()", only()),
+        ('except=("x")', only("x")),
+        ("except=()", only()),
+        ('except=("x" "y"), key-order', only("x", "y", any_order=True)),
+        ('key-order, except=("x")', only("x", any_order=True)),
+        ("key-order, except=()", only(any_order=True)),
         ("key-order", without(any_order=True)),
         ("key-order=?1", without(any_order=True)),
         ("key-order;x=1", without(any_order=True)),
+        ("key-order, params=()", without(any_order=True)),
         ('key-order, params=("a")', without("a", any_order=True)),
-        ('params, key-order, except=("x" "y")', only("x", "y", any_order=True)),
-        ('except=("x"), params', only("x")),
-        ("key-order=?0, params", only()),
+        ('key-order=?0, except=("x")', only("x")),
         ('params=("a");q=1, new="thing"', without("a")),
+        ('params=("a";q=1)', without("a")),
         ("key-order=?0, key-order", without(any_order=True)),  # the last one counts
+        ('params=("b"), params=("a")', without("a")),
         ('params=("%C3%A9+%E6%B0%97")', without("\xe9 \u6c17")),
         ('params=("%61%2b")', without("a+")),
         ('params=("%zz%")', without("%zz%")),
         ('params=("%ff")', without("\ufffd")),
         ('params=("")', without("")),
         # the same as no field
-        ("params=?0", None),
         ("params=()", None),
         ("key-order=?0", None),
         ("unknown-key", None),
@@ -53,6 +54,9 @@ def only(*names: str, any_order: bool = False) -> Variance:
         ('key-order="not a boolean"', None),
         ("key-order=1", None),
         ("key-order=()", None),
+        ("params", None),
+        ("params=?1", None),
+        ("params=?0", None),
         ('params="a"', None),
         ("params=a", None),
         ("params=1", None),
@@ -60,19 +64,19 @@ def only(*names: str, any_order: bool = False) -> Variance:
         ('params=("a" 1)', None),
         ('params=("a" b)', None),
         ('params=("a"), except=("x")', None),
+        ('params, except=("x")', None),
         ("params=(), except=()", None),
         ('params=?0, except=("x")', None),
-        ("params, except=(not-a-string)", None),
-        ('params, except="not a list"', None),
-        ("params, except=?1", None),
-        ("params, except", None),
-        ('except=("x")', None),
-        ("except=()", None),
-        ('key-order, except=("x")', None),
+        ("except=(not-a-string)", None),
+        ('except="not a list"', None),
+        ("except=?1", None),
+        ("except", None),
+        ("except=1", None),
         ("key-order, params=1", None),
-        ("params,", None),
+        ("key-order, except=1", None),
+        ("key-order,", None),
         ('params=("a"', None),
-        ("Params", None),
+        ("Params=()", None),
     ],
 )
 def test_variance(value: str, expected: Variance | None) -> None:
@@ -80,7 +84,9 @@ def test_variance(value: str, expected: Variance | None) -> None:
 
 
 def test_several_lines_are_one_field() -> None:
-    assert variance(Fields([("No-Vary-Search", "params"), ("no-vary-search", 'except=("x")')])) == only("x")
+    assert variance(Fields([("No-Vary-Search", "key-order"), ("no-vary-search", 'except=("x")')])) == only(
+        "x", any_order=True
+    )
     assert variance(Fields()) is None
 
 
@@ -132,12 +138,12 @@ def test_significant(query: str | None, variance_: Variance, pairs: tuple[tuple[
         ("a=1&u=9", "a=2", 'params=("u")', False),
         ("%75=9", None, 'params=("u")', True),
         ("u2=9", None, 'params=("u")', False),
-        ("a=1", "b=2", "params", True),
-        ("id=1&a=1", "b=2&id=1", 'params, except=("id")', True),
-        ("id=1&a=1", "b=2&id=2", 'params, except=("id")', False),
-        ("id=1&a=1", "b=2", 'params, except=("id")', False),
-        ("x=1&y=2&z=3", "y=2&x=1", 'params, except=("x" "y")', False),
-        ("x=1&y=2&z=3", "y=2&x=1", 'params, except=("x" "y"), key-order', True),
+        ("a=1", "b=2", "except=()", True),
+        ("id=1&a=1", "b=2&id=1", 'except=("id")', True),
+        ("id=1&a=1", "b=2&id=2", 'except=("id")', False),
+        ("id=1&a=1", "b=2", 'except=("id")', False),
+        ("x=1&y=2&z=3", "y=2&x=1", 'except=("x" "y")', False),
+        ("x=1&y=2&z=3", "y=2&x=1", 'except=("x" "y"), key-order', True),
         ("x=1", "x=2", 'params=("a"), except=("x")', False),
     ],
 )
