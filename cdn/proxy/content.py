@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELD = 64 << 10  # bytes; a QUERY with more is passed
 QUERY = b"\x00query"  # the part of a key that no GET has, as `lookup.VARIANT`
 # What says how the content is to be read (RFC 10008 §2.7: the content and related metadata).
-_METADATA = ("content-encoding", "content-language", "content-type")
+_METADATA = ("content-encoding", "content-language", "content-location", "content-type")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
                 "fresh_for_ms": held.stored.fresh_until - now,
             }
         out["predicted_uncacheable"] = site.predicted_uncacheable(key)
+        reason = site.why_not_stored(key)
+        out["last_not_stored"] = None if reason is None else reason.value
         out["in_flight"] = found.key in site.flights
         known = site.equivalents.find(request, query, key)
         out["equivalent_query"] = None if known is None else known.query

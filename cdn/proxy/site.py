@@ -28,6 +28,7 @@ from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.rules.forwarding import loop_id, origin_fields
 from cdn.rules.message import Fields, RequestHead
+from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
 from cdn.store import Entry, Fill, Memory
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
@@ -60,7 +61,7 @@ class Site:
         self.equivalents = Equivalents()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._predicted: TTLCache[bytes, bool] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
+        self._predicted: TTLCache[bytes, NoStoreReason] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
         self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
         self._ids = itertools.count(1)
         self._marks = itertools.count(1)
@@ -100,9 +101,13 @@ class Site:
             return False
         return any(peer in net for net in self._trusted)
 
-    def predict(self, key: bytes) -> None:
+    def predict(self, key: bytes, reason: NoStoreReason) -> None:
         """The last response under this key could not be stored: nobody waits for the next one."""
-        self._predicted[key] = True
+        self._predicted[key] = reason
+
+    def why_not_stored(self, key: bytes) -> NoStoreReason | None:
+        """Why the last response under this key was not stored; None where that is not known any more."""
+        return self._predicted.get(key)
 
     def predicted_uncacheable(self, key: bytes) -> bool:
         return key in self._predicted

@@ -7,6 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
+from cdn.proxy.explaining import explain
 from tests.harness import FieldsLike, Origin, Reply, Request, reply, site
 from tests.harness.proxy import Proxy
 
@@ -118,3 +119,13 @@ def test_heuristic_freshness_is_a_tenth_of_the_age_of_the_page() -> None:
             proxy.advance(2)
             proxy.get("/a")
             assert origin.count() == 2
+
+
+def test_explain_says_why_the_last_response_was_not_stored() -> None:
+    with Origin(reply(200, {"Cache-Control": "no-store"}, b"body")) as origin, Proxy(site(origin)) as proxy:
+        site_of = proxy._worker.site
+        assert explain(site_of, "http://site.test/a", [])["last_not_stored"] is None
+        proxy.get("/a")
+        told = explain(site_of, "http://site.test/a", [])
+        assert (told["last_not_stored"], told["predicted_uncacheable"]) == ("no-store", True)
+        assert (told["decision"], told["reason"]) == ("fetch", "not-stored")

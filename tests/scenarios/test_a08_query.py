@@ -52,6 +52,7 @@ def test_the_same_query_is_answered_from_the_store() -> None:
         {"Content_Type": "text/plain"},
         {"Content_Encoding": "gzip"},
         {"Content_Language": "de"},
+        {"Content_Location": "/x"},
     ],
     ids=str,
 )
