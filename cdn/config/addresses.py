@@ -13,13 +13,14 @@ from cdn.config.values import Address
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+MAX_SOCKET_PATH = 107  # sun_path in <sys/un.h>, and a NUL
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def parse_server(text: str) -> Address:
-    """The address of an origin's server: `http://host[:port]` or https. Raises BadValueError."""
+    """The address of an origin's server: `http://host[:port]`, https, or `unix:/path`. Raises BadValueError."""
     if text.lower().startswith("unix:"):
-        raise BadValueError(f"is {_shown(text)}; unix sockets are not available yet")
+        return _parse_unix(text)
     address = _parse_url(text)
     if address.port == 0:
         raise BadValueError(f"is {_shown(text)}; a port is a number from 1 to 65535")
@@ -29,8 +30,23 @@ def parse_server(text: str) -> Address:
 def parse_listener(text: str) -> Address:
     """Where to listen: an address of this machine or a name of it; port 0 takes a free one."""
     if text.lower().startswith("unix:"):
-        raise BadValueError(f"is {_shown(text)}; unix sockets are not available yet")
+        raise BadValueError(f"is {_shown(text)}; listening on a unix socket is not available yet")
     return _parse_url(text)
+
+
+def _parse_unix(text: str) -> Address:
+    path = text[len("unix:") :]
+    if path.startswith("//"):
+        path = path[2:] if path.startswith("///") else path
+    if not path.startswith("/") or path.startswith("//"):
+        raise BadValueError(f"is {_shown(text)}; a unix socket is an absolute path: `unix:/run/app.sock`")
+    if len(path.encode()) > MAX_SOCKET_PATH:
+        raise BadValueError(
+            f"is longer than the {MAX_SOCKET_PATH} bytes that a unix socket's path may have; use a shorter one"
+        )
+    if "\0" in path or not path.isprintable():
+        raise BadValueError(f"is {_shown(text)}; a socket's path has no control characters")
+    return Address("http", "localhost", 80, path)
 
 
 def _shown(text: str) -> str:
@@ -133,6 +149,16 @@ def parse_authority(text: str) -> str:
     except BadValueError as error:
         raise BadValueError(f"is {quote(text)}; {error}") from None
     return f"[{name}]{suffix}" if ":" in name else name + suffix
+
+
+def parse_server_name(text: str) -> str:
+    """The name in a certificate: a host without a port. Raises BadValueError."""
+    if "://" in text or "/" in text:
+        raise BadValueError(f"is {quote(text)}; it is a host name, not a URL")
+    try:
+        return parse_host(text)
+    except BadValueError as error:
+        raise BadValueError(f"is {quote(text)}; {error}") from None
 
 
 def parse_network(text: str) -> str:

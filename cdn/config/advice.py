@@ -24,6 +24,11 @@ def warnings(config: Config) -> list[str]:
         said += _codings(route)
     used = {route.origin for route in config.routes}
     said += [f"origins.{name} is used by no route" for name in config.origins if name not in used]
+    for name, origin in config.origins.items():
+        if not origin.tls.verify:
+            said.append(f"origins.{name}.tls verifies no certificate: anybody on the way can answer for it")
+        if origin.servers and all(server.drain for server in (*origin.servers, *origin.backup)):
+            said.append(f"origins.{name} has no server to ask: all of them drain")
     said += [
         f"trusted_proxies holds {network}: every client can claim any address"
         for network in config.trusted_proxies

@@ -9,6 +9,7 @@ from cdn.config.document import Mapping, Node
 from cdn.config.kinds import BAD, Reader
 from cdn.config.problems import quote, suggestion
 from cdn.config.sections import lines_of, names_of
+from cdn.config.values import OriginTls
 
 
 def check_admin(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:
@@ -24,6 +25,34 @@ def check_admin(node: Mapping, values: dict[str, Any], path: str, reader: Reader
             f"{path}.listen",
             f"is {quote(str(address))}, which others can reach; without `token_env` it must be on loopback",
         )
+
+
+def check_eject(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:
+    pause, longest = values.get("pause", BAD), values.get("longest", BAD)
+    if pause is not BAD and longest is not BAD and pause > longest:
+        lines = lines_of(node)
+        name = "longest" if "longest" in lines else "pause"
+        reader.wrong(
+            lines[name], f"{path}.{name}", "makes `pause` longer than `longest`; the pause grows up to it"
+        )
+
+
+def check_pool(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:
+    """A server stands once, and what is for https has an https server."""
+    servers, backup, lines = values.get("servers", BAD), values.get("backup", BAD), lines_of(node)
+    if servers is BAD or backup is BAD:
+        return
+    first = [server.address for server in servers]
+    for index, server in enumerate(backup):
+        if server.address in first:
+            reader.wrong(lines["backup"], f"{path}.backup[{index}]", "is one of `servers` already")
+    bucket = values.get("s3")
+    if bucket is not None and (bucket is BAD or bucket.endpoint.scheme == "https"):
+        return
+    if values.get("tls") not in (None, BAD, OriginTls()) and not any(
+        server.address.scheme == "https" for server in (*servers, *backup)
+    ):
+        reader.wrong(lines["tls"], f"{path}.tls", "is for https servers, and the origin has none")
 
 
 def check_query_key(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:

@@ -75,15 +75,34 @@ def check_listener(node: Mapping, values: dict[str, Any], path: str, reader: Rea
             if name in lines:
                 reader.wrong(lines[name], f"{path}.{name}", "is for https, but the listener's `url` is http")
         return
-    for one, other in (("certificate", "key"), ("key", "certificate")):
-        if one in lines and other not in lines:
-            reader.wrong(lines[one], path, f"has a `{one}` without its `{other}`")
+    _check_both(values, lines, path, reader)
     if address is not BAD and "certificate" not in lines and "key" not in lines:
         reader.wrong(
             node.line,
             path,
             f"is https without a certificate; write {{url: {address}, certificate: …, key: …}}",
         )
+
+
+def check_origin_tls(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:
+    """The authorities can be read, and our certificate has its key."""
+    lines = lines_of(node)
+    ca = values.get("ca")
+    if ca is not None and ca is not BAD:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+        except (ssl.SSLError, OSError):
+            reader.wrong(lines["ca"], f"{path}.ca", "holds no certificate in PEM form")
+    if "ca" in lines and values.get("verify") is False:
+        reader.wrong(lines["ca"], f"{path}.ca", "says whom to believe, and `verify: false` believes anybody")
+    _check_both(values, lines, path, reader)
+
+
+def _check_both(values: dict[str, Any], lines: dict[str, int], path: str, reader: Reader) -> None:
+    """A certificate and its key stand together, and fit."""
+    for one, other in (("certificate", "key"), ("key", "certificate")):
+        if one in lines and other not in lines:
+            reader.wrong(lines[one], path, f"has a `{one}` without its `{other}`")
     if "certificate" in lines and "key" in lines:
         certificate, key = values["certificate"], values["key"]
         if certificate is not BAD and key is not BAD:

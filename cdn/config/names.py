@@ -125,6 +125,31 @@ def parse_path_pattern(text: str) -> str:
     return re.sub(r"\*+", "*", text)
 
 
+def parse_prefix(text: str) -> str:
+    """The beginning of a path, as whole segments, in normal form: `/shop`; "" for none."""
+    if not text or text == "/":
+        return ""
+    parse_path_pattern(text)
+    if "*" in text:
+        raise BadValueError(f"is {quote(text)}; a prefix is taken as it stands, without `*`")
+    if text.endswith("/") or "//" in text:
+        raise BadValueError(
+            f"is {quote(text)}; a prefix ends without `/`: write {quote(re.sub('/+', '/', text).rstrip('/'))}"
+        )
+    return text
+
+
+def parse_check_path(text: str) -> str:
+    """A path and perhaps a query, as it is sent."""
+    path, mark, query = text.partition("?")
+    parse_path_pattern(path)
+    if "*" in path:
+        raise BadValueError(f"is {quote(text)}; a check asks for one path, without `*`")
+    if mark and re.search(r"[^!-~]|#", query):
+        raise BadValueError(f"is {quote(text)}; a query is ASCII without spaces or `#`")
+    return text
+
+
 def _normal_escape(found: re.Match[str]) -> str:
     char = chr(int(found[1], 16))
     return char if char in _UNRESERVED else found[0].upper()

@@ -21,13 +21,12 @@ from cdn.config.kinds import (
     Reader,
     Text,
     duration,
-    nullable,
     or_off,
     rate,
     size,
 )
+from cdn.config.schema_origins import ORIGINS
 from cdn.config.schema_routes import ROUTES
-from cdn.config.schema_sources import BUCKET, DIRECTORY, check_origin
 from cdn.config.sections import Key, ListOf, MapOf, Section, later
 from cdn.config.values import (
     AccessLog,
@@ -36,9 +35,6 @@ from cdn.config.values import (
     Limits,
     Listener,
     Node,
-    Origin,
-    OriginTimeouts,
-    Server,
     StoreConfig,
     Tier,
     Timeouts,
@@ -55,22 +51,6 @@ class BoundUrl(Text):
         return address
 
 
-class Origins(MapOf):
-    def read_item(self, name: Any, node: document.Node, path: str, reader: Reader) -> Any:
-        assert isinstance(self.kind, Section)
-        values = self.kind.read_values(node, path, reader)
-        if name is BAD or any(value is BAD for value in values.values()):
-            return BAD
-        return Origin(name=name, **values)
-
-    def read(self, node: document.Node, path: str, reader: Reader) -> Any:
-        pairs = super().read(node, path, reader)
-        return BAD if pairs is BAD else dict(pairs)
-
-    def show(self, value: Any) -> Any:
-        return super().show(value.items())
-
-
 class Log(Section):
     def show(self, value: Any) -> Any:
         kind = self.keys[0].kind
@@ -83,7 +63,6 @@ def _access(access: AccessLog | None) -> AccessLog | None:
 
 
 LISTEN_URL = BoundUrl("a URL such as `http://127.0.0.1:8080`", addresses.parse_listener)
-SERVER_URL = Text("a URL such as `http://127.0.0.1:9000`", addresses.parse_server)
 
 NODE = Section(
     Node,
@@ -206,57 +185,6 @@ LOG = Log(
     "log",
     defaults={"access": AccessLog()},
 )
-SERVER = Section(
-    Server,
-    (
-        Key(
-            "url",
-            SERVER_URL,
-            "Scheme, host and port; the port is 80 or 443 when left out. A path is not part of it.",
-            "address",
-        ),
-        Key("weight", Count(1, 1000), "Its share of the requests beside the other servers."),
-    ),
-    "origins.NAME.servers[]",
-    short=True,
-)
-ORIGIN_TIMEOUTS = Section(
-    OriginTimeouts,
-    (
-        Key("connect", duration("2s", "1ms", "10m"), "To a connection, TLS included."),
-        Key(
-            "first_byte",
-            duration("15s", "1ms", "1d"),
-            "From the request to the first byte of its answer; then 504.",
-        ),
-        Key("idle", duration("4s", "0s", "1d"), "A kept connection unused for longer is not used again."),
-        Key("between_bytes", duration("15s", "1ms", "1d"), "The longest silence inside a response body."),
-    ),
-    "origins.NAME.timeouts",
-)
-ORIGIN = Section(
-    Origin,
-    (
-        Key(
-            "servers",
-            ListOf(SERVER, "[http://127.0.0.1:9000]", "name at least one", lambda server: server.address),
-            "The servers that all give the same answers.",
-        ),
-        Key(
-            "host",
-            nullable(Text("a host name", addresses.parse_authority)),
-            "The `Host` sent to it; `null`: the one the client sent.",
-        ),
-        Key("balance", Choice(("round_robin",), ("least_connections", "hash")), "Which server is next."),
-        later("health", "Active health checks."),
-        Key("timeouts", ORIGIN_TIMEOUTS, "How long to wait for it."),
-        later("backup", "Servers for when all others are down."),
-        Key("directory", DIRECTORY, "Files of a folder, instead of servers."),
-        Key("s3", BUCKET, "A bucket of an S3-compatible object store, instead of servers."),
-    ),
-    "origins.NAME",
-    check_origin,
-)
 CONFIG = Section(
     Config,
     (
@@ -283,11 +211,7 @@ CONFIG = Section(
         Key("log", LOG, "What is written about requests.", "access_log"),
         Key(
             "origins",
-            Origins(
-                Text("an origin's name", names.parse_origin_name),
-                ORIGIN,
-                empty="name at least one origin",
-            ),
+            ORIGINS,
             "Where responses come from, by name.",
         ),
         later("shields", "Shields between this edge and the origins."),
@@ -314,4 +238,6 @@ def all_sections(kind: Kind | None = CONFIG) -> Iterator[Section]:
 HOMES: dict[str, list[str]] = {}
 for _section in all_sections():
     for _key in _section.keys:
-        HOMES.setdefault(_key.name, []).append(f"in `{_section.title}`" if _section.title else "at the top")
+        _home = f"in `{_section.title}`" if _section.title else "at the top"
+        if _home not in HOMES.setdefault(_key.name, []):
+            HOMES[_key.name].append(_home)

@@ -17,6 +17,7 @@ from cdn.config.values import (
     KeySpec,
     Match,
     QueryKey,
+    Rewrite,
     Route,
 )
 
@@ -227,12 +228,33 @@ HEADERS = Section(
     ),
     "routes[].headers",
 )
+REWRITE = Section(
+    Rewrite,
+    (
+        Key(
+            "strip_prefix",
+            Text("a path such as /shop", names.parse_prefix),
+            "Taken off the front of the path, where it is there as whole segments; first.",
+        ),
+        Key(
+            "add_prefix",
+            Text("a path such as /v2", names.parse_prefix),
+            "Put in front of what is left.",
+        ),
+    ),
+    "routes[].rewrite",
+)
 ROUTE = Section(
     _route,
     (
         Key("match", MATCH, "Which requests take this route."),
         Key("origin", OriginName("the name of an origin"), "Where its responses come from."),
         Key("cache", or_off(CACHE), "What may be stored and for how long; `off`: nothing is."),
+        Key(
+            "rewrite",
+            REWRITE,
+            "The path that the origin sees; key and `match` go by the client's. See [origins](origins.md).",
+        ),
         Key("headers", HEADERS, "Edits of header fields."),
         Key(
             "compress",
@@ -241,7 +263,7 @@ ROUTE = Section(
         ),
     ),
     "routes[]",
-    defaults={"cache": CachePolicy(), "headers": HeaderEdits(), "compress": ()},
+    defaults={"cache": CachePolicy(), "headers": HeaderEdits(), "compress": (), "rewrite": Rewrite()},
 )
 ROUTES = Routes(
     ROUTE,

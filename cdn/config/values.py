@@ -129,8 +129,8 @@ class Connections:
 @dataclass(frozen=True, slots=True)
 class Retry:
     tries: int = 3  # servers asked for one request, at most
-    budget: int = 20  # further tries, in percent of the requests of the last ten seconds, …
-    minimum: int = 10  # … and so many more
+    budget: int = 20  # further tries, in percent of the requests of the last ten seconds
+    minimum: int = 10  # so many more
     within: int = 20_000  # no further try begins later than this
 
 

@@ -7,16 +7,17 @@ number is bounded all the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cdn.control.metric_lines import MAX_LABELS, NOT_NAME, escape, histogram, number_of
+from cdn.control.origin_metrics import origins
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MAX_LABELS = 64  # label values of one family; the rest is summed under "other"
 MAX_FAMILIES = 400
 
-_NOT_NAME = re.compile(r"[^a-zA-Z0-9_]")
+_DURATION = "From the head of a request to the end of its answer, outside the hit lane."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,6 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def _escape(text: str) -> str:
-    text = text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-    return text[:128]
-
-
-def _number(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return repr(value) if isinstance(value, (int, float)) else None
-
-
 def _at(stats: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     value: Any = stats
     for name in path:
@@ -99,13 +89,13 @@ def _at(stats: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 def _samples(values: Mapping[str, Any], label: str) -> Iterator[tuple[str, int | float]]:
     """(label text, value), biggest first where there are too many."""
-    numbers = [(str(name), value) for name, value in values.items() if _number(value) is not None]
+    numbers = [(str(name), value) for name, value in values.items() if number_of(value) is not None]
     if len(numbers) > MAX_LABELS:
         numbers.sort(key=lambda pair: -pair[1])
         rest = sum(value for _, value in numbers[MAX_LABELS - 1 :])
         numbers = [*numbers[: MAX_LABELS - 1], ("other", rest)]
     for name, value in numbers:
-        yield f'{{{label}="{_escape(name)}"}}', value
+        yield f'{{{label}="{escape(name)}"}}', value
 
 
 def _unnamed(stats: Mapping[str, Any], path: tuple[str, ...], known: set[tuple[str, ...]]) -> Iterator[str]:
@@ -118,10 +108,10 @@ def _unnamed(stats: Mapping[str, Any], path: tuple[str, ...], known: set[tuple[s
             if len(here) < 6:
                 yield from _unnamed(value, here, known)
             continue
-        number = _number(value)
+        number = number_of(value)
         if number is not None:
-            name = "cdn_" + "_".join(_NOT_NAME.sub("_", part) for part in here)[:180]
-            text = _escape(".".join(here))
+            name = "cdn_" + "_".join(NOT_NAME.sub("_", part) for part in here)[:180]
+            text = escape(".".join(here))
             yield f"# HELP {name} The worker's {text}.\n# TYPE {name} untyped\n{name} {number}\n"
 
 
@@ -129,21 +119,21 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
     """The whole /metrics page."""
     out = [
         "# HELP cdn_info The node and its version.\n# TYPE cdn_info gauge\n"
-        f'cdn_info{{node="{_escape(node)}",version="{_escape(version)}"}} 1\n'
+        f'cdn_info{{node="{escape(node)}",version="{escape(version)}"}} 1\n'
     ]
     for family in FAMILIES:
         value = _at(stats, family.path)
         lines: list[str] = []
         if family.label is None:
-            number = _number(value if family.scale == 1 or not value else value / family.scale)
+            number = number_of(value if family.scale == 1 or not value else value / family.scale)
             lines = [f"{family.name} {number}\n"] if number is not None else []
         elif isinstance(value, Mapping):
-            lines = [f"{family.name}{text} {_number(n)}\n" for text, n in _samples(value, family.label)]
+            lines = [f"{family.name}{text} {number_of(n)}\n" for text, n in _samples(value, family.label)]
         if lines:
             out.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n")
             out += lines
-    out += _latency(stats.get("latency_ms"))
-    out += _origins(stats.get("origins"))
+    out += histogram("cdn_request_duration_seconds", _DURATION, [("", stats.get("latency_ms"))])
+    out += origins(stats.get("origins"))
     known = {family.path for family in FAMILIES} | {("origins",), ("latency_ms",)}
     seen: set[str] = set()
     for text in _unnamed(stats, (), known):
@@ -152,42 +142,3 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
             seen.add(name)
             out.append(text)
     return "".join(out)
-
-
-def _latency(histogram: Any) -> list[str]:
-    """The histogram of `latency_ms`: bounds in ms, a count for each and one for what is beyond."""
-    if not isinstance(histogram, Mapping):
-        return []
-    name = "cdn_request_duration_seconds"
-    out = [
-        f"# HELP {name} From the head of a request to the end of its answer, outside the hit lane.\n",
-        f"# TYPE {name} histogram\n",
-    ]
-    so_far = 0
-    for bound, number in zip((*histogram["bounds"], None), histogram["counts"], strict=True):
-        so_far += number
-        le = "+Inf" if bound is None else repr(bound / 1000)
-        out.append(f'{name}_bucket{{le="{le}"}} {so_far}\n')
-    out.append(f"{name}_sum {histogram['sum_seconds']!r}\n{name}_count {so_far}\n")
-    return out
-
-
-def _origins(origins: Any) -> list[str]:
-    """One family per counter that any origin has, labelled with the origin's name from the configuration."""
-    if not isinstance(origins, Mapping):
-        return []
-    families: dict[str, list[str]] = {}
-    for name, counters in list(origins.items())[:MAX_LABELS]:
-        if isinstance(counters, Mapping):
-            for counter, value in counters.items():
-                number = _number(value)
-                if number is not None:
-                    metric = "cdn_origin_" + _NOT_NAME.sub("_", str(counter))[:100]
-                    families.setdefault(metric, []).append(
-                        f'{metric}{{origin="{_escape(str(name))}"}} {number}\n'
-                    )
-    out: list[str] = []
-    for metric, lines in families.items():
-        counter = metric.removeprefix("cdn_origin_").replace("_", " ")
-        out += [f"# HELP {metric} Per origin: {counter}.\n# TYPE {metric} untyped\n", *lines]
-    return out

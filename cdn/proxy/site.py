@@ -15,6 +15,7 @@ from typing import Any
 
 from cachetools import LRUCache, TTLCache
 
+from cdn._core import cache_key
 from cdn.config.values import Config, Route
 from cdn.proxy import stored_parts
 from cdn.proxy._clock import Clock
@@ -26,13 +27,14 @@ from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
-from cdn.rules.forwarding import loop_id, origin_fields
+from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
 from cdn.store import Entry, Fill, Memory
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
+from cdn.tier.rendezvous import hash_of
 
 PREDICTED = 10_000  # keys remembered as uncacheable
 VARYING = 4_096  # URLs whose variants are counted
@@ -194,18 +196,42 @@ class Site:
     ) -> Coroutine[Any, Any, OriginResponse]:
         """Ask the route's origin. `fields` are the client's, or what replaces them."""
         self.counters.origin(route.origin)["requests"] += 1
-        target = request.path if query is None else f"{request.path}?{query}"
         return self.origins.fetch(
             route.origin,
-            self.origin_request(route, request, fields, target, peer=peer, trusted=trusted),
+            self.origin_request(route, request, fields, query, peer=peer, trusted=trusted),
             body,
             body_length=body_length,
             on_interim=on_interim,
+            key=self.place(route, request, query),
+        )
+
+    def place(self, route: Route, request: RequestHead, query: str | None) -> int:
+        """What chooses a server where the route's origin goes by the key: the same for every node and variant."""
+        if not self.origins.keyed(route.origin):
+            return 0
+        return hash_of(
+            cache_key(
+                request.scheme == "https",
+                request.authority.encode("latin-1"),
+                request.path.encode("latin-1"),
+                None if query is None else query.encode("latin-1"),
+                (),
+            )
         )
 
     def origin_request(
-        self, route: Route, request: RequestHead, fields: Fields, target: str, *, peer: str, trusted: bool
+        self,
+        route: Route,
+        request: RequestHead,
+        fields: Fields,
+        query: str | None,
+        *,
+        peer: str,
+        trusted: bool,
     ) -> OriginRequest:
+        """The request as the origin gets it; `query` is what is left of the client's."""
+        path = origin_path(request.path, route.rewrite)
+        target = path if query is None else f"{path}?{query}"
         sent = origin_fields(
             request,
             node=self.config.node.name,

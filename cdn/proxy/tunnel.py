@@ -36,9 +36,11 @@ async def offered(exchange: Exchange, route: Route, request: RequestHead) -> boo
     exchange.lane = "tunnel"
     site.counters.origin(route.origin)["requests"] += 1
     sent = site.origin_request(
-        route, request, request.fields, request.target, peer=stream.address, trusted=exchange.trusted
+        route, request, request.fields, request.query, peer=stream.address, trusted=exchange.trusted
     )
-    got = await site.origins.upgrade(route.origin, sent, protocol=protocol)
+    got = await site.origins.upgrade(
+        route.origin, sent, protocol=protocol, key=site.place(route, request, request.query)
+    )
     if not isinstance(got, Tunnel):
         # What the client sent behind its request may be of the protocol it hoped for: never read as a request.
         stream.no_keep_alive()

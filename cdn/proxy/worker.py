@@ -150,6 +150,8 @@ class Worker:
         out["refused"] = census.pop("faults")
         out["bytes"] = {"out": census.pop("bytes_out")}
         out["connections"] = census
+        for name, pool in self.site.origins.stats().items():
+            out["origins"][name] = {**self.site.counters.origin(name), **pool}
         out["store"] = self.memory.stats()
         out["flights"] = len(self.site.flights)
         out["coding"] = self.site.coders.stats()

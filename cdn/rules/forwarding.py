@@ -6,7 +6,7 @@ edits.
 
 from __future__ import annotations
 
-from cdn.config.values import FieldEdits
+from cdn.config.values import FieldEdits, Rewrite
 from cdn.rules.fields import end_to_end, is_token, list_members
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.norms import LOOP_LIMIT, LOOP_MEMBERS
@@ -78,6 +78,18 @@ def forwarded_element(request: RequestHead, peer: str) -> str:
     address = f'"[{peer}]"' if ":" in peer else peer
     host = request.authority if is_token(request.authority) else f'"{request.authority}"'
     return f"for={address};host={host};proto={request.scheme}"
+
+
+def origin_path(path: str, rewrite: Rewrite) -> str:
+    """The path that the origin is asked for. A prefix is stripped where it stands there as whole segments."""
+    if not path.startswith("/"):
+        return path  # OPTIONS *
+    prefix = rewrite.strip_prefix
+    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+        path = path[len(prefix) :] or "/"
+    if not rewrite.add_prefix:
+        return path
+    return rewrite.add_prefix + path
 
 
 def _appended(before: str | None, member: str) -> str:

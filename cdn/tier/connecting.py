@@ -55,7 +55,10 @@ class Dialer:
         except ssl.SSLError as exc:
             kind, detail = Kind.TLS, f"TLS failed ({exc.reason or exc})"
         except OSError as exc:
-            kind, detail = Kind.CONNECT_REFUSED, f"no connection ({exc.strerror or exc})"
+            if self._tls is not None and isinstance(exc, ConnectionError) and exc.errno is None:
+                kind, detail = Kind.TLS, "TLS failed (the server hung up inside the handshake)"
+            else:
+                kind, detail = Kind.CONNECT_REFUSED, f"no connection ({exc.strerror or exc})"
         except OriginError as error:
             kind, detail = error.kind, error.detail
         raise OriginError(kind, detail, server=str(self._address))

@@ -35,6 +35,7 @@ class Health:
     """One server's health. `told(sentence)` hears of every change that a person may want to know."""
 
     __slots__ = (
+        "_before",
         "_check",
         "_checked",
         "_down",
@@ -67,6 +68,7 @@ class Health:
         self.ejections = 0
         self.plain = not draining  # nothing speaks against it, and its share is whole
         self._failures = 0  # in a row
+        self._before = 0  # what that was before the last success
         self._pauses = 0  # ejections in a row
         self._ejected = False
         self._until = 0
@@ -99,8 +101,6 @@ class Health:
         """How much of its weight counts, 0 < share ≤ 1."""
         if self.plain:
             return 1.0
-        if self._ejected:
-            return FIRST_SHARE
         if self._ramp >= 0:
             if now - self._ramp < self._eject.slow_return:
                 return max(FIRST_SHARE, (now - self._ramp) / self._eject.slow_return)
@@ -108,6 +108,11 @@ class Health:
             self._pauses = 0
         self.plain = not (self.draining or self._down)
         return 1.0
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the next request that it is fit for is to find out if it works."""
+        return self._ejected
 
     @property
     def again(self) -> int:
@@ -121,19 +126,22 @@ class Health:
             self._next_probe = now + PROBE_MS
 
     def worked(self, now: int) -> None:
-        """It gave a response."""
+        """It gave the head of a response."""
+        self._before = self._failures
         self._failures = 0
         if self._ejected and self._probed:  # an answer to what was asked before does not count
             self._ejected = False
             self._come_back(now)
             self._told("is back")
 
-    def failed(self, now: int, why: str, *, connect: bool = False) -> None:
-        """It gave none, or none that was whole. `connect`: not even a connection."""
-        self._failures += 1
+    def failed(self, now: int, why: str, *, connect: bool = False, late: bool = False) -> None:
+        """It gave none, or none that was whole. `connect`: not even a connection; `late`: after its head, which was
+        taken for a success.
+        """
+        self._failures = max(self._failures, self._before if late else 0) + 1
         if self._ejected and now < self._until:
             return
-        coming_back = self.share(now) < 1.0
+        coming_back = self._ejected or self.share(now) < 1.0
         if not (connect or coming_back or self._failures >= self._eject.failures):
             return
         pause = min(self._eject.pause << min(self._pauses, 20), self._eject.longest)

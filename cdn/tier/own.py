@@ -211,8 +211,12 @@ class OwnServer:
         if error.kind in _NOT_ITS_OWN:
             return
         self.figures.failed(error.kind)
-        connect = not error.sent and not error.received
-        self.health.failed(self.now(), error.detail, connect=connect)
+        self.health.failed(
+            self.now(),
+            error.detail,
+            connect=not error.sent and not error.received,
+            late=error.received and error.kind is not Kind.MALFORMED,
+        )
 
     def _broke(self, error: OriginError | None) -> None:
         if isinstance(error, OriginError):

@@ -23,8 +23,6 @@ def context(tls: OriginTls) -> ssl.SSLContext:
         made.verify_mode = ssl.CERT_NONE
     made.minimum_version = _MINIMUM[tls.minimum]
     made.set_alpn_protocols(["http/1.1"])
-    # A close without a close_notify is no end of a body that only the close delimits (RFC 9112 §9.8).
-    made.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if tls.certificate is not None:
         made.load_cert_chain(tls.certificate, tls.key)
     return made

@@ -120,6 +120,8 @@ class Upstream:
                 free = [one for one in fit if not one.full]
                 if not free:
                     return None
+                if any(one.health.on_trial for one in free):
+                    free = self._trial(free, bool(tried))
                 chosen = free[0] if len(free) == 1 else self._choose(free, now, key)
                 chosen.health.picked(now)
                 return chosen
@@ -131,6 +133,14 @@ class Upstream:
         chosen = min(free, key=lambda one: one.health.again)
         chosen.health.picked(now)
         return chosen
+
+    @staticmethod
+    def _trial(free: list[OwnServer], again: bool) -> list[OwnServer]:
+        """A server that may be back is tried at once, but not by a request that has failed already."""
+        certain = [one for one in free if not one.health.on_trial]
+        if again and certain:
+            return certain
+        return [one for one in free if one.health.on_trial][:1]
 
     # --- a place in the queue ---
 
@@ -253,12 +263,10 @@ class Upstream:
         return {
             "retries": self._budget.spent,
             "retries_refused": self._budget.refused,
-            "queue": {
-                "waiting": len(self._queue),
-                "waited": self._waited,
-                "full": self._overflowed,
-                "late": self._late,
-            },
+            "queue_waiting": len(self._queue),
+            "queue_waited": self._waited,
+            "queue_full": self._overflowed,
+            "queue_late": self._late,
             "servers": {server.name: server.stats() for server in self.servers},
         }
 

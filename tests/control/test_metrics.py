@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cdn.control.metrics import MAX_FAMILIES, MAX_LABELS, render
+from cdn.control.metric_lines import MAX_LABELS
+from cdn.control.metrics import MAX_FAMILIES, render
 from cdn.rules.outcome import Outcome
 
 from .fakes import STATS, running_admin
@@ -51,6 +52,41 @@ def test_names_of_the_table_are_used_once() -> None:
     text = render(STATS, "n", "v")
     helps = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     assert len(helps) == len(set(helps))
+
+
+def test_servers_of_origins() -> None:
+    server = {
+        "state": "up",
+        "up": 1,
+        "busy": 2,
+        "answered": 7,
+        "failures": {"reset": 3},
+        "average_ms": 1.5,
+        "latency_ms": {"bounds": [1, 5], "counts": [4, 2, 1], "sum_seconds": 0.25},
+    }
+    text = render(
+        {"origins": {"app": {"requests": 9, "retries": 1, "servers": {"http://a:1": server}}}}, "n", "v"
+    )
+    got = samples(text)
+    where = (("origin", "app"), ("server", "http://a:1"))
+    assert got["cdn_origin_retries", (("origin", "app"),)] == 1
+    assert got["cdn_origin_server_up", where] == 1
+    assert got["cdn_origin_server_busy", where] == 2
+    assert got["cdn_origin_server_answered_total", where] == 7
+    assert got["cdn_origin_server_failures_total", (("kind", "reset"), *where)] == 3
+    assert got["cdn_origin_first_byte_seconds_bucket", (("le", "0.005"), *where)] == 6
+    assert got["cdn_origin_first_byte_seconds_count", where] == 7
+    assert families(text)
+
+
+def test_servers_are_bounded() -> None:
+    origins = {
+        f"o{n}": {"requests": n, "servers": {f"http://h{m}:1": {"up": 1} for m in range(100)}}
+        for n in range(200)
+    }
+    got = samples(render({"origins": origins}, "n", "v"))
+    assert sum(name == "cdn_origin_requests" for name, _ in got) == MAX_LABELS
+    assert sum(name == "cdn_origin_server_up" for name, _ in got) == MAX_LABELS
 
 
 def test_labels_and_families_are_bounded() -> None:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from cdn.config.values import FieldEdits
-from cdn.rules.forwarding import client_fields, edit, forwarded_element, loop_id, loops, origin_fields
+from cdn.config.values import FieldEdits, Rewrite
+from cdn.rules.forwarding import (
+    client_fields,
+    edit,
+    forwarded_element,
+    loop_id,
+    loops,
+    origin_fields,
+    origin_path,
+)
 from tests.rules.make import fields, lines_of, request
 
 
@@ -206,3 +214,29 @@ def test_a_response_for_the_client():
         "X-Frame-Options: DENY",
         "Via: 1.0 edge-1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("strip", "add", "path", "asked"),
+    [
+        ("", "", "/a/b", "/a/b"),
+        ("/a", "", "/a/b", "/b"),
+        ("/a", "", "/a", "/"),
+        ("/a", "", "/a/", "/"),
+        ("/a", "", "/ab", "/ab"),
+        ("/a", "", "/A/b", "/A/b"),
+        ("/a", "", "/b/a/c", "/b/a/c"),
+        ("/a", "", "/a/a/b", "/a/b"),
+        ("/a/b", "", "/a/b/c", "/c"),
+        ("/a", "", "/a//b", "//b"),
+        ("/a", "", "/a%2fb", "/a%2fb"),
+        ("", "/v2", "/a", "/v2/a"),
+        ("", "/v2", "/", "/v2/"),
+        ("/a", "/v2", "/a", "/v2/"),
+        ("/a", "/v2", "/a/b", "/v2/b"),
+        ("/a", "/v2", "/b", "/v2/b"),
+        ("/a", "/v2", "*", "*"),
+    ],
+)
+def test_rewritten_paths(strip, add, path, asked):
+    assert origin_path(path, Rewrite(strip, add)) == asked

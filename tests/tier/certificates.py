@@ -36,9 +36,16 @@ class Authority:
     def file(self) -> Path:
         return self.folder / "ca.pem"
 
-    def server(self, *names: str) -> ssl.SSLContext:
-        """A server's context with a leaf for `names` (`DNS:...` or `IP:...`)."""
-        stem = self.folder / names[0].replace(":", "_")
+    def server(self, *names: str, days: int = 2) -> ssl.SSLContext:
+        """A server's context with a leaf for `names` (`DNS:...` or `IP:...`); `days` < 0: it has expired."""
+        leaf, key = self.leaf(*names, days=days)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(leaf, key)
+        return context
+
+    def leaf(self, *names: str, days: int = 2) -> tuple[Path, Path]:
+        """A certificate and its key."""
+        stem = self.folder / f"{names[0].replace(':', '_')}{days}"
         key, request, leaf, extra = (stem.with_suffix(s) for s in (".key", ".csr", ".pem", ".ext"))
         extra.write_text(f"subjectAltName={','.join(names)}\n")
         _openssl(
@@ -47,11 +54,9 @@ class Authority:
         )  # fmt: skip
         _openssl(
             "x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.folder / "ca.key",
-            "-CAcreateserial", "-days", "2", "-extfile", extra, "-out", leaf,
+            "-CAcreateserial", "-days", str(days), "-extfile", extra, "-out", leaf,
         )  # fmt: skip
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(leaf, key)
-        return context
+        return leaf, key
 
     def client(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.file)

@@ -28,6 +28,22 @@ def test_only_failures_in_a_row_eject() -> None:
     assert said == ["is ejected for 2 s: reset"]
 
 
+def test_heads_whose_bodies_break_are_no_successes() -> None:
+    one, _ = health()
+    for _ in range(2):
+        one.worked(0)
+        one.failed(0, "truncated", late=True)
+    one.worked(0)
+    one.worked(0)  # two in a row: the first was whole
+    for _ in range(2):
+        one.worked(0)
+        one.failed(0, "truncated", late=True)
+    assert one.plain
+    one.worked(0)
+    one.failed(0, "truncated", late=True)
+    assert one.state(0) is State.EJECTED
+
+
 def test_no_connection_ejects_at_once() -> None:
     one, _ = health()
     one.failed(0, "refused", connect=True)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from cdn.config.values import Origin, OriginTls
 from cdn.rules.message import Fields
 from cdn.tier import Origins
 from cdn.tier.seam import OriginError, OriginRequest, Tunnel
@@ -217,3 +225,164 @@ def test_an_upgrade_over_tls(authority: Authority) -> None:
             await origins.close()
 
     run(main())
+
+
+async def one(origin: Origin, target: str = "/") -> str:
+    """The body that a configured origin gives, or the kind and detail of what went wrong."""
+    origins = Origins({"app": origin})
+    try:
+        response = await origins.fetch("app", OriginRequest("GET", target, "h"), None, body_length=None)
+        got = await drain(response)
+        return got.body.decode() if got.error is None else f"{got.kind}: {got.error.detail}"
+    except OriginError as error:
+        return f"{error.kind.value}: {error.detail}"
+    finally:
+        await origins.close()
+
+
+def configured(port: int, **tls: Any) -> Origin:
+    return replace(origin_of(port, scheme="https"), tls=OriginTls(**tls))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("authority", "unable to get local issuer certificate"),
+        ("name", "IP address mismatch"),
+        ("expired", "certificate has expired"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_said(wrong: str, said: str, authority: Authority) -> None:
+    async def main() -> None:
+        names = ("DNS:other",) if wrong == "name" else ("IP:127.0.0.1",)
+        server = authority.server(*names, days=-1 if wrong == "expired" else 2)
+        ca = None if wrong == "authority" else str(authority.file)
+        async with scripted(serving(OK), server) as origin:
+            got = await one(configured(origin.port, ca=ca))
+            assert got.startswith("tls: its certificate is refused")
+            assert said in got
+            # Whoever switches verification off gets an answer from anybody.
+            assert await one(configured(origin.port, verify=False)) == "ok"
+
+    run(main())
+
+
+def test_a_name_of_the_configurations_own(authority: Authority) -> None:
+    asked: list[str | None] = []
+    server = authority.server("DNS:inner.example")
+    server.sni_callback = lambda _, name, __: asked.append(name)  # type: ignore[assignment]
+
+    async def main() -> None:
+        async with scripted(serving(OK), server) as origin:
+            right = configured(origin.port, ca=str(authority.file), name="inner.example")
+            assert await one(replace(right, host="outer.example")) == "ok"
+            assert "mismatch" in await one(configured(origin.port, ca=str(authority.file)))
+
+    run(main())
+    assert asked == ["inner.example", None]
+
+
+@contextlib.contextmanager
+def blocking(server: ssl.SSLContext) -> Iterator[int]:
+    """A server of the ssl module's own, which tells by an alert why it refuses; asyncio's hangs up."""
+
+    def work() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                plain, _ = listener.accept()
+                plain.settimeout(5)
+                with contextlib.suppress(OSError), server.wrap_socket(plain, server_side=True) as sock:
+                    while sock.recv(65536):
+                        sock.sendall(OK)
+                plain.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=work, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_a_server_that_wants_our_certificate(version: ssl.TLSVersion, authority: Authority) -> None:
+    leaf, key = authority.leaf("DNS:client")
+    server = authority.server("IP:127.0.0.1")
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(authority.file)
+    server.maximum_version = version
+
+    async def main(port: int) -> None:
+        ours = {"certificate": str(leaf), "key": str(key)}
+        assert await one(configured(port, ca=str(authority.file), **ours)) == "ok"
+        got = await one(configured(port, ca=str(authority.file)))
+        assert got.startswith("tls: TLS failed"), got
+
+    with blocking(server) as port:
+        run(main(port))
+
+
+def test_the_oldest_version(authority: Authority) -> None:
+    server = authority.server("IP:127.0.0.1")
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    async def main() -> None:
+        async with scripted(serving(OK, OK), server) as origin:
+            assert await one(configured(origin.port, ca=str(authority.file))) == "ok"
+            got = await one(configured(origin.port, ca=str(authority.file), minimum="1.3"))
+            assert got.startswith("tls: TLS failed")
+
+    run(main())
+
+
+def test_only_http_1_1_is_offered(authority: Authority) -> None:
+    server = authority.server("IP:127.0.0.1")
+    server.set_alpn_protocols(["h2", "http/1.1"])
+    chosen: list[str | None] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        chosen.append(peer.writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        await peer.send(OK)
+
+    async def main() -> None:
+        async with scripted(script, server) as origin:
+            assert await one(configured(origin.port, ca=str(authority.file))) == "ok"
+
+    run(main())
+    assert chosen == ["http/1.1"]
+
+
+def test_a_body_that_the_close_ends_needs_the_end_of_tls_too(authority: Authority) -> None:
+    """RFC 9112 §9.8: a connection that is cut is no end. With a length the length says it."""
+
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            cut = b"cut" in await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+            if cut:
+                await asyncio.sleep(0.05)
+                peer.writer.transport.abort()  # FIN, without the end of TLS
+
+        async with scripted(script, authority.server("IP:127.0.0.1")) as origin:
+            right = configured(origin.port, ca=str(authority.file))
+            assert await one(right, "/whole") == "hello"
+            assert (await one(right, "/cut")).startswith("truncated: ")
+
+    run(main())
+
+
+def test_interim_responses_over_tls(authority: Authority) -> None:
+    heard: list[tuple[int, Fields]] = []
+    wire = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 P\r\n\r\n" + OK
+
+    async def main() -> None:
+        async with scripted(serving(wire), authority.server("IP:127.0.0.1")) as origin:
+            origins = Origins({"app": configured(origin.port, ca=str(authority.file))})
+            request = OriginRequest("GET", "/", "h")
+            response = await origins.fetch(
+                "app", request, None, body_length=None, on_interim=lambda *told: heard.append(told)
+            )
+            assert (await drain(response)).body == b"ok"
+            await origins.close()
+
+    run(main())
+    assert heard == [(103, Fields([("Link", "</a>")])), (102, Fields())]

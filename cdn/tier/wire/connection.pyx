@@ -46,6 +46,9 @@ cdef class Connection:
     def connection_lost(self, exc):
         self.lost = True
         self.pool._leaves(self)
+        if exc is None and self.secure and self.state == S_CLOSE and self.sink is not None:
+            # No eof_received: the end of TLS never came, and what it would have ended is not whole (RFC 9112 §9.8).
+            self._fail(Kind.TRUNCATED, "the connection was cut inside a body that only its end delimits")
         self._ended(exc)
         self.state = S_DONE
         self.fd = -1
