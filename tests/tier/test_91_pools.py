@@ -128,7 +128,7 @@ def test_by_hash_each_key_has_its_server() -> None:
 
 def test_by_least_connections_the_slow_server_gets_little() -> None:
     async def main() -> None:
-        async with sites(2) as found, pool(*found, balance="least_connections") as origins:
+        async with sites(2) as found, pool(*found, balance="least_connections", timeouts=FAST) as origins:
             slow = found[0]
             slow.hold = asyncio.Event()
             held = [asyncio.create_task(ask(origins))]
@@ -291,10 +291,10 @@ def test_tries_end_when_the_time_is_up() -> None:
 # --- limits and the queue
 
 
-def test_no_more_at_once_than_the_limit_and_the_rest_waits_in_order() -> None:
+def test_no_more_at_once_than_the_limit_and_the_rest_waits() -> None:
     async def main() -> None:
         limits = Connections(per_server=2, queue=10, wait=5_000)
-        async with sites(2) as found, pool(*found, connections=limits) as origins:
+        async with sites(2) as found, pool(*found, connections=limits, timeouts=FAST) as origins:
             gates = [asyncio.Event(), asyncio.Event()]
             for site, gate in zip(found, gates, strict=True):
                 site.hold = gate
@@ -321,6 +321,26 @@ def test_no_more_at_once_than_the_limit_and_the_rest_waits_in_order() -> None:
             assert [site.origin.connections for site in found] == [2, 2]  # never more than the limit
             stats = origins.stats()["app"]
             assert (stats["queue_waiting"], stats["queue_waited"], stats["queue_full"]) == (0, 6, 0)
+
+    run(main())
+
+
+def test_who_waits_longest_is_served_first() -> None:
+    async def main() -> None:
+        limits = Connections(per_server=1, queue=10, wait=5_000)
+        async with sites(1) as found, pool(*found, connections=limits, timeouts=FAST) as origins:
+            found[0].hold = asyncio.Event()
+            done: list[int] = []
+
+            async def one(number: int) -> None:
+                assert await ask(origins) == "a"
+                done.append(number)
+
+            tasks = [asyncio.create_task(one(number)) for number in range(6)]
+            await until(lambda: origins.stats()["app"]["queue_waiting"] == 5)
+            found[0].hold.set()
+            await asyncio.gather(*tasks)
+            assert done == list(range(6))
 
     run(main())
 
