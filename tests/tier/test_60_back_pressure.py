@@ -66,7 +66,7 @@ def serve_once(framing: str, client: str) -> tuple[int, dict[str, object]]:
     def work() -> None:
         tls = secured(client)
         with (
-            contextlib.suppress(ConnectionError),
+            contextlib.suppress(ConnectionError, ssl.SSLError),
             listener,
             listener.accept()[0] as plain,
             wrapped(plain, tls) as sock,
