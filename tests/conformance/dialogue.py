@@ -28,7 +28,7 @@ class Step:
     asks: str = ""  # the client's fields, parted by " | "
     after: float = 0  # seconds since the step before
     method: str = "GET"
-    status: int | None = None  # the client's; default: the origin's, where it was asked
+    status: int | tuple[int, ...] | None = None  # the client's, or one of several; default: the origin's, where it was asked
     has: str = ""  # fields of the client's answer
     lacks: str = ""  # names, parted by blanks
     sent: str = ""  # fields of the request to the origin
@@ -134,7 +134,8 @@ class Stage:
         assert step.asked is None or came is step.asked, f"{where}: origin asked: {came}; {got}"
         told = int(step.says.partition(" | ")[0]) if came and step.raw is None and not step.gone else None
         wanted = step.status or told
-        assert wanted is None or got.status == wanted, f"{where}: {got}"
+        allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+        assert wanted is None or got.status in allowed, f"{where}: {got}"
         for name, value in self.lines(step.has):
             assert value in got.all(name), f"{where}: {name}: {got.all(name)}"
         for name in step.lacks.split():

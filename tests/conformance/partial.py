@@ -98,7 +98,134 @@ REQUIRED: dict[str, Steps] = {
     ],
 }
 
+REQUIRED |= {
+    "14-stale-whole-changed": [
+        miss('200 | Cache-Control: max-age=5 | ETag: "a"', gives=WHOLE),
+        miss(
+            '200 | Cache-Control: max-age=60 | ETag: "b"',
+            "Range: bytes=0-1",
+            after=9,
+            gives=b"ABCDEFGHIJ",
+            sent='If-None-Match: "a"',
+            unsent="range",
+            status=(200, 206),  # a body of unknown length is not cut while it arrives
+        ),
+        hit(status=200, body=b"ABCDEFGHIJ"),
+    ],
+    "14-stale-whole-error": [
+        miss('200 | Cache-Control: max-age=5, must-revalidate | ETag: "a"', gives=WHOLE),
+        miss("503", "Range: bytes=0-1", after=9, status=503),
+    ],
+    "13.1.5-stale-whole-changed": [
+        miss('200 | Cache-Control: max-age=5 | ETag: "a"', gives=WHOLE),
+        miss(
+            '200 | Cache-Control: max-age=60 | ETag: "b"',
+            'Range: bytes=0-1 | If-Range: "a"',
+            after=9,
+            gives=b"ABCDEFGHIJ",
+            status=200,
+            body=b"ABCDEFGHIJ",
+        ),
+    ],
+    "14.2-empty-body": [
+        miss(TAGGED, gives=b""),
+        general("Range: bytes=0-", status=416, has="Content-Range: bytes */0"),
+    ],
+    "14.2-no-content": [
+        miss("204 | Cache-Control: max-age=60"),
+        general("Range: bytes=0-1", status=204, lacks="content-range content-length"),
+    ],
+    "14.2-of-an-error": [
+        miss("404 | Cache-Control: max-age=60", gives=WHOLE),
+        general("Range: bytes=0-1", status=404, body=WHOLE, lacks="content-range"),
+    ],
+    "4.4-parts-invalidated": [
+        miss(PART + '0-4/10 | ETag: "a"', "Range: bytes=0-4", gives=b"01234"),
+        miss("204", method="PUT"),
+        miss(PART + '0-4/10 | ETag: "a"', "Range: bytes=0-4", gives=b"VWXYZ", body=b"VWXYZ"),
+    ],
+    "4.1-parts-of-variants": [
+        miss(PART + '0-4/10 | ETag: "a" | Vary: Foo', "Foo: 1 | Range: bytes=0-4", gives=b"01234"),
+        miss(
+            PART + '0-4/10 | ETag: "b" | Vary: Foo',
+            "Foo: 2 | Range: bytes=0-4",
+            gives=b"VWXYZ",
+            body=b"VWXYZ",
+        ),
+        general("Foo: 1 | Range: bytes=0-4", status=206, body=b"01234"),
+        general("Foo: 2 | Range: bytes=1-2", status=206, body=b"WX"),
+    ],
+    "5.2.1.5-part-no-store": [
+        miss(PART + '0-4/10 | ETag: "a"', "Range: bytes=0-4 | Cache-Control: no-store", gives=b"01234"),
+        miss(PART + '0-4/10 | ETag: "a"', "Range: bytes=0-4", gives=b"01234"),
+    ],
+    "3.5-part-authorization": [
+        miss(PART + '0-4/10 | ETag: "a"', "Range: bytes=0-4 | Authorization: x", gives=b"01234"),
+        miss(PART + '0-4/10 | ETag: "a"', "Range: bytes=0-4", gives=b"01234"),
+    ],
+}
+
 OPTIMAL: dict[str, Steps] = {
+    "14-stale-whole-renewed": [
+        miss('200 | Cache-Control: max-age=5 | ETag: "a"', gives=WHOLE),
+        miss(
+            '304 | Cache-Control: max-age=60 | ETag: "a"',
+            "Range: bytes=0-1",
+            after=9,
+            sent='If-None-Match: "a"',
+            unsent="range",
+            status=206,
+            body=b"01",
+        ),
+        hit("Range: bytes=2-3", status=206, body=b"23"),
+    ],
+    "14-stale-whole-on-error": [
+        miss('200 | Cache-Control: max-age=5 | ETag: "a"', gives=WHOLE),
+        miss("503", "Range: bytes=0-1", after=9, status=206, body=b"01"),
+    ],
+    "13.1.5-stale-whole-renewed": [
+        miss('200 | Cache-Control: max-age=5 | ETag: "a"', gives=WHOLE),
+        miss(
+            '304 | Cache-Control: max-age=60 | ETag: "a"',
+            'Range: bytes=0-1 | If-Range: "a"',
+            after=9,
+            status=206,
+            body=b"01",
+        ),
+    ],
+    "3.3-stale-part-renewed": [
+        miss(
+            '206 | Cache-Control: max-age=5 | Content-Range: bytes 0-4/10 | ETag: "a"',
+            "Range: bytes=0-4",
+            gives=b"01234",
+        ),
+        miss(
+            '304 | Cache-Control: max-age=60 | ETag: "a"',
+            "Range: bytes=1-2",
+            after=9,
+            sent='If-None-Match: "a" | Range: bytes=1-2',
+            status=206,
+            body=b"12",
+        ),
+        general("Range: bytes=0-4", status=206, body=b"01234"),
+    ],
+    "3.4-head-of-parts-renews": [
+        miss(
+            '206 | Cache-Control: max-age=60 | Content-Range: bytes 0-4/10 | ETag: "a"',
+            "Range: bytes=0-4",
+            gives=b"01234",
+        ),
+        miss('200 | Cache-Control: max-age=60 | ETag: "a" | Content-Length: 10', method="HEAD", after=50),
+        general("Range: bytes=0-4", after=50, status=206, body=b"01234"),
+    ],
+    "14.1-several-joined": [
+        miss(TAGGED, gives=b"x" * 1000),
+        general("Range: bytes=0-4, 5-9", status=206, has="Content-Range: bytes 0-9/1000"),
+    ],
+    "14.1-too-many": [
+        miss(TAGGED, gives=b"x" * 1000),
+        general("Range: bytes=" + ",".join(f"{n}-{n}" for n in range(0, 400, 4)), status=200),
+    ],
     "14.1-single": _of_whole(
         "Range: bytes=2-4", 206, b"234", has="Content-Range: bytes 2-4/10 | Content-Length: 3"
     ),

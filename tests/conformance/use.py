@@ -147,6 +147,52 @@ REQUIRED: dict[str, Steps] = {
     ],
 }
 
+REQUIRED |= {
+    "5.2.1.7-only-if-cached-and-no-cache": [
+        miss(FRESH),
+        Step(False, asks="Cache-Control: only-if-cached, no-cache", status=504, lane="general"),
+    ],
+    "5.2.1.7-only-if-cached-no-cache-response": [
+        miss("200 | Cache-Control: no-cache | ETag: x"),
+        Step(False, asks="Cache-Control: only-if-cached", status=504, lane="general"),
+    ],
+    "5.2.1.1-max-age-quoted": [miss(FRESH), miss(FRESH, 'Cache-Control: max-age="0"')],
+    "5.2.1-several-lines": [miss(FRESH), miss(FRESH, "Cache-Control: foo | Cache-Control: no-cache")],
+    "5.2.1.4-no-cache-new-full-response": [
+        miss(TAGGED),
+        miss(FRESH + ' | ETag: "b"', "Cache-Control: no-cache", same=False),
+        hit(has='ETag: "b"', same=True),
+    ],
+    "5861-4-after-an-error-the-stale-one-is-not-renewed": [
+        miss("200 | Cache-Control: max-age=5"),
+        error(503, status=200, same=True, has="Age: 9"),
+        error(503, status=200, same=True, has="Age: 18"),
+        miss(FRESH, same=False),
+    ],
+    "4.3.3-error-that-may-be-stored": [
+        miss("200 | Cache-Control: max-age=5, must-revalidate"),
+        miss("503 | Cache-Control: max-age=60", after=9, status=503),
+        hit(status=503),
+    ],
+    "4-head-of-a-stale-one": [
+        miss('200 | Cache-Control: max-age=5 | ETag: "a"'),
+        miss('200 | Cache-Control: max-age=5 | ETag: "a" | Content-Length: 9', method="HEAD", after=9),
+    ],
+    "10008-2.7-content": [
+        miss(FRESH, "Content-Type: a/b", method="QUERY", content=b"q"),
+        general("Content-Type: a/b", method="QUERY", content=b"q", same=True),
+        miss(FRESH, "Content-Type: a/b", method="QUERY", content=b"r"),
+        miss(FRESH, "Content-Type: a/c", method="QUERY", content=b"q"),
+        miss(FRESH),
+    ],
+    "10008-2-query-invalidates-nothing": [miss(FRESH), miss(FRESH, method="QUERY", content=b"q"), hit()],
+    "10008-2.7-query-invalidated": [
+        miss(FRESH, method="QUERY", content=b"q"),
+        miss("204", method="POST"),
+        miss(FRESH, method="QUERY", content=b"q"),
+    ],
+}
+
 OPTIMAL: dict[str, Steps] = {
     "4.2.4-disconnected": [miss(SHORT), down(status=200, same=True)],
     **{
