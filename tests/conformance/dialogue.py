@@ -28,7 +28,9 @@ class Step:
     asks: str = ""  # the client's fields, parted by " | "
     after: float = 0  # seconds since the step before
     method: str = "GET"
-    status: int | tuple[int, ...] | None = None  # the client's, or one of several; default: the origin's, where it was asked
+    status: int | tuple[int, ...] | None = (
+        None  # the client's, or one of several; default: the origin's, where it was asked
+    )
     has: str = ""  # fields of the client's answer
     lacks: str = ""  # names, parted by blanks
     sent: str = ""  # fields of the request to the origin

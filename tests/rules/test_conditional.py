@@ -145,6 +145,9 @@ IF_RANGES = [
     ("Last-Modified: {0} | Date: {0}", "If-Range: {0}", False),
     ("Last-Modified: {-1} | Date: {0}", "If-Range: {-1}", True),
     (STRONG, "If-Range: nonsense", False),
+    # two digits of a year are those of the nearest one
+    ("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", "If-Range: Sunday, 06-Nov-94 08:49:37 GMT", True),
+    ("Last-Modified: Sunday, 06-Nov-94 08:49:37 GMT", "If-Range: Sun, 06 Nov 1994 08:49:37 GMT", True),
 ]
 
 

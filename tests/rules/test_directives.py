@@ -297,6 +297,12 @@ def test_a_restriction_behind_malformed_text_holds(pieces):
     assert outside or value.count('"') >= 2
 
 
+@pytest.mark.parametrize("name", ["no-store", "no-cache", "private", "must-revalidate", "proxy-revalidate"])
+@pytest.mark.parametrize("text", ["x y {}", "max-age=9;{}", "{}; x", "= {}", '"{}" x', "{} = 1"])
+def test_every_restriction_in_malformed_text_holds(name, text):
+    assert parse_cache_control(text.format(name)).has(name)
+
+
 def test_long_values_are_parsed_the_same():
     value = ", ".join(["x=y"] * 500) + ", max-age=7"
     assert parse_cache_control(value).seconds("max-age") == 7

@@ -43,6 +43,8 @@ def test_a_plain_request():
     "line",
     # poisoning by fields that are in no key (threats: unkeyed input)
     [
+        "X-Forwarded: for=9.9.9.9",
+        "X-Original-URI: /evil",
         "X-Forwarded-For: 9.9.9.9",
         "X-Forwarded-Host: evil",
         "X-Forwarded-Proto: https",
@@ -83,6 +85,11 @@ def test_a_connection_field_cannot_hide_our_own_lines():
     assert lines == ["Host: a.example", "Cookie: a=b", *ADDED]
 
 
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+def test_a_method_override_ends_with_a_head_too(name):
+    assert sent(f"{name}: DELETE", method="HEAD") == ["Host: a.example", *ADDED]
+
+
 def test_a_method_override_goes_on_with_an_unsafe_request():
     assert "X-HTTP-Method-Override: PATCH" in sent("X-HTTP-Method-Override: PATCH", method="POST")
 
@@ -101,6 +108,8 @@ def test_a_trusted_peer_is_believed_and_extended():
     assert "X-Forwarded-Host: public.example" in lines
     assert "Forwarded: for=9.9.9.9, for=192.0.2.1;host=a.example;proto=http" in lines
     assert "X-Forwarded-Port: 443" in lines
+    names = [line.partition(":")[0] for line in lines]
+    assert len(set(names)) == len(names)  # each is one line, ours and theirs
 
 
 def test_several_lines_of_a_trusted_peer_are_one_list():
@@ -113,6 +122,7 @@ def test_via_and_cdn_loop_are_kept_and_extended_whoever_sends_them():
     lines = sent("Via: 1.0 front", "CDN-Loop: other; x=1", version=(1, 0))
     assert "Via: 1.0 front, 1.0 edge-1" in lines
     assert "CDN-Loop: other; x=1, edge-1" in lines
+    assert len([line for line in lines if line.startswith(("Via:", "CDN-Loop:"))]) == 2
 
 
 def test_the_origins_own_host():

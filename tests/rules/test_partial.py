@@ -130,6 +130,12 @@ def test_what_cannot_be_combined(old, new):
     assert combine(old, new) is None
 
 
+def test_as_many_spans_as_are_kept_track_of():
+    spans = [(i * 4, i * 4) for i in range(MAX_SPANS - 1)]
+    made = combine(part(*spans, length=1000), part((999, 999), length=1000))
+    assert len(made.spans) == MAX_SPANS
+
+
 def test_the_newer_fields_replace_the_older():
     made = combine(part((0, 4), lines=("A: old", "B: 1")), part((5, 9), lines=("A: new", "A: newer")))
     assert (made.stored.fields.all("a"), made.stored.fields.all("b")) == (["new", "newer"], ["1"])

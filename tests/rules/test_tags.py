@@ -65,6 +65,8 @@ def test_tags_are_bounded():
         ("POST", 200, 'Cache-Group-Invalidation: "a", "b"', [A, B]),
         ("DELETE", 204, 'Cache-Group-Invalidation: "a"', [A]),
         ("UNHEARD-OF", 303, 'Cache-Group-Invalidation: "a"', [A]),
+        ("POST", 399, 'Cache-Group-Invalidation: "a"', [A]),
+        ("POST", 199, 'Cache-Group-Invalidation: "a"', []),
         ("GET", 200, 'Cache-Group-Invalidation: "a"', []),
         ("HEAD", 200, 'Cache-Group-Invalidation: "a"', []),
         ("POST", 400, 'Cache-Group-Invalidation: "a"', []),

@@ -267,7 +267,10 @@ def test_head_is_answered_from_a_stored_get():
 @pytest.mark.parametrize(
     ("method", "unsafe"),
     [
-        *[(method, False) for method in ("GET", "HEAD", "OPTIONS", "TRACE", "QUERY")],
+        *[
+            (method, False)
+            for method in ("GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH")
+        ],
         *[(method, True) for method in ("POST", "PUT", "DELETE", "PATCH", "FOO", "get", "PURGE", "")],
     ],
 )

@@ -98,6 +98,8 @@ SAME = [
     ("accept", "Accept: text/html", "Accept: text/plain", False),
     ("accept", 'Accept: text/html;x="a,b"', 'Accept: text/html;x="a, b"', False),
     ("accept", "Accept: a;b", "Accept: a", False),
+    ("accept", "Accept: a;x, b", "Accept: b, a;x", False),  # malformed: compared as it stands
+    ("accept", "Accept: a;=x, b", "Accept: b, a;=x", False),
     ("accept", 'Accept: a/b;x="1;q=0"', 'Accept: a/b;x="1";q=0', False),
     ("accept", 'Accept: b/b, a/a;x="1"', 'Accept: a/a;x="1", b/b', False),
     ("referer", "Referer: a,b", "Referer: a, b", False),
