@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.harness.proxy import Proxy
 
 from . import freshness, invalidation, partial, storing, targeted, use, validation, vary
 from .dialogue import Stage, Steps
+from .requirements import REQUIREMENTS
 
 TABLES = (storing, freshness, use, validation, vary, invalidation, partial, targeted)
 
@@ -68,3 +70,18 @@ def test_what_clients_may_loosen(lenient: Stage, name: str) -> None:
 @pytest.mark.parametrize("name", use.GUESSED)
 def test_guessed_for_errors(lenient: Stage, name: str) -> None:
     lenient.play("guessed/" + name, use.GUESSED[name])
+
+
+@pytest.mark.parametrize(("section", "asked", "shown_by"), REQUIREMENTS)
+def test_requirements_are_shown(section: str, asked: str, shown_by: list[str]) -> None:
+    names = [*REQUIRED, *OPTIMAL, *(f"loosened/{name}" for name in use.LOOSENED)]
+    for pattern in shown_by:
+        assert any(fnmatchcase(name, pattern) for name in names), f"§{section}, {asked}: no {pattern}"
+
+
+def test_every_section_has_requirements() -> None:
+    known = {section for section, _, _ in REQUIREMENTS}
+    wanted = ["3", *(f"3.{n}" for n in range(1, 6)), "4", "4.1", *(f"4.2.{n}" for n in range(1, 5))]
+    wanted += [*(f"4.3.{n}" for n in range(1, 6)), "4.4", "5.1", "5.2", *(f"5.2.1.{n}" for n in range(1, 8))]
+    wanted += [*(f"5.2.2.{n}" for n in range(1, 11)), "5.3", "5.4"]
+    assert set(wanted) <= known
