@@ -8,6 +8,7 @@ nor how a connection is made.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -19,6 +20,8 @@ from cdn.tier.budget import Budget
 from cdn.tier.own import OwnServer, WireResponse
 from cdn.tier.resolving import Resolver, system_resolver
 from cdn.tier.seam import CONNECT_FAILURES, IDEMPOTENT, Kind, OriginError
+
+MAX_CYCLE = 1_000
 
 Answer = TypeVar("Answer")
 Ask = Callable[[OwnServer], Awaitable[Answer]]
@@ -93,6 +96,11 @@ class Upstream:
         self._only = self.servers[0] if len(self.servers) == 1 else None
         for _ in range(start % max(1, sum(one.weight for one in primaries))):
             round_robin(primaries, 0, 0)
+        self._turn = -1
+        self._cycle: list[OwnServer] = []  # the turns of round robin while nothing else counts
+        turns = sum(one.weight for one in primaries) // (math.gcd(*(one.weight for one in primaries)) or 1)
+        if origin.balance == "round_robin" and origin.connections.per_server is None and turns <= MAX_CYCLE:
+            self._cycle = [round_robin(primaries, 0, 0) for _ in range(turns)]
 
     def _now(self) -> int:
         return int(self._loop.time() * 1000)
@@ -110,6 +118,13 @@ class Upstream:
             return None if only in tried else only
         if self._queue:
             return None  # others came first
+        if self._cycle and not tried:
+            for one in self._groups[0]:
+                if not one.health.plain:
+                    break
+            else:  # nothing to weigh: the next in turn
+                self._turn += 1
+                return self._cycle[self._turn % len(self._cycle)]
         return self._pick(key, tried)
 
     def _pick(self, key: int, tried: Collection[OwnServer]) -> OwnServer | None:
@@ -145,13 +160,9 @@ class Upstream:
     # --- a place in the queue ---
 
     async def _place(self, key: int, tried: Collection[OwnServer]) -> OwnServer | None:
-        """The server to ask, waited for where all are at their limits; None: there is no other. It holds no place
-        until it is asked: give `reserved` back then.
+        """The server to ask, waited for since all are at their limits; None: there is no other. A place is `reserved`
+        with it, to be given back when it is asked.
         """
-        server = self.pick(key, tried)
-        if server is not None:
-            server.reserved += 1
-            return server
         if not any(one not in tried and not one.health.draining for one in self.servers):
             return None
         limits = self.origin.connections
@@ -164,6 +175,7 @@ class Upstream:
         waiter = _Waiter(self._loop.create_future(), key, tried)
         self._queue.append(waiter)
         self._waited += 1
+        self._serve_queue()  # whoever is before this one may want none of the servers that are free
         try:
             async with asyncio.timeout(limits.wait / 1000):
                 return await waiter.future
@@ -232,12 +244,18 @@ class Upstream:
         retry = self.origin.retry
         failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server to ask")
         while True:
-            server = await self._place(key, tried)
+            server = self.pick(key, tried)
+            waited = server is None
+            if server is None:
+                server = await self._place(key, tried)
             if server is None:
                 raise failure
             tried.append(server)
             try:
-                return await self._held(server, one)
+                # What `one` does first, before it waits for anything, takes the place over.
+                if waited:
+                    server.reserved -= 1
+                return await one(server)
             except OriginError as error:
                 server.failed(error)
                 if not repeatable(error, method, has_body):
@@ -247,10 +265,6 @@ class Upstream:
                 raise failure
             if len(tried) < len(self.servers) and not self._budget.spend(self._now()):
                 raise failure
-
-    async def _held(self, server: OwnServer, one: Ask[Answer]) -> Answer:
-        server.reserved -= 1  # what `one` does first, before it waits for anything, takes the place over
-        return await one(server)
 
     # --- what others may know ---
 

@@ -241,8 +241,8 @@ class Wire:
     def some_or_end(self) -> bool:
         """Wait without a deadline of its own (a kept-alive connection may idle) for a byte; False at the
         end."""
-        self.sock.settimeout(None)
         try:
+            self.sock.settimeout(None)
             data = self.sock.recv(1 << 16)
         except OSError:
             data = b""
