@@ -118,7 +118,11 @@ STORE = Section(
             "All the memory the cache takes, index and overhead included.",
         ),
         later("disk", "A second tier on disk."),
-        later("slice", "The unit in which large objects are fetched and stored."),
+        Key(
+            "slice",
+            size("1 MiB", "64 KiB", "16 MiB"),
+            "The unit in which ranges of what is not stored are fetched and kept, and large objects are stored.",
+        ),
         Key(
             "eviction",
             Choice(("lru", "sieve", "s3fifo", "s3fifo-size")),

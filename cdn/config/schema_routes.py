@@ -172,6 +172,11 @@ CACHE = Section(
             "Which Cache-Control directives of a request count; `safe`: none that asks for stale content.",
         ),
         Key(
+            "slices",
+            Flag(),
+            "Whether ranges of what is not stored are fetched in units of `store.slice`; else just as asked for.",
+        ),
+        Key(
             "targets",
             ListOf(Text("a field name", names.parse_field_name_lower), "[cdn-cache-control]"),
             "Fields of targeted cache control (RFC 9213), the most specific first.",

@@ -63,6 +63,7 @@ class DiskConfig:
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     memory: int = 256 << 20
+    slice: int = 1 << 20  # the unit in which ranges are fetched and kept
     eviction: str = "s3fifo-size"
     disk: DiskConfig | None = None
 
@@ -239,6 +240,7 @@ class CachePolicy:
     bypass: Bypass = Bypass()
     key: KeySpec = KeySpec()
     status_ttl: tuple[tuple[int, int], ...] = ()  # (status, ms)
+    slices: bool = True  # fetch ranges in units of `StoreConfig.slice`; False: as the client asks for them
     # which Cache-Control directives of a request count: all | safe (all but max-stale, stale-if-error) | none
     request_directives: str = "safe"
 

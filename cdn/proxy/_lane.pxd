@@ -29,6 +29,7 @@ cdef struct LaneCounters:
     uint64_t hits
     uint64_t not_modified
     uint64_t ranges
+    uint64_t slices     # of the ranges: those that were cut from one stored slice
 
 
 cdef class HitLane:
@@ -44,6 +45,7 @@ cdef class HitLane:
     cdef bytes status_head  # "Cache-Status: NAME; hit; ttl="
     cdef const char* via
     cdef const char* old_via
+    cdef char listing[20]   # of the slices that are looked at: u64 length | 8 bytes token | u32 size
     cdef size_t via_len
     cdef const char* member
     cdef size_t member_len
@@ -51,7 +53,10 @@ cdef class HitLane:
     cdef char* key
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil
-    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c) noexcept nogil
+    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
+                         size_t suffix_len, size_t* key_len) noexcept nogil
+    cdef Record* _slice(self, Record* listed, size_t base_len, int64_t first, int64_t last, int64_t size) noexcept nogil
+    cdef int64_t _list(self, Record* r, int64_t* size) noexcept nogil
 
 
 cdef class NameSet:

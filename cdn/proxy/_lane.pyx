@@ -26,6 +26,16 @@ from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MAR
 cdef enum:
     TARGET_ROOM = 16 << 10      # longer targets are not for the lane
     KEY_ROOM = 6 * TARGET_ROOM
+    KEY_SPARE = 64              # behind it, for what a slice's key has more
+    LISTING = 20                # bytes of a list of slices
+    TOKEN = 8
+
+# What is behind a URL's or a variant's key in those of its slices; `stored_slices.py` has the layouts.
+cdef const char* LIST_SUFFIX = b"\x07\0\0\0\0slices"
+cdef const char* SLICE_SUFFIX = b"\x06\0\0\0\0slice\x08\0\0\0"
+cdef enum:
+    LIST_SUFFIX_LEN = 11
+    SLICE_SUFFIX_LEN = 14
 
 # Fields that take a request out of the lane.
 cdef uint64_t NEVER = (
@@ -163,7 +173,7 @@ cdef class HitLane:
         self.member = self.status_head
         self.member_len = len(self.status_head)
         self.scratch = <char*>malloc(SCRATCH)
-        self.key = <char*>malloc(KEY_ROOM)
+        self.key = <char*>malloc(KEY_ROOM + KEY_SPARE)
         self.routes = RouteTable(())
         if self.scratch == NULL or self.key == NULL:
             raise MemoryError
@@ -181,12 +191,16 @@ cdef class HitLane:
             "hits": self.counters.hits,
             "not_modified": self.counters.not_modified,
             "ranges": self.counters.ranges,
+            "slices": self.counters.slices,
         }
 
-    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c) noexcept nogil:
+    cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
+                         size_t suffix_len, size_t* key_len) noexcept nogil:
         """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant.
 
-        NULL also where several specifications match: the newest Date decides then, which the exchange knows.
+        With a suffix, what lies under that key, or the variant's, and the suffix. `key_len` is then the length of the key
+        before it, in `self.key`. NULL also where several specifications match: the newest Date decides then, which the
+        exchange knows.
         """
         cdef Record* r = self.memory.find(self.key, n)
         cdef Record* found
@@ -197,7 +211,11 @@ cdef class HitLane:
         cdef int specs, count
         cdef int64_t more
         if r == NULL or not r.flags & RECORD_VARY_MARKER:
-            return r
+            if suffix_len == 0 or r != NULL:
+                return r
+            key_len[0] = n
+            memcpy(self.key + n, suffix, suffix_len)
+            return self.memory.find(self.key, n + suffix_len)
         marker = r
         p = record_meta(r)
         end = p + r.meta_len
@@ -219,15 +237,50 @@ cdef class HitLane:
                                                   self.key + n, KEY_ROOM - n)
             if more < 0:
                 return NULL
-            r = self.memory.find(self.key, n + more)
+            memcpy(self.key + n + more, suffix, suffix_len)
+            r = self.memory.find(self.key, n + more + suffix_len)
             if r != NULL:
                 if found != NULL:
                     return NULL
                 found = r
+                key_len[0] = n + more
             specs -= 1
         if found != NULL:
             self.memory.touch(marker, self.clock.read())
+            # the key of another specification may have been written over it
+            memcpy(self.key, record_key(found), found.key_len)
         return found
+
+    cdef int64_t _list(self, Record* r, int64_t* size) noexcept nogil:
+        """The complete length that a list of slices tells, and into `size` how long they are; -1: it is no list."""
+        cdef iovec iov[2]
+        cdef int64_t length
+        cdef uint32_t each
+        if r.body_length != LISTING or self.memory.body_iov(r, 0, LISTING, iov, 2) != 1:
+            return -1
+        memcpy(self.listing, iov[0].iov_base, LISTING)
+        memcpy(&length, self.listing, 8)
+        memcpy(&each, self.listing + 8 + TOKEN, 4)
+        size[0] = each
+        return -1 if each == 0 or length <= 0 else length
+
+    cdef Record* _slice(self, Record* listed, size_t base_len, int64_t first, int64_t last,
+                        int64_t size) noexcept nogil:
+        """The one slice with all the bytes `first` to `last` of what `_list` has read; NULL: it takes another one, too."""
+        cdef uint64_t number = first // size
+        cdef int64_t begin = number * size
+        cdef int64_t end, length
+        cdef Record* r
+        if last >= begin + size:
+            return NULL
+        memcpy(&length, self.listing, 8)
+        memcpy(self.key + base_len, SLICE_SUFFIX, SLICE_SUFFIX_LEN)
+        memcpy(self.key + base_len + SLICE_SUFFIX_LEN, &number, 8)
+        r = self.memory.find(self.key, base_len + SLICE_SUFFIX_LEN + 8)
+        if r == NULL or r.meta_len != TOKEN or memcmp(record_meta(r), self.listing + 8, TOKEN) != 0:
+            return NULL
+        end = begin + size if begin + size < length else length
+        return r if <int64_t>r.body_length == end - begin else NULL
 
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil:
@@ -243,6 +296,10 @@ cdef class HitLane:
         cdef size_t host, n
         cdef CompiledRoute* c
         cdef Record* r
+        cdef Record* b              # whose body is sent: r's own, or one of its slices'
+        cdef bint sliced = False
+        cdef size_t base_len = 0
+        cdef int64_t size = 0, total, at
         cdef FieldSpan* f
         cdef char* dst
         cdef int kind, status = 0, pieces, i
@@ -277,13 +334,19 @@ cdef class HitLane:
             nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
             query = query_room
         n = write_key(secure, authority, na, path, np, query, nq, self.key)
-        r = self._select(buf, head, n, c)
+        r = self._select(buf, head, n, c, b"", 0, &base_len)
+        if r == NULL and head.method_id == M_GET and head.present & (1ULL << F_RANGE) and c.sliced:
+            r = self._select(buf, head, n, c, LIST_SUFFIX, LIST_SUFFIX_LEN, &base_len)
+            sliced = True
         if r == NULL or r.stamp != self.memory.stamp:
             return 0
         now = self.clock.read()
         if now >= r.fresh_until or now < r.born:
             return 0
-        length = <int64_t>r.body_length
+        total = self._list(r, &size) if sliced else <int64_t>r.body_length
+        if total < 0:
+            return 0
+        length = total
 
         if r.status == 200:
             if head.present & (1ULL << F_IF_NONE_MATCH):
@@ -320,14 +383,25 @@ cdef class HitLane:
         elif head.present & CONDITIONS or head.present & (1ULL << F_RANGE):
             return 0
 
+        b, at = r, 0
         if status == 206:
             length = last - first + 1
+            at = first
         else:
             first = 0
+        if sliced:
+            if status != 206:
+                return 0
+            b = self._slice(r, base_len, first, last, size)
+            if b == NULL:
+                return 0
+            at = first % size
+            self.memory.touch(b, now)
+            self.counters.slices += 1
         age = (now - r.born) // 1000
         ttl = (r.fresh_until - now) // 1000
         dst = compose(self.scratch, record_head(r), r.head_len, r.status_line_len, r.lines_304, status,
-                      -1 if r.flags & RECORD_NO_BODY else length, first, <int64_t>r.body_length, age)
+                      -1 if r.flags & RECORD_NO_BODY else length, first, total, age)
         dst = _literal(dst, self.old_via if r.flags & RECORD_OLD_ORIGIN else self.via, self.via_len)
         dst = _literal(dst, self.member, self.member_len)
         dst = put_uint(dst, ttl)
@@ -339,12 +413,12 @@ cdef class HitLane:
         out.status = status if status else r.status
         out.route = route
         out.key = record_key(r)
-        out.key_len = r.key_len
+        out.key_len = base_len if sliced else r.key_len
         out.body_length = 0
         if status != 304 and head.method_id == M_GET and length > 0:
             out.body_length = length
             if length <= COPY_LIMIT:
-                pieces = self.memory.body_iov(r, first, length, iov, 8)
+                pieces = self.memory.body_iov(b, at, length, iov, 8)
                 left = length
                 for i in range(pieces):
                     dst = _literal(dst, <const char*>iov[i].iov_base, iov[i].iov_len)
@@ -352,9 +426,9 @@ cdef class HitLane:
                 if left:
                     return 0
             else:
-                self.memory.pin(r)
-                out.record = r
-                out.offset = first
+                self.memory.pin(b)
+                out.record = b
+                out.offset = at
                 out.length = length
         out.out = self.scratch
         out.out_len = dst - self.scratch

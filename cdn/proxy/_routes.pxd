@@ -27,6 +27,7 @@ cdef struct CompiledRoute:
     bint lane               # the hit lane may answer (key and bypass are plain)
     bint cookie_bypass      # a request with Cookie needs a closer look
     bint query_bypass       # a request with a query needs a closer look
+    bint sliced             # ranges may be answered from slices
     uint8_t directives      # 0: request directives are ignored; 1: honoured
     bint filtered           # the query is filtered for the key
     void* filter            # QueryFilter, borrowed from RouteTable.filters

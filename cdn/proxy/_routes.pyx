@@ -111,6 +111,7 @@ cdef class RouteTable:
         c.cookie_bypass = bool(cache.bypass.cookies)
         c.query_bypass = bool(cache.bypass.query)
         c.directives = cache.request_directives != "none"
+        c.sliced = cache.slices and not route.compress
         if route.compress:
             text = b"accept-encoding\0" + ",".join(route.compress).encode("ascii")
             self.keep.append(text)

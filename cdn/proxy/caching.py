@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import answer, coding, parts, passing
+from cdn.proxy import answer, coding, parts, passing, slicing
 from cdn.proxy.asking import ask
 from cdn.proxy.content import content_key
 from cdn.proxy.drafts import stored_of
@@ -52,6 +52,12 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
             found, stored = _equivalent(exchange, route, policy, request, query, found)
         if stored is None and await parts.answered(exchange, route, policy, request, query, found):
             return
+        if stored is None:
+            done = await slicing.answered(exchange, route, policy, request, query, found)
+            if done is slicing.Done.YES:
+                return
+            if done is slicing.Done.AGAIN:
+                continue
         use = decide_use(request, stored, policy, now)
         entry = found.entry
         if use.decision is Decision.SERVE and entry is not None and stored is not None:
@@ -69,8 +75,9 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
             return
         exchange.fwd = _forward_reason(found, stored, use.reason)
         if request.method == "HEAD" or (stored is None and _alone(exchange, policy, request, primary)):
-            await _alone_or_stored(exchange, route, policy, request, query, found, stored)
-            return
+            if await _alone_or_stored(exchange, route, policy, request, query, found, stored):
+                return
+            continue
         flight, leader = site.board(route, found.key, lambda: ask(exchange, request, query, found, stored))  # noqa: B023
         if await follow(exchange, flight, leader, request, stored, found):
             return
@@ -122,7 +129,8 @@ def _equivalent(
 
 def _alone(exchange: Exchange, policy: CachePolicy, request: RequestHead, primary: bytes) -> bool:
     """Whether this miss should not wait for, or be waited for by, anybody."""
-    if "range" in request.fields or is_conditional(request) or exchange.site.predicted_uncacheable(primary):
+    by_itself = "range" in request.fields and not exchange.site.without_ranges(primary)
+    if by_itself or is_conditional(request) or exchange.site.predicted_uncacheable(primary):
         return True
     return policy.request_directives != "none" and request_directives(request.fields).no_store
 
@@ -135,21 +143,27 @@ async def _alone_or_stored(
     query: str | None,
     found: Found,
     stored: Stored | None,
-) -> None:
-    """A miss that is fetched for this client only; what turns out storable is stored all the same."""
+) -> bool:
+    """A miss that is fetched for this client only; what turns out storable is stored all the same.
+
+    False: somebody else's request has changed what is stored, look again.
+    """
     site = exchange.site
     if "range" in request.fields and request.method == "GET":
         flight = site.flights.get(found.key)
         if flight is not None and site.joinable(flight) and await _join_range(exchange, flight, request):
-            return
+            return True
         if stored is None:
-            await parts.fetch_range(exchange, route, request, query, found)
-            return
+            done = await slicing.opened(exchange, route, policy, request, query, found)
+            if done is slicing.Done.NO:
+                await parts.fetch_range(exchange, route, request, query, found)
+            return done is not slicing.Done.AGAIN
     told = None
     if request.method == "HEAD" and stored is None:
         held = parts.known(exchange, route, policy, request, found)
         told = None if held is None else (held.index, held.stored)
     await passing.fetch_alone(exchange, route, request, query, found, stored, told)
+    return True
 
 
 async def _join_range(exchange: Exchange, flight: Flight, request: RequestHead) -> bool:

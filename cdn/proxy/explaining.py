@@ -10,12 +10,15 @@ from cdn.proxy.lookup import keyed_target, log_hash, look_up, primary_key
 from cdn.proxy.purge_log import Grade
 from cdn.proxy.purging import request_for
 from cdn.proxy.stored_parts import find
+from cdn.proxy.stored_slices import find as find_slices
 from cdn.rules.storing import bypass
 from cdn.rules.use import decide_use
 from cdn.store import RecordFlag
 
 if TYPE_CHECKING:
     from cdn.proxy.site import Site
+
+LOOKED_AT = 1024  # slices that are looked up at most
 
 
 def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, Any]:
@@ -67,6 +70,18 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
                 "etag": held.stored.etag,
                 "fresh_for_ms": held.stored.fresh_until - now,
             }
+        sliced = find_slices(site.memory, found, request, site.slice) if policy.slices else None
+        if sliced is not None:
+            first = sliced.numbers((0, sliced.length - 1))[:LOOKED_AT]
+            out["slices"] = {
+                "length": sliced.length,
+                "of": sliced.size,
+                "there": [number for number in first if sliced.slice(site.memory, number) is not None],
+                "looked_at": len(first),
+                "validator": sliced.validator,
+                "fresh_for_ms": sliced.stored.fresh_until - now,
+            }
+        out["sliceable"] = policy.slices and site.sliceable(key)
         out["predicted_uncacheable"] = site.predicted_uncacheable(key)
         reason = site.why_not_stored(key)
         out["last_not_stored"] = None if reason is None else reason.value

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.config.values import Route
-from cdn.proxy import stored_parts
+from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy.coding import CodedBody
 from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import draft, vary_marker
 from cdn.proxy.interim import Interims
 from cdn.proxy.lookup import add_spec, log_hash, variant_key
+from cdn.proxy.slice_tee import kept_in_slices
 from cdn.proxy.source import FillSource, Overflow
 from cdn.proxy.splicing import Completion, received
 from cdn.rules.message import Fields, RequestHead, ResponseHead
@@ -246,6 +247,7 @@ class Flight:
             reason = NoStoreReason.NO_SPACE
             if response.length is not None and response.length > site.memory.largest:
                 reason = NoStoreReason.TOO_LARGE
+                response = self._in_slices(decision, response)
             self._not_stored(response, reason, head, failed)
             return
         streaming = Streaming(
@@ -267,6 +269,11 @@ class Flight:
             await self._stream(response, fill, limit, coded)
         finally:
             coded.close()
+
+    def _in_slices(self, decision: Stored, response: OriginResponse) -> OriginResponse:
+        """For the leader's client alone; what the store has no room for in one piece may be kept in many."""
+        kept = kept_in_slices(self.site, self.route, self.asked, self.fill, decision, response)
+        return response if kept is None else kept
 
     def _for_leader(self, decision: Stored, head: ResponseHead, response_time: int) -> Draft | None:
         whole = stored_fields(head.fields, frozenset(), response_time)
@@ -390,13 +397,18 @@ class Flight:
         if fill.detached:
             self.overflow.ended = True
             self._wake_readers()
-        elif fill.commit() is not None:
+        elif self.commit(fill) is not None:
             self.committed(fill)
+
+    def commit(self, fill: Fill) -> Entry | None:
+        """The body has come in whole: publish it."""
+        return fill.commit()
 
     def committed(self, fill: Fill) -> None:
         """The response is stored: it takes the place of parts, its variant's and, where it varies, the URL's own."""
         for base in {fill.key, self.asked.primary}:
             stored_parts.drop(self.site.memory, self.asked.primary, base)
+            stored_slices.drop(self.site.memory, base)
 
     def _wake_readers(self) -> None:
         for reader in self.readers:

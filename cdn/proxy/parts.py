@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import interim, passing
+from cdn.proxy import interim, passing, stored_slices
 from cdn.proxy import stored_parts as store
 from cdn.proxy.drafts import draft
 from cdn.proxy.flight import Asked, Flight, Streaming
@@ -81,21 +81,34 @@ async def answered(
     found: Found,
 ) -> bool:
     """Answer with the help of stored parts. False: they are of no help, go on as if nothing were stored."""
-    site = exchange.site
     held = known(exchange, route, policy, request, found)
-    if held is None or _speaks_of_codings(route, request):
+    if held is None or speaks_of_codings(route, request):
         return False
+    return await answered_from(exchange, route, policy, request, query, found, held)
+
+
+async def answered_from(
+    exchange: Exchange,
+    route: Route,
+    policy: CachePolicy,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+    held: StoredParts,
+) -> bool:
+    """The same with the parts found already."""
+    site = exchange.site
     now = site.clock.now()
     use = decide_use(request, held.stored, policy, now)
     selected = ranges.select(request, held.stored, held.length)
-    there = held.part.complete and (isinstance(selected, list) or not _negotiable(site, route, request, held))
+    there = held.part.complete and (isinstance(selected, list) or not negotiable(site, route, request, held))
     if isinstance(selected, list):
         there = there or all(held.part.holds(first, last) for first, last in selected)
     if use.decision is Decision.SERVE and there:
         held.touch(now)
         await _serve_held(exchange, request, held, Outcome.HIT)
         return True
-    if request.method == "HEAD" or _must_not_fetch(request, policy, now):
+    if request.method == "HEAD" or must_not_fetch(request, policy, now):
         return False
     if use.decision not in (Decision.SERVE, Decision.SERVE_STALE_SWR, Decision.VALIDATE):
         return False
@@ -123,29 +136,31 @@ async def answered(
         return False
     exchange.fwd = "partial"
     fields = completing_request(request, held.part, gap)
-    asked = replace(_asked(exchange, request, query, found), fields=fields, completion=Completion(held, gap))
+    asked = replace(
+        asked_for(exchange, request, query, found), fields=fields, completion=Completion(held, gap)
+    )
     return await board(exchange, route, request, found, asked)
 
 
-def _asked(exchange: Exchange, request: RequestHead, query: str | None, found: Found) -> Asked:
+def asked_for(exchange: Exchange, request: RequestHead, query: str | None, found: Found) -> Asked:
     peer = exchange.stream.address
     return Asked(request, found.primary, query, request.fields, None, [], found.specs, peer, exchange.trusted)
 
 
-def _speaks_of_codings(route: Route, request: RequestHead) -> bool:
+def speaks_of_codings(route: Route, request: RequestHead) -> bool:
     """Where the route compresses, the client's copy may be a coded one, and its validators speak of that."""
     if not route.compress:
         return False
     return is_conditional(request) or alone(request.fields, route.compress) is not request.fields
 
 
-def _negotiable(site: Site, route: Route, request: RequestHead, held: StoredParts) -> bool:
+def negotiable(site: Site, route: Route, request: RequestHead, held: StoredParts) -> bool:
     """Whether the whole would be stored in a coding of the route's: it is then made, not read from the parts."""
     whole = Spliced(held, None, None)
     return site.coders.plan(route, request, whole).flags != NO_FLAGS
 
 
-def _must_not_fetch(request: RequestHead, policy: CachePolicy, now: int) -> bool:
+def must_not_fetch(request: RequestHead, policy: CachePolicy, now: int) -> bool:
     if policy.request_directives != "none" and request_directives(request.fields).no_store:
         return True
     return decide_use(request, None, policy, now).decision is Decision.GATEWAY_TIMEOUT
@@ -307,7 +322,7 @@ def _renewed(
     edits, old_origin = route.headers.response, head.version < (1, 1)
     if isinstance(stored, DontStore):
         exchange.entry.no_store = stored.reason.value
-        store.drop(site.memory, found.primary, held.base)
+        _drop(site, found, held)
         shown = replace(held.stored, fields=updated_fields(held.stored, head, answer.response_time))
         return draft(shown, edits, old_origin=old_origin), replace(
             held, part=replace(held.part, stored=shown)
@@ -325,7 +340,12 @@ def _drop_if_changed(site: Site, found: Found, held: StoredParts, response: Orig
     head = response.head
     same = held.part.joinable and entity_tag(head.fields) == held.stored.etag
     if head.status in (200, 206) and not same:
-        store.drop(site.memory, found.primary, held.base)
+        _drop(site, found, held)
+
+
+def _drop(site: Site, found: Found, held: StoredParts) -> None:
+    store.drop(site.memory, found.primary, held.base)
+    stored_slices.drop(site.memory, held.base)
 
 
 # --- some of it is missing ---
@@ -376,8 +396,10 @@ class Incoming(Flight):
         asked, site = self.asked, self.site
         assert fill.entry is not None
         held = store.record(site, self.route, asked.request, asked.primary, self.made, self.token, fill.entry)
+        if held is not None:
+            stored_slices.drop_others(site.memory, held.base, held.stored, site.slice)
         if held is not None and held.part.complete:
-            _promote(site, self.route, asked, held)
+            promote(site, self.route, asked, held)
 
 
 async def _kept(
@@ -402,7 +424,7 @@ async def _kept(
         fill.abort(NoStoreReason.NO_SPACE.value)
         return False
     answer.since.abort("answered")
-    asked = _asked(exchange, request, None, found)
+    asked = asked_for(exchange, request, None, found)
     flight = Incoming(site, route, fill, asked, made, token, site.config.limits.object)
     live = FillSource(fill, made.stored, log_hash(found.key), None, flight.overflow)
     flight.joined(live)
@@ -436,10 +458,11 @@ class Promotion(Flight):
         await self._stream(response, self.fill, self.site.config.limits.object)
 
 
-def _promote(site: Site, route: Route, asked: Asked, held: StoredParts) -> None:
+def promote(site: Site, route: Route, asked: Asked, held: StoredParts) -> None:
+    """Copy complete parts to where the whole belongs, if it may be there as it is and nobody fetches it just now."""
     if held.length > min(site.config.limits.object, site.memory.largest):
         return
-    if _negotiable(site, route, asked.request, held):
+    if negotiable(site, route, asked.request, held):
         return
     fill, won = site.memory.begin_fill(held.base)
     if not won:

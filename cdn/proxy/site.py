@@ -17,7 +17,7 @@ from cachetools import LRUCache, TTLCache
 
 from cdn._core import cache_key
 from cdn.config.values import Config, Route
-from cdn.proxy import stored_parts
+from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.coding import Coders
@@ -39,6 +39,10 @@ from cdn.tier.rendezvous import hash_of
 PREDICTED = 10_000  # keys remembered as uncacheable
 VARYING = 4_096  # URLs whose variants are counted
 VARIANTS = 64  # of one URL; the one filled longest ago goes
+UNSLICED_FOR = 60_000  # ms for which a URL that could not be fetched in slices is not asked for them again
+SLICES_OF_ALL = (
+    16  # slices of one body at least that a store has room for: the configured length may be too much
+)
 PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
 
 
@@ -64,6 +68,7 @@ class Site:
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
         self._predicted: TTLCache[bytes, NoStoreReason] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
+        self._unsliced: TTLCache[bytes, bool] = TTLCache(PREDICTED, UNSLICED_FOR, timer=clock.now)
         self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
         self._ids = itertools.count(1)
         self._marks = itertools.count(1)
@@ -76,6 +81,7 @@ class Site:
         self.name = loop_id(config.node.name)
         self.routes: tuple[Route, ...] = config.routes
         self.table = RouteTable(config.routes)
+        self.slice = min(config.store.slice, max(64 << 10, self.memory.largest // SLICES_OF_ALL >> 16 << 16))
         self._trusted = [ipaddress.ip_network(net) for net in config.trusted_proxies]
 
     def reconfigure(self, config: Config) -> None:
@@ -117,6 +123,17 @@ class Site:
     def storable_after_all(self, key: bytes) -> None:
         self._predicted.pop(key, None)
 
+    def unsliceable(self, key: bytes, *, without_ranges: bool = False) -> None:
+        """Slices of this URL could not be joined or stored; `without_ranges`: its origin serves no ranges at all."""
+        self._unsliced[key] = without_ranges
+
+    def sliceable(self, key: bytes) -> bool:
+        return key not in self._unsliced and self._predicted.get(key) in (None, NoStoreReason.TOO_LARGE)
+
+    def without_ranges(self, key: bytes) -> bool:
+        """Whether a range of this URL is known to bring everything."""
+        return bool(self._unsliced.get(key, False))
+
     def count_variant(self, primary: bytes, key: bytes) -> None:
         """One more variant of a URL: at most VARIANTS stay, so that a URL cannot crowd out the others."""
         variants = self._variants.setdefault(primary, {})
@@ -127,6 +144,7 @@ class Site:
             del variants[oldest]
             self.memory.remove(oldest)
             stored_parts.drop(self.memory, primary, oldest)
+            stored_slices.drop(self.memory, oldest)
 
     def variants(self, primary: bytes) -> list[tuple[Entry, Stored]]:
         """What is stored of a URL's variants, as far as this worker has counted them."""
@@ -137,9 +155,12 @@ class Site:
                 out.append((entry, stored_of(entry)))
         return out
 
-    def departure(self, key: bytes) -> Fill:
-        """A mark of now for a request that leaves outside of a flight: it ages with every purge that reaches `key`."""
-        fill, _ = self.memory.begin_fill(key + next(self._marks).to_bytes(8, "little"))
+    def departure(self, key: bytes, since: Fill | None = None) -> Fill:
+        """A mark of now for a request that leaves outside of a flight: it ages with every purge that reaches `key`.
+
+        `since`: of when that one's request left.
+        """
+        fill, _ = self.memory.begin_fill(key + next(self._marks).to_bytes(8, "little"), since=since)
         return fill
 
     def board(self, route: Route, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
@@ -152,9 +173,13 @@ class Site:
             self.memory.void(key)
             fill, _ = self.memory.begin_fill(key)
         flight = Flight(self, route, fill, ask())
-        self.flights[key] = flight
-        self.spawn(self._fly(flight))
+        self.depart(flight)
         return flight, True
+
+    def depart(self, flight: Flight) -> None:
+        """Send out a new flight, under the key of its fill."""
+        self.flights[flight.fill.key] = flight
+        self.spawn(self._fly(flight))
 
     def joinable(self, flight: Flight) -> bool:
         """Whether what it brings is good for a request that comes now: no purge came since its own."""

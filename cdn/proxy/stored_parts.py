@@ -126,7 +126,7 @@ def load(memory: Memory, primary: bytes, base: bytes) -> StoredParts | None:
     if not pieces:
         memory.remove(index.key)
         return None
-    part = Part(stored.with_body(length), _merged(pieces), length)
+    part = Part(stored.with_body(length), merged(pieces), length)
     return StoredParts(base, index, part, length, tuple(pieces))
 
 
@@ -176,7 +176,7 @@ def record(
     if now_stored.entry is not None or _purged(site, request, entry, made.stored):
         memory.remove(key)
         return None
-    base = _base(site, request, primary, made.stored, now_stored.specs)
+    base = base_of(site, request, primary, made.stored, now_stored.specs)
     ((first, last),) = made.spans
     assert made.length is not None
     old = load(memory, primary, base)
@@ -211,7 +211,7 @@ def record(
     if index is None:
         memory.remove(key)
         return None
-    part = Part(stored.with_body(made.length), _merged(pieces), made.length)
+    part = Part(stored.with_body(made.length), merged(pieces), made.length)
     return StoredParts(base, index, part, made.length, tuple(pieces))
 
 
@@ -232,7 +232,7 @@ def _with(memory: Memory, primary: bytes, old: StoredParts, new: Piece) -> list[
     return kept
 
 
-def _base(
+def base_of(
     site: Site, request: RequestHead, primary: bytes, stored: Stored, specs: tuple[tuple[str, ...], ...]
 ) -> bytes:
     """Where the complete response would lie; where it varies, the URL's key holds the marker (RFC 9111 §4.1)."""
@@ -260,7 +260,7 @@ def _decode(body: bytes) -> tuple[int, list[tuple[bytes, int, int]]]:
     return length, list(_LISTED.iter_unpack(body[_LENGTH.size :]))
 
 
-def _merged(pieces: list[Piece]) -> tuple[Range, ...]:
+def merged(pieces: list[Piece]) -> tuple[Range, ...]:
     spans: list[Range] = []
     for first, last in sorted((piece.first, piece.last) for piece in pieces):
         if spans and first <= spans[-1][1] + 1:

@@ -1,4 +1,7 @@
-"""206 responses are stored, put together, completed and used (RFC 9111 §3.3, §3.4; RFC 9110 §14, §15.3.7)."""
+"""206 responses are stored, put together, completed and used (RFC 9111 §3.3, §3.4; RFC 9110 §14, §15.3.7).
+
+On a route that asks for ranges as its clients do; `test_c06_slices` has the others.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.harness import Crew, Origin, Reply, Request, Response, Signal, eventually, reply, site
+from tests.harness import Crew, Origin, Reply, Request, Response, Signal, eventually, reply
+from tests.harness import site as any_site
 from tests.harness.proxy import Proxy, is_hit, ours
 from tests.harness.ranged import Ranged
+
+
+def site(origin: Origin, cache: dict[str, object] | None = None, **more: object) -> dict[str, object]:
+    return any_site(origin, {"slices": False, **(cache or {})}, **more)  # type: ignore[arg-type]
 
 
 @contextmanager

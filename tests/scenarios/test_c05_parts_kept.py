@@ -6,11 +6,11 @@ import zlib
 
 import pytest
 
-from tests.harness import Crew, Origin, Reply, Request, Signal, reply, site
+from tests.harness import Crew, Origin, Reply, Request, Signal, reply
 from tests.harness.proxy import Proxy, is_hit, ours
 from tests.harness.ranged import Ranged
 from tests.scenarios.test_a07_groups_and_tags import purge
-from tests.scenarios.test_c04_partial import asked, part, parts_stored, same, serving, whole
+from tests.scenarios.test_c04_partial import asked, part, parts_stored, same, serving, site, whole
 
 URL = "http://site.test/a"
 
