@@ -23,7 +23,7 @@ from cdn.proxy import stored_slices as store
 from cdn.proxy.drafts import draft
 from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored
 from cdn.proxy.source import FillError, FillSource
-from cdn.proxy.splicing import with_kept
+from cdn.proxy.splicing import measured, with_kept
 from cdn.proxy.stored_parts import base_of
 from cdn.proxy.stored_slices import Sliced
 from cdn.rules.fields import entity_tag
@@ -142,6 +142,7 @@ class SliceFlight(Flight):
             self._instead(Kind.OTHER, response, NoStoreReason.STATUS, request_time, response_time)
 
     async def _partial(self, response: OriginResponse, request_time: int, response_time: int) -> None:
+        response = measured(response)
         asked, head, known = self.asked, response.head, self.known
         if known is not None and _repeats(head, known.stored):
             # What answers If-Range need not say again what the asker knows (RFC 9110 §15.3.7).
