@@ -333,7 +333,7 @@ class Origin:
         except PeerGone:
             self.aborted += 1
         except BaseException as error:
-            if not self.closing.is_set():
+            if not (self.closing.is_set() or getattr(self, "_stopped", False)):
                 self.errors.append(error)
         finally:
             if not conn.over:
