@@ -312,7 +312,7 @@ def test_an_origin_without_ranges_is_hardly_asked_twice() -> None:
     with serving(a) as (origin, proxy), Crew() as crew:
         firsts = range(0, 2 * S, S // 4)
         tasks = [crew.start(proxy.get, "/a", {"Range": f"bytes={n}-{n + 9}"}) for n in firsts]
-        origin.wait_for(2)
+        origin.wait_for(1)
         go.set()
         for n, task in zip(firsts, tasks, strict=True):
             same(task.result(), n, n + 9, length=3 * S)
