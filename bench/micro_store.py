@@ -1,6 +1,6 @@
 """The memory store alone: ns per operation, and what an object of 1 KiB costs beside its own bytes.
 
-    python bench/micro_store.py [--objects 200000] [--rounds 5]
+    python bench/micro_store.py [--objects 200000] [--rounds 5] [--policy lru]
 
 Times are processor time, medians over the rounds of one loop in Python, less the empty loop; `lookup` so
 includes making the entry that holds the record. Overhead: a store that is made for so many objects is filled
@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 
-from cdn.store import Draft, Memory
+from cdn.config.values import StoreConfig
+from cdn.store import POLICIES, Draft, Memory
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -66,10 +67,10 @@ def resident() -> int:
     return 0
 
 
-def overhead(objects: int) -> None:
+def overhead(objects: int, policy: str) -> None:
     payload = len(key(0)) + len(HEAD) + len(BODY)
     before = resident()
-    memory = Memory(objects * (payload + 200), bytes(16))
+    memory = Memory(objects * (payload + 200), bytes(16), policy=policy)
     now = 1_000_000
     one = draft(now)
     i = 0
@@ -84,8 +85,8 @@ def overhead(objects: int) -> None:
     print(f"  resident: {(resident() - before) / s['size']:.3f} of the configured size")
 
 
-def operations(rounds: int) -> None:
-    memory = Memory(256 << 20, bytes(16))
+def operations(rounds: int, policy: str) -> None:
+    memory = Memory(256 << 20, bytes(16), policy=policy)
     now = 1_000_000
     one = draft(now)
     kept = 100_000
@@ -100,6 +101,11 @@ def operations(rounds: int) -> None:
         for i in indices:
             find(shuffled[i])
 
+    def touched(indices: Iterable[int]) -> None:
+        find = memory.lookup
+        for i in indices:
+            find(shuffled[i]).touch(now)  # type: ignore[union-attr]
+
     def missing(indices: Iterable[int]) -> None:
         find = memory.lookup
         for _ in indices:
@@ -111,10 +117,11 @@ def operations(rounds: int) -> None:
             publish(shuffled[i], one, BODY)
 
     print(f"lookup of one of {kept} (with its entry)   {per_call(rounds, 200_000, lookup):8.0f} ns")
+    print(f"the same, and touch                        {per_call(rounds, 200_000, touched):8.0f} ns")
     print(f"lookup of nothing                          {per_call(rounds, 200_000, missing):8.0f} ns")
     print(f"publish 1 KiB over the one before          {per_call(rounds, 50_000, replace):8.0f} ns")
 
-    small = Memory(16 << 20, bytes(16))
+    small = Memory(16 << 20, bytes(16), policy=policy)
     fresh = [key(i) for i in range(500_000)]
     at = 0
 
@@ -170,10 +177,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--objects", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--policy", choices=POLICIES, default=StoreConfig().eviction)
     chosen = parser.parse_args()
     random.seed(1)
-    operations(chosen.rounds)
-    overhead(chosen.objects)
+    operations(chosen.rounds, chosen.policy)
+    overhead(chosen.objects, chosen.policy)
 
 
 if __name__ == "__main__":

@@ -247,7 +247,7 @@ cdef enum:
     USES_BITS = 4
     USES_MASK = 15
     LEVEL_MASK = 0x0fffffff
-    GDSF_UNIT = 1 << 20     # worth of one use of a candidate that weighs one byte
+    GDSF_UNIT = 1 << 24     # worth of one use of a candidate that weighs one byte
 
 cdef struct Candidate:
     uint32_t access         # lru: stamp of the last use, wrapping; gdsf: level << USES_BITS | uses

@@ -5,8 +5,8 @@
 #   lru_victim     a stamp of the last use, wrapping
 #   gdsf_victim    level << 4 | uses: how often it was used (at most 15), and the level of inflation at the last use
 #
-# The second is GreedyDual-Size-Frequency (Cherkasova 1998) with the root of the size in place of the size: with the size
-# itself, large objects lose more bytes than small ones win (docs/eviction.md has the figures).
+# The second is GreedyDual-Size-Frequency (Cherkasova 1998) with the size to the power of 3/4 in place of the size: with
+# the size itself, large objects lose more bytes than small ones win.
 
 
 cdef inline uint64_t idle_time(uint32_t access, uint32_t clock) noexcept nogil:
@@ -47,9 +47,10 @@ cdef int lru_victim(const Candidate* c, int n, uint32_t clock, uint32_t serial, 
 
 
 cdef int64_t gdsf_value(const Candidate* c, uint32_t level, int64_t now) noexcept nogil:
-    """What keeping c is worth, relative to the level: its uses by the root of its weight, less what the level has risen
+    """What keeping c is worth, relative to the level: its uses by its weight to the 3/4, less what the level has risen
     since the last one. What has expired but may still be revalidated or served stale counts half."""
-    cdef int64_t worth = <int64_t> ((1 + (c.access & USES_MASK)) * GDSF_UNIT / sqrt(<double> (c.weight + 1)))
+    cdef double root = sqrt(<double> (c.weight + 1))
+    cdef int64_t worth = <int64_t> ((1 + (c.access & USES_MASK)) * GDSF_UNIT / (root * sqrt(root)))
     if c.expires <= now:
         worth >>= 1
     return worth - <int64_t> ((level - (c.access >> USES_BITS)) & LEVEL_MASK)

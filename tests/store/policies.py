@@ -165,7 +165,8 @@ class S3Fifo(Policy):
 
     def value(self, key: bytes) -> int:
         item = self.items[key]
-        return int((1 + item.uses) * 2**20 / math.sqrt(item.weight + 1)) - (self.level - item.level)
+        root = math.sqrt(item.weight + 1)
+        return int((1 + item.uses) * 2**24 / (root * math.sqrt(root))) - (self.level - item.level)
 
     def least_valuable(self) -> bytes:
         key = min(self.main, key=lambda key: (self.value(key), -self.items[key].weight, key in self.kept))

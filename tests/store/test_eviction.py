@@ -41,7 +41,8 @@ def lru_oracle(candidates: Candidates, clock: int, serial: int, now: int) -> int
 def gdsf_oracle(candidates: Candidates, level: int, now: int) -> int:
     def order(i: int) -> tuple[bool, int, int, int]:
         access, _, weight, expires, useful_until = candidates[i]
-        worth = int((1 + access % 16) * 2**20 / math.sqrt(weight + 1))
+        root = math.sqrt(weight + 1)
+        worth = int((1 + access % 16) * 2**24 / (root * math.sqrt(root)))
         if expires <= now:
             worth //= 2
         return useful_until > now, worth - (level - access // 16) % 2**28, -weight, i
@@ -91,10 +92,10 @@ def test_gdsf_leaf_by_example() -> None:
     useful, gone = (FAR, FAR), (0, 0)
     assert gdsf_choice([], 0, 0) == -1
     assert gdsf_choice([(0, 0, 1000, *useful), (0, 0, 4000, *useful)], 0, 50) == 1, "the larger of equal use"
-    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 3600, *useful)], 0, 50) == 0, (
-        "used twice: up to 4 times"
+    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 2400, *useful)], 0, 50) == 0, (
+        "of twice the use: up to 2½ times"
     )
-    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 4400, *useful)], 0, 50) == 1, "as large, not larger"
+    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 2600, *useful)], 0, 50) == 1, "as large, not larger"
     assert gdsf_choice([(0, 0, 4000, *useful), (15, 0, 1000, *gone)], 0, 50) == 1, "of no use goes first"
     assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 1100, 0, FAR)], 0, 50) == 1, "expired counts half"
     assert gdsf_choice([(0, 0, 1000, *useful), (2, 0, 1000, 0, FAR)], 0, 50) == 0, "but not as nothing"
