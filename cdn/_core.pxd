@@ -47,6 +47,7 @@ cdef enum FieldId:
     F_SET_COOKIE
     F_AGE
     F_EXPIRES
+    F_CDN_EDGE              # an edge speaks to its shield
 
 cdef enum MethodId:
     M_OTHER = 0

@@ -39,7 +39,7 @@ def check_eject(node: Mapping, values: dict[str, Any], path: str, reader: Reader
 
 def check_pool(node: Mapping, values: dict[str, Any], path: str, reader: Reader) -> None:
     """A server stands once, and what is for https has an https server."""
-    servers, backup, lines = values.get("servers", BAD), values.get("backup", BAD), lines_of(node)
+    servers, backup, lines = values.get("servers", BAD), values.get("backup", ()), lines_of(node)
     if servers is BAD or backup is BAD:
         return
     first = [server.address for server in servers]

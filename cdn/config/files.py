@@ -71,7 +71,7 @@ def check_listener(node: Mapping, values: dict[str, Any], path: str, reader: Rea
     """https needs a certificate and its key, http has neither, and the two fit together."""
     lines, address = lines_of(node), values.get("address", BAD)
     if address is not BAD and address.scheme == "http":
-        for name in ("certificate", "key"):
+        for name in ("certificate", "key", "client_ca"):
             if name in lines:
                 reader.wrong(lines[name], f"{path}.{name}", "is for https, but the listener's `url` is http")
         return

@@ -25,8 +25,9 @@ from cdn.config.kinds import (
     rate,
     size,
 )
-from cdn.config.schema_origins import ORIGINS
+from cdn.config.schema_origins import ORIGIN, ORIGINS
 from cdn.config.schema_routes import ROUTES
+from cdn.config.schema_shields import EDGES, check_tiers, shields
 from cdn.config.sections import Key, ListOf, MapOf, Section, later
 from cdn.config.values import (
     AccessLog,
@@ -74,8 +75,8 @@ NODE = Section(
         ),
         Key(
             "tier",
-            Choice(("edge",), ("shield",), Tier, lambda tier: str(tier.value)),
-            "`edge` talks to clients; a `shield` stands between edges and origins.",
+            Choice(("edge", "shield"), (), Tier, lambda tier: str(tier.value)),
+            "`edge` talks to clients; a `shield` stands between edges and origins ([tiers](tiers.md)).",
         ),
     ),
     "node",
@@ -91,6 +92,11 @@ LISTENER = Section(
         ),
         Key("certificate", ReadableFile(), "PEM file with the certificate and its chain; https only."),
         Key("key", ReadableFile(), "PEM file with the private key, without a passphrase; https only."),
+        Key(
+            "client_ca",
+            ReadableFile(),
+            "PEM file of the authority whose client certificates show the edges of this shield; https only.",
+        ),
     ),
     "listen[]",
     check_listener,
@@ -218,13 +224,19 @@ CONFIG = Section(
             ORIGINS,
             "Where responses come from, by name.",
         ),
-        later("shields", "Shields between this edge and the origins."),
+        Key(
+            "shields",
+            shields(ORIGIN),
+            "Shields between this edge and the origins; left out: straight to them.",
+        ),
+        Key("edges", EDGES, "The edges that this shield believes."),
         Key(
             "routes",
             ROUTES,
             "Which request goes where; the first match wins. What matches none is 404, an unknown host 421.",
         ),
     ),
+    check=check_tiers,
     defaults={"node": Node()},
 )
 

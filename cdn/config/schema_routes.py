@@ -266,9 +266,16 @@ ROUTE = Section(
             ListOf(Choice(("br", "gzip", "zstd")), "[br, gzip]"),
             "Content codings that stored responses get, the preferred first; see [caching](caching.md).",
         ),
+        Key("shield", Flag(), "Whether what is cached here goes through the shields, where there are any."),
     ),
     "routes[]",
-    defaults={"cache": CachePolicy(), "headers": HeaderEdits(), "compress": (), "rewrite": Rewrite()},
+    defaults={
+        "cache": CachePolicy(),
+        "headers": HeaderEdits(),
+        "compress": (),
+        "rewrite": Rewrite(),
+        "shield": True,
+    },
 )
 ROUTES = Routes(
     ROUTE,

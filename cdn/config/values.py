@@ -44,6 +44,7 @@ class Listener:
     address: Address
     certificate: str | None = None  # path of a PEM chain, absolute; https only
     key: str | None = None
+    client_ca: str | None = None  # PEM file: a client with a certificate signed by it is an edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,30 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Shields:
+    """The shields of an edge; each key has its home among them."""
+
+    servers: tuple[Server, ...]
+    secret_env: str | None = (
+        None  # the variable with the secret shared with them; None: our certificate says it
+    )
+    timeouts: OriginTimeouts = OriginTimeouts()
+    tls: OriginTls = OriginTls()
+    connections: Connections = Connections()
+    retry: Retry = Retry()
+    eject: Eject = Eject()
+    health: HealthCheck | None = None
+    resolve: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The edges that a shield believes."""
+
+    secret_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QueryKey:
     """Which query parameters are in the cache key; patterns are names with an optional trailing `*`."""
 
@@ -284,6 +309,7 @@ class Route:
     cache: CachePolicy | None = CachePolicy()  # None: cache off
     headers: HeaderEdits = HeaderEdits()
     compress: tuple[str, ...] = ()  # content codings, the preferred first: br, gzip, zstd
+    shield: bool = True  # go through the shields, where there are any
     rewrite: Rewrite = Rewrite()
 
 
@@ -293,6 +319,8 @@ class Config:
     listen: tuple[Listener, ...]
     origins: dict[str, Origin]
     routes: tuple[Route, ...]
+    shields: Shields | None = None
+    edges: Edges | None = None
     workers: int | None = None  # None: auto, one per core
     admin: Admin | None = None
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form

@@ -133,8 +133,11 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
             out.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n")
             out += lines
     out += histogram("cdn_request_duration_seconds", _DURATION, [("", stats.get("latency_ms"))])
-    out += origins(stats.get("origins"))
-    known = {family.path for family in FAMILIES} | {("origins",), ("latency_ms",)}
+    pools = stats.get("origins")
+    if "shields" in stats and isinstance(pools, Mapping):
+        pools = {**pools, "(shields)": stats["shields"]}  # a pool like the others, of no origin's name
+    out += origins(pools)
+    known = {family.path for family in FAMILIES} | {("origins",), ("shields",), ("latency_ms",)}
     seen: set[str] = set()
     for text in _unnamed(stats, (), known):
         name = text.split(" ", 3)[2]

@@ -50,6 +50,7 @@ FIELD_IDS = {
     b"set-cookie": F_SET_COOKIE,
     b"age": F_AGE,
     b"expires": F_EXPIRES,
+    b"cdn-edge": F_CDN_EDGE,
 }
 
 

@@ -12,7 +12,7 @@ from libc.string cimport memchr, memcmp, memcpy
 from posix.uio cimport iovec
 
 from cdn._core cimport (
-    F_CACHE_CONTROL, F_COOKIE, F_EXPECT, F_HTTP2_SETTINGS, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
+    F_CACHE_CONTROL, F_CDN_EDGE, F_COOKIE, F_EXPECT, F_HTTP2_SETTINGS, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
     F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, F_UPGRADE, FieldSpan, M_GET, M_HEAD, QueryFilter,
     RANGE_IGNORE, RANGE_ONE, RequestHead, TARGET_PLAIN, TargetParts, etag_list_matches, parse_http_date,
     parse_range, put_uint, split_request_target, write_key,
@@ -41,6 +41,7 @@ cdef enum:
 cdef uint64_t NEVER = (
     (1ULL << F_EXPECT) | (1ULL << F_UPGRADE) | (1ULL << F_HTTP2_SETTINGS)
     | (1ULL << F_IF_MATCH) | (1ULL << F_IF_UNMODIFIED_SINCE)
+    | (1ULL << F_CDN_EDGE)      # another scheme than the connection's may be meant
 )
 cdef uint64_t DIRECTIVES = (1ULL << F_CACHE_CONTROL) | (1ULL << F_PRAGMA)
 cdef uint64_t CONDITIONS = (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_MODIFIED_SINCE)

@@ -73,9 +73,11 @@ class Exchange:
     async def _run(self) -> None:
         site, stream = self.site, self.stream
         host = next((value for name, value in stream.fields if name.lower() == "host"), None)
+        edge = site.edge(stream, host or "")
+        secure = stream.secure if edge is None else edge.scheme == "https"
         try:
             authority, path, query = split_target(
-                stream.target, stream.secure, None if host is None else host.encode("latin-1"), stream.method
+                stream.target, secure, None if host is None else host.encode("latin-1"), stream.method
             )
         except HeadError as error:
             stream.no_keep_alive()
@@ -86,7 +88,7 @@ class Exchange:
             return
         request = RequestHead(
             stream.method,
-            "https" if stream.secure else "http",
+            "https" if secure else "http",
             authority,
             path,
             query,
@@ -95,7 +97,7 @@ class Exchange:
         )
         self.table = site.table
         index = self.table.find(authority, path, stream.method)
-        if index == -1 or not stream_covers(stream, authority):
+        if index == -1 or (edge is None and not stream_covers(stream, authority)):
             self.say(421)
             return
         if index < 0:
@@ -114,7 +116,7 @@ class Exchange:
                     [("Max-Forwards", str(int(hops[0]) - 1))]
                 )
                 request = replace(request, fields=less)
-        self.trusted = site.trusts(stream.address)
+        self.trusted = edge is not None or site.trusts(stream.address)
         self.route = route = self.table.routes[index]
         if stream.upgrade and await tunnel.offered(self, route, request):
             return

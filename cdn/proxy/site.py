@@ -10,15 +10,17 @@ import asyncio
 import ipaddress
 import itertools
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from cachetools import LRUCache, TTLCache
 
 from cdn._core import cache_key
-from cdn.config.values import Config, Route
+from cdn.config.values import Config, Route, Tier
 from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy._clock import Clock
+from cdn.proxy._front import ClientStream
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.coding import Coders
 from cdn.proxy.counters import Counters
@@ -27,6 +29,7 @@ from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
+from cdn.rules.edge_word import FIELD, Edge, believe
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
@@ -35,6 +38,7 @@ from cdn.store import Entry, Fill, Memory
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 from cdn.tier.rendezvous import hash_of
+from cdn.tier.shields import ShieldPool, shared_secret
 
 PREDICTED = 10_000  # keys remembered as uncacheable
 VARYING = 4_096  # URLs whose variants are counted
@@ -75,6 +79,7 @@ class Site:
         self._id_prefix = secrets.token_hex(4)
         self.configure(config)
         self.origins = Origins(config.origins, report=report)
+        self.shields = self._shield_pool(config)
 
     def configure(self, config: Config) -> None:
         self.config = config
@@ -82,6 +87,7 @@ class Site:
         self.routes: tuple[Route, ...] = config.routes
         self.table = RouteTable(config.routes)
         self.slice = min(config.store.slice, max(64 << 10, self.memory.largest // SLICES_OF_ALL >> 16 << 16))
+        self._edge_secret = shared_secret(config.edges.secret_env, "edges") if config.edges else None
         self._trusted = [ipaddress.ip_network(net) for net in config.trusted_proxies]
 
     def reconfigure(self, config: Config) -> None:
@@ -93,8 +99,35 @@ class Site:
             except OSError as error:
                 raise ValueError(f"a certificate or key of an origin can't be used: {error}") from error
             self.spawn(old.retire())
+        if config.shields != self.config.shields:
+            shields, self.shields = self.shields, self._shield_pool(config)
+            if shields is not None:
+                self.spawn(shields.retire())
         self.configure(config)
         self.memory.next_stamp()
+
+    def _shield_pool(self, config: Config) -> ShieldPool | None:
+        return None if config.shields is None else ShieldPool(config.shields, report=self._report)
+
+    def edge(self, stream: ClientStream, host: str) -> Edge | None:
+        """The edge that this request comes from, where this node is a shield and believes its word."""
+        if self.config.node.tier is not Tier.SHIELD:
+            return None
+        said = [value for name, value in stream.fields if name.lower() == FIELD]
+        if len(said) != 1:
+            return None
+        edge = believe(
+            said[0],
+            self._edge_secret,
+            verified=stream.verified,
+            now=int(time.time()),
+            method=stream.method,
+            host=host,
+            target=stream.target.decode("latin-1"),
+        )
+        if edge is None:
+            self._report("edge", f"a request of {stream.address} that says it is an edge's is not believed")
+        return edge
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"
@@ -221,13 +254,22 @@ class Site:
     ) -> Coroutine[Any, Any, OriginResponse]:
         """Ask the route's origin. `fields` are the client's, or what replaces them."""
         self.counters.origin(route.origin)["requests"] += 1
-        return self.origins.fetch(
-            route.origin,
-            self.origin_request(route, request, fields, query, peer=peer, trusted=trusted),
-            body,
-            body_length=body_length,
-            on_interim=on_interim,
-            key=self.place(route, request, query),
+
+        def directly() -> Coroutine[Any, Any, OriginResponse]:
+            return self.origins.fetch(
+                route.origin,
+                self.origin_request(route, request, fields, query, peer=peer, trusted=trusted),
+                body,
+                body_length=body_length,
+                on_interim=on_interim,
+                key=self.place(route, request, query),
+            )
+
+        if self.shields is None or route.cache is None or not route.shield:
+            return directly()
+        asked = self.origin_request(route, request, fields, query, peer=peer, trusted=trusted, shield=True)
+        return self.shields.fetch(
+            request.scheme, asked, body, directly, body_length=body_length, on_interim=on_interim
         )
 
     def place(self, route: Route, request: RequestHead, query: str | None) -> int:
@@ -253,16 +295,19 @@ class Site:
         *,
         peer: str,
         trusted: bool,
+        shield: bool = False,
     ) -> OriginRequest:
-        """The request as the origin gets it; `query` is what is left of the client's."""
-        path = origin_path(request.path, route.rewrite)
+        """The request as the origin gets it, or a shield, which makes the route's edits itself; `query` is what is
+        left of the client's.
+        """
+        path = request.path if shield else origin_path(request.path, route.rewrite)
         target = path if query is None else f"{path}?{query}"
         sent = origin_fields(
             request,
             node=self.config.node.name,
             peer=peer,
             trusted=trusted,
-            edits=route.headers.request,
+            edits=None if shield else route.headers.request,
             fields=fields,
         )
         return OriginRequest(request.method, target, request.authority, sent)
@@ -296,3 +341,5 @@ class Site:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self.coders.close()
         await self.origins.close()
+        if self.shields is not None:
+            await self.shields.close()

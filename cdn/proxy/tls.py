@@ -24,6 +24,10 @@ def context(listener: Listener) -> ssl.SSLContext:
     made.set_alpn_protocols(["http/1.1"])
     assert listener.certificate is not None
     made.load_cert_chain(listener.certificate, listener.key)
+    if listener.client_ca is not None:
+        # A client without one is served all the same: it is no edge of ours then.
+        made.verify_mode = ssl.CERT_OPTIONAL
+        made.load_verify_locations(listener.client_ca)
     return made
 
 

@@ -155,6 +155,8 @@ class Worker:
         out["store"] = self.memory.stats()
         out["flights"] = len(self.site.flights)
         out["coding"] = self.site.coders.stats()
+        if self.site.shields is not None:
+            out["shields"] = self.site.shields.stats()
         return out
 
     def purge(

@@ -183,6 +183,13 @@ cdef class ClientStream:
         """Whether the certificate this request came in under covers the host."""
         return self.connection is None or self.connection.front.covers(host)
 
+    @property
+    def verified(self) -> bool:
+        """Whether the client's certificate was signed by the listener's `client_ca`."""
+        if self.connection is None or self.connection.transport is None or not self.secure:
+            return False
+        return bool(self.connection.transport.get_extra_info("peercert"))
+
     def elapsed_us(self) -> int:
         """Since the head was complete."""
         return microseconds() - self.began

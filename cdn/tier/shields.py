@@ -1,0 +1,145 @@
+"""Shields between this edge and the origins: which one a key belongs to, and when the origin is asked directly.
+
+Decides the order home shield → the others → the origin itself, within the same limits and deadlines as for any
+pool. A shield that answers has answered, whatever it says. Must not know what a shield stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from cdn.config.values import Origin, Shields
+from cdn.rules.edge_word import FIELD, SHOWN_AS, word
+from cdn.tier import tls as secure
+from cdn.tier.call import Call
+from cdn.tier.checking import watch
+from cdn.tier.own import OwnServer
+from cdn.tier.rendezvous import hash_of
+from cdn.tier.seam import Kind, OnInterim, OriginError, OriginRequest, OriginResponse
+from cdn.tier.upstream import Upstream, repeatable
+
+RETIRING = 0.5  # seconds between two looks at whether exchanges under way have ended
+
+Direct = Callable[[], Awaitable[OriginResponse]]
+
+
+class SecretError(ValueError):
+    """The environment lacks the secret that edges and shields share; one sentence with the way out."""
+
+
+def shared_secret(name: str | None, section: str) -> bytes | None:
+    """What the environment variable `name` holds. Raises SecretError where it holds nothing of use."""
+    if name is None:
+        return None
+    value = os.environ.get(name, "")
+    if not value:
+        raise SecretError(
+            f"{section}: the environment variable {name} is not set; it holds the shared secret"
+        )
+    if len(value) < 16:
+        raise SecretError(f"{section}: the secret in {name} is shorter than 16 characters; make a longer one")
+    return value.encode()
+
+
+class ShieldPool:
+    """The shields of `shields` for one worker. Raises SecretError, and OSError for certificates of no use."""
+
+    def __init__(
+        self,
+        shields: Shields,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        report: Callable[[str, str], None] = lambda kind, sentence: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        loop = loop or asyncio.get_running_loop()
+        self._loop = loop
+        self._now = now
+        self._secret = shared_secret(shields.secret_env, "shields")
+        pool = Origin(
+            "shields",
+            shields.servers,
+            balance="hash",
+            timeouts=shields.timeouts,
+            tls=shields.tls,
+            retry=shields.retry,
+            eject=shields.eject,
+            connections=shields.connections,
+            health=shields.health,
+            resolve=shields.resolve,
+        )
+        https = any(server.address.scheme == "https" for server in pool.servers)
+        context = secure.context(pool.tls) if https else None
+        self._upstream = Upstream(pool, loop, context, report=report)
+        check = pool.health
+        self._checks: list[asyncio.Task[None]] = []
+        if check is not None:
+            self._checks = [loop.create_task(watch(server, pool, check)) for server in self._upstream.servers]
+        self._asked = 0
+        self._direct = 0
+
+    async def fetch(
+        self,
+        scheme: str,
+        head: OriginRequest,
+        body: AsyncIterator[bytes] | None,
+        direct: Direct,
+        *,
+        body_length: int | None,
+        on_interim: OnInterim | None = None,
+    ) -> OriginResponse:
+        """Ask the shield that `scheme://host/target` belongs to; `direct` asks the origin. Raises OriginError."""
+        host = head.host or ""
+        method, target = head.method, head.target
+        self._asked += 1
+        if not self._healthy():
+            self._direct += 1
+            return await direct()
+
+        async def one(server: OwnServer) -> OriginResponse:
+            # made anew for each try: it is good for a minute
+            said = word(
+                self._secret, now=int(self._now()), scheme=scheme, method=method, host=host, target=target
+            )
+            asked = replace(head, fields=head.fields.without((FIELD,)).plus([(SHOWN_AS, said)]))
+            return await server.fetch(Call(asked, host, body, body_length, on_interim))
+
+        key = hash_of(f"{scheme}://{host}{target}".encode("latin-1", "replace"))
+        try:
+            return await self._upstream.ask(method, body is not None, key, one)
+        except OriginError as error:
+            busy = error.kind in (Kind.QUEUE_FULL, Kind.QUEUE_TIMEOUT, Kind.NO_SERVER) and not error.sent
+            if not (busy or repeatable(error, method, body is not None)):
+                raise
+            self._direct += 1
+            return await direct()
+
+    def _healthy(self) -> bool:
+        now = int(self._loop.time() * 1000)
+        return any(server.health.fit(now) for server in self._upstream.servers)
+
+    def stats(self) -> dict[str, Any]:
+        """Requests, how many of them went to an origin directly, and what is known of each shield."""
+        return {"requests": self._asked, "direct": self._direct, **self._upstream.stats()}
+
+    async def retire(self) -> None:
+        """Keep no connection any more, let what is under way end by itself, then close; at once when cancelled."""
+        for server in self._upstream.servers:
+            server.pool.retire()
+        try:
+            while self._upstream.busy:  # noqa: ASYNC110 - no hurry
+                await asyncio.sleep(RETIRING)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        checks, self._checks = self._checks, []
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+        await self._upstream.close()
