@@ -54,9 +54,9 @@ cdef class HitLane:
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
-                         size_t suffix_len, size_t* key_len) noexcept nogil
-    cdef Record* _slice(self, Record* listed, size_t base_len, int64_t first, int64_t last, int64_t size) noexcept nogil
-    cdef int64_t _list(self, Record* r, int64_t* size) noexcept nogil
+                         size_t suffix_len, size_t* key_len, Record* copy) noexcept nogil
+    cdef Record* _slice(self, size_t base_len, int64_t first, int64_t last, int64_t size, Record* copy) noexcept nogil
+    cdef int64_t _list(self, Record* r, const Record* h, int64_t* size) noexcept nogil
 
 
 cdef class NameSet:

@@ -20,8 +20,8 @@ from cdn._core cimport (
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
-from cdn.store._memory cimport Memory
-from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record, record_head, record_key, record_meta
+from cdn.store._memory cimport Memory, Sight
+from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record
 
 cdef enum:
     TARGET_ROOM = 16 << 10      # longer targets are not for the lane
@@ -80,7 +80,10 @@ cdef char* compose(char* dst, const char* head, size_t head_len, size_t status_l
     if status_as == 304:
         dst = _literal(dst, b"HTTP/1.1 304 Not Modified\r\n", 27)
         while p < end and i < 64:
-            line = <const char*>memchr(p, b"\n", end - p) + 1
+            line = <const char*>memchr(p, b"\n", end - p)
+            if line == NULL:
+                break       # a record that is just being replaced: the caller finds that out
+            line += 1
             if (lines_304 >> i) & 1:
                 dst = _literal(dst, p, line - p)
             p = line
@@ -196,8 +199,9 @@ cdef class HitLane:
         }
 
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
-                         size_t suffix_len, size_t* key_len) noexcept nogil:
-        """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant.
+                         size_t suffix_len, size_t* key_len, Record* copy) noexcept nogil:
+        """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant. `copy` is its
+        header, and `self.key` its key.
 
         With a suffix, what lies under that key, or the variant's, and the suffix. `key_len` is then the length of the key
         before it, in `self.key`. NULL also where several specifications match: the newest Date decides then, which the
@@ -206,21 +210,30 @@ cdef class HitLane:
         cdef Record* r = self.memory.find(self.key, n)
         cdef Record* found
         cdef Record* marker
+        cdef char* meta = self.scratch + 2 * TARGET_ROOM
         cdef const char* p
         cdef const char* end
         cdef const char* names
         cdef int specs, count
         cdef int64_t more
-        if r == NULL or not r.flags & RECORD_VARY_MARKER:
-            if suffix_len == 0 or r != NULL:
-                return r
+        if r == NULL:
+            if suffix_len == 0:
+                return NULL
             key_len[0] = n
             memcpy(self.key + n, suffix, suffix_len)
-            return self.memory.find(self.key, n + suffix_len)
+            r = self.memory.find(self.key, n + suffix_len)
+            return r if r != NULL and self.memory.snapshot(r, copy) else NULL
+        if not self.memory.snapshot(r, copy):
+            return NULL
+        if not copy.flags & RECORD_VARY_MARKER:
+            return r
         marker = r
-        p = record_meta(r)
-        end = p + r.meta_len
-        if r.meta_len < 2 or p[0] != 1:
+        memcpy(meta, <const char*>(r + 1) + copy.key_len + copy.head_len, copy.meta_len)
+        if not self.memory.unchanged():
+            return NULL
+        p = meta
+        end = p + copy.meta_len
+        if copy.meta_len < 2 or p[0] != 1:
             return NULL
         specs = <unsigned char>p[1]
         p += 2
@@ -241,7 +254,7 @@ cdef class HitLane:
             memcpy(self.key + n + more, suffix, suffix_len)
             r = self.memory.find(self.key, n + more + suffix_len)
             if r != NULL:
-                if found != NULL:
+                if found != NULL or not self.memory.snapshot(r, copy):
                     return NULL
                 found = r
                 key_len[0] = n + more
@@ -249,24 +262,24 @@ cdef class HitLane:
         if found != NULL:
             self.memory.touch(marker, self.clock.read())
             # the key of another specification may have been written over it
-            memcpy(self.key, record_key(found), found.key_len)
+            memcpy(self.key, found + 1, copy.key_len)
         return found
 
-    cdef int64_t _list(self, Record* r, int64_t* size) noexcept nogil:
+    cdef int64_t _list(self, Record* r, const Record* h, int64_t* size) noexcept nogil:
         """The complete length that a list of slices tells, and into `size` how long they are; -1: it is no list."""
         cdef iovec iov[2]
         cdef int64_t length
         cdef uint32_t each
-        if r.body_length != LISTING or self.memory.body_iov(r, 0, LISTING, iov, 2) != 1:
+        if h.body_length != LISTING or self.memory.copy_iov(r, h, 0, LISTING, iov, 2) != 1:
             return -1
         memcpy(self.listing, iov[0].iov_base, LISTING)
         memcpy(&length, self.listing, 8)
         memcpy(&each, self.listing + 8 + TOKEN, 4)
         size[0] = each
-        return -1 if each == 0 or length <= 0 else length
+        return -1 if each == 0 or length <= 0 or not self.memory.unchanged() else length
 
-    cdef Record* _slice(self, Record* listed, size_t base_len, int64_t first, int64_t last,
-                        int64_t size) noexcept nogil:
+    cdef Record* _slice(self, size_t base_len, int64_t first, int64_t last, int64_t size,
+                        Record* copy) noexcept nogil:
         """The one slice with all the bytes `first` to `last` of what `_list` has read; NULL: it takes another one, too."""
         cdef uint64_t number = first // size
         cdef int64_t begin = number * size
@@ -278,10 +291,12 @@ cdef class HitLane:
         memcpy(self.key + base_len, SLICE_SUFFIX, SLICE_SUFFIX_LEN)
         memcpy(self.key + base_len + SLICE_SUFFIX_LEN, &number, 8)
         r = self.memory.find(self.key, base_len + SLICE_SUFFIX_LEN + 8)
-        if r == NULL or r.meta_len != TOKEN or memcmp(record_meta(r), self.listing + 8, TOKEN) != 0:
+        if r == NULL or not self.memory.snapshot(r, copy) or copy.meta_len != TOKEN:
+            return NULL
+        if memcmp(<const char*>(r + 1) + copy.key_len + copy.head_len, self.listing + 8, TOKEN) != 0:
             return NULL
         end = begin + size if begin + size < length else length
-        return r if <int64_t>r.body_length == end - begin else NULL
+        return r if <int64_t>copy.body_length == end - begin else NULL
 
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil:
@@ -298,6 +313,9 @@ cdef class HitLane:
         cdef CompiledRoute* c
         cdef Record* r
         cdef Record* b              # whose body is sent: r's own, or one of its slices'
+        cdef Record h, hb           # their headers
+        cdef Sight sight            # of the list, where b is a slice
+        cdef const char* stored
         cdef bint sliced = False
         cdef size_t base_len = 0
         cdef int64_t size = 0, total, at
@@ -335,35 +353,37 @@ cdef class HitLane:
             nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
             query = query_room
         n = write_key(secure, authority, na, path, np, query, nq, self.key)
-        r = self._select(buf, head, n, c, b"", 0, &base_len)
+        # Without a lock or a pin: what is read of r below counts only if `unchanged` says so at the end.
+        r = self._select(buf, head, n, c, b"", 0, &base_len, &h)
         if r == NULL and head.method_id == M_GET and head.present & (1ULL << F_RANGE) and c.sliced:
-            r = self._select(buf, head, n, c, LIST_SUFFIX, LIST_SUFFIX_LEN, &base_len)
+            r = self._select(buf, head, n, c, LIST_SUFFIX, LIST_SUFFIX_LEN, &base_len, &h)
             sliced = True
-        if r == NULL or r.stamp != self.memory.stamp:
+        if r == NULL or h.stamp != self.memory.epoch():
             return 0
+        stored = <const char*>(r + 1) + h.key_len
         now = self.clock.read()
-        if now >= r.fresh_until or now < r.born:
+        if now >= h.fresh_until or now < h.born:
             return 0
-        total = self._list(r, &size) if sliced else <int64_t>r.body_length
+        total = self._list(r, &h, &size) if sliced else <int64_t>h.body_length
         if total < 0:
             return 0
         length = total
 
-        if r.status == 200:
+        if h.status == 200:
             if head.present & (1ULL << F_IF_NONE_MATCH):
                 f = _only(head, F_IF_NONE_MATCH)
                 if f == NULL:
                     return 0
-                if etag_list_matches(buf + f.value, f.value_len, record_head(r) + r.etag, r.etag_len, True):
+                if etag_list_matches(buf + f.value, f.value_len, stored + h.etag, h.etag_len, True):
                     status = 304
             elif head.present & (1ULL << F_IF_MODIFIED_SINCE):
-                if r.last_modified == INT64_MIN:
+                if h.last_modified == INT64_MIN:
                     return 0        # compared with Date, which is not in the record
                 f = _only(head, F_IF_MODIFIED_SINCE)
                 if f == NULL:
                     return 0
                 date = parse_http_date(buf + f.value, f.value_len, now // 1000)
-                if date != INT64_MIN and r.last_modified <= date:
+                if date != INT64_MIN and h.last_modified <= date:
                     status = 304
             if status == 0 and head.present & (1ULL << F_RANGE) and head.method_id == M_GET:
                 f = _only(head, F_RANGE)
@@ -378,8 +398,8 @@ cdef class HitLane:
                     f = _only(head, F_IF_RANGE)
                     if f == NULL or f.value_len < 2 or buf[f.value] != b'"':
                         return 0        # a date, or a weak tag: the exchange knows whether it is strong enough
-                    if f.value_len != r.etag_len or memcmp(
-                            buf + f.value, record_head(r) + r.etag, r.etag_len) != 0:
+                    if f.value_len != h.etag_len or memcmp(
+                            buf + f.value, stored + h.etag, h.etag_len) != 0:
                         status = 0
         elif head.present & CONDITIONS or head.present & (1ULL << F_RANGE):
             return 0
@@ -393,33 +413,40 @@ cdef class HitLane:
         if sliced:
             if status != 206:
                 return 0
-            b = self._slice(r, base_len, first, last, size)
+            sight = self.memory.s.seen
+            b = self._slice(base_len, first, last, size, &hb)
             if b == NULL:
                 return 0
             at = first % size
-            self.memory.touch(b, now)
-            self.counters.slices += 1
-        age = (now - r.born) // 1000
-        ttl = (r.fresh_until - now) // 1000
-        dst = compose(self.scratch, record_head(r), r.head_len, r.status_line_len, r.lines_304, status,
-                      -1 if r.flags & RECORD_NO_BODY else length, first, total, age)
-        dst = _literal(dst, self.old_via if r.flags & RECORD_OLD_ORIGIN else self.via, self.via_len)
+        else:
+            hb = h
+        age = (now - h.born) // 1000
+        ttl = (h.fresh_until - now) // 1000
+        dst = compose(self.scratch, stored, h.head_len, h.status_line_len, h.lines_304, status,
+                      -1 if h.flags & RECORD_NO_BODY else length, first, total, age)
+        dst = _literal(dst, self.old_via if h.flags & RECORD_OLD_ORIGIN else self.via, self.via_len)
         dst = _literal(dst, self.member, self.member_len)
         dst = put_uint(dst, ttl)
         if head.close:
             dst = _literal(dst, b"\r\nConnection: close", 19)
         dst = _literal(dst, b"\r\n\r\n", 4)
 
+        if sliced:
+            # of two records, the list: what is left to be checked is the slice
+            if not self.memory.same(&sight):
+                return 0
+            self.memory.touch(b, now)
+            self.counters.slices += 1
         out.record = NULL
-        out.status = status if status else r.status
+        out.status = status if status else h.status
         out.route = route
-        out.key = record_key(r)
-        out.key_len = base_len if sliced else r.key_len
+        out.key = self.key
+        out.key_len = base_len if sliced else h.key_len
         out.body_length = 0
         if status != 304 and head.method_id == M_GET and length > 0:
             out.body_length = length
             if length <= COPY_LIMIT:
-                pieces = self.memory.body_iov(b, at, length, iov, 8)
+                pieces = self.memory.copy_iov(b, &hb, at, length, iov, 8)
                 left = length
                 for i in range(pieces):
                     dst = _literal(dst, <const char*>iov[i].iov_base, iov[i].iov_len)
@@ -427,10 +454,13 @@ cdef class HitLane:
                 if left:
                     return 0
             else:
-                self.memory.pin(b)
+                if not self.memory.pin(b):
+                    return 0
                 out.record = b
                 out.offset = at
                 out.length = length
+        if out.record == NULL and not self.memory.unchanged():
+            return 0
         out.out = self.scratch
         out.out_len = dst - self.scratch
         self.memory.touch(r, now)

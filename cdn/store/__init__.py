@@ -18,6 +18,7 @@ from cdn.store._memory import (
     Fill,
     FillState,
     Memory,
+    StoreBusyError,
 )
 from cdn.store.opening import StoreError, open_memory
 from cdn.store.record import Draft, RecordFlag
@@ -35,6 +36,7 @@ __all__ = [
     "FillState",
     "Memory",
     "RecordFlag",
+    "StoreBusyError",
     "StoreError",
     "open_memory",
 ]

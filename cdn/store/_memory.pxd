@@ -1,14 +1,24 @@
-"""The memory store as C callers see it. A Record* is good until the next write to the store, or while it is pinned."""
+"""The memory store as C callers see it.
+
+A Record* that `find` gave is good while it is pinned. Without a pin another process may use its memory again at any time:
+copy what is needed, its header first and that with `snapshot`, and believe none of it before `unchanged` has said so.
+"""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from cdn._core cimport Candidate
-from cdn.store.layout cimport SLOTS, Bucket, Page, Record, Super
+from cdn.store.layout cimport MOST_WORKERS, SLOTS, Bucket, FillSlot, Page, Record, Super
 
 cdef enum:
     RUNNERS = 6
     MOST_EXTRA = 10             # candidates beside the sample: runners, the rest of a bucket
+
+cdef struct Sight:              # where a record was found, and what the bucket said before it was looked at
+    Bucket* bucket
+    uint64_t word
+    uint32_t version
+    int slot
 
 cdef struct Space:              # the mapping as this process sees it
     char* base
@@ -31,32 +41,45 @@ cdef struct Space:              # the mapping as this process sees it
     int me                      # our worker slot; -1: not attached
     int depth                   # how often we hold the lock
     bint doubtful               # the last attempt to get it was in vain
+    bint owing                  # something is to be given back as soon as we have it
+    int wakers[MOST_WORKERS]    # an eventfd for each worker slot
+    uint32_t* pin_counts        # of each entry of our pin table
+    Sight seen                  # of the last record that `index_find` found
     int64_t now                 # the latest time anybody told us; eviction compares with it
 
 
 cdef class Memory:
     cdef Space s
-    cdef uint64_t stamp         # decision epoch
     cdef uint8_t secret[16]
     cdef uint64_t hash_mask
     cdef int fd
-    cdef list wakers            # an eventfd for each worker slot
-    cdef dict fills             # key -> borrowed pointer of the Fill in flight, as int
+    cdef dict fills             # key -> borrowed pointer of the Fill that we own, as int
+    cdef dict follows           # the same for those of other workers that we follow
+    cdef dict following         # borrowed pointers of all Fills that follow
     cdef object __weakref__
+    cdef uint64_t epoch(self) noexcept nogil
     cdef Record* find(self, const char* key, size_t n) noexcept nogil
     cdef Record* find_hashed(self, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil
+    cdef bint snapshot(self, const Record* r, Record* copy) noexcept nogil
+    cdef bint unchanged(self) noexcept nogil
+    cdef bint same(self, const Sight* sight) noexcept nogil
     cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil
+    cdef int copy_iov(self, Record* r, const Record* copy, uint64_t offset, uint64_t length, iovec* iov,
+                      int most) noexcept nogil
     cdef void touch(self, Record* r, int64_t now) noexcept nogil
-    cdef void pin(self, Record* r) noexcept nogil
+    cdef bint pin(self, Record* r) noexcept nogil
     cdef void unpin(self, Record* r) noexcept nogil
     # private
     cdef uint64_t hash_of(self, const char* key, size_t n) noexcept nogil
     cdef Record* at_slot(self, uint64_t at) noexcept
+    cdef Record* hold(self, const char* key, size_t n) noexcept nogil
+    cdef bint reveal(self, Record* r) noexcept
     cdef Entry publish_run(self, Record* r)
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL
     cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL
     cdef bint leave(self, Record* r, bint soft, int64_t now) noexcept
     cdef int void_fill(self, bytes key) except -1
+    cdef bint expire(self, bytes key, int64_t now) noexcept
 
 
 cdef class Entry:
@@ -69,32 +92,35 @@ cdef class Fill:
     cdef Memory memory
     cdef readonly bytes key
     cdef readonly uint64_t stamp
-    cdef uint64_t hash0
-    cdef int _state
-    cdef readonly object reason
-    cdef readonly object draft
-    cdef readonly object length         # int, or None while unknown
-    cdef readonly uint64_t arrived
-    cdef readonly bint purged
-    cdef readonly bint detached
-    cdef bint registered
+    cdef readonly bint remote           # another worker fills it, we follow
+    cdef FillSlot* slot
+    cdef FillSlot own
+    cdef object why
+    cdef object given                   # the draft
+    cdef bint registered                # in memory.fills
     cdef dict callbacks
-    cdef Record* run                    # a small body, or the beginning of one whose length is unknown
-    cdef char* run_body
-    cdef uint64_t run_room
-    cdef bint final                     # run is laid out as it will be published
-    cdef uint32_t* blocks               # a large one; `gone` before them are given back
-    cdef uint64_t nblocks, blocks_cap, gone
-    cdef readonly Entry entry           # once committed
+    cdef uint32_t seen_state
+    cdef uint64_t seen_arrived
+    cdef readonly Entry entry           # once committed, of our own
     cdef object __weakref__
-    cdef int open(self, Memory memory, bytes key) except -1
+    cdef int open(self, Memory memory, bytes key, uint64_t stamp) except -1
+    cdef int enter(self, FillSlot* slot) except -1
+    cdef uint32_t current(self) noexcept
+    cdef bint is_purged(self) noexcept
+    cdef int look(self) except -1
+    cdef void unfollow(self) noexcept
+    cdef int mine(self, uint32_t least, uint32_t most, str what) except -1
     cdef int notify(self) except -1
+    cdef void wake_followers(self) noexcept
     cdef int unregister(self) except -1
-    cdef int end(self, int state) except -1
+    cdef int end(self, uint32_t state) except -1
     cdef int void(self, str reason) except -1
-    cdef char* in_block(self, uint64_t offset) noexcept
-    cdef void give_back(self) noexcept
-    cdef bint new_run(self, const Record* t, uint64_t run_bytes) noexcept
+    cdef void let_go(self) noexcept
+    cdef bint begin_run(self, const Record* t, bytes head, bytes meta, uint64_t run_bytes) except -1
     cdef int append(self, const char* data, uint64_t n) except -1
+    cdef bint has_room(self, uint64_t total) noexcept
     cdef int room_for(self, uint64_t total) except -1
+    cdef bint grow(self, uint64_t total) noexcept
+    cdef bint longer_list(self, uint64_t total) noexcept
+    cdef bint renew_run(self, uint64_t run_bytes, uint32_t nblocks) noexcept
     cdef Record* settle(self, Record* t, bytes head, bytes meta) except? NULL

@@ -22,6 +22,9 @@ COMMITTED: FillState
 DONE: FillState
 ABORTED: FillState
 
+class StoreBusyError(OSError):
+    """A process that does not run holds the store's lock."""
+
 @final
 class Entry:
     """A stored response, pinned: its bytes stay what they are until `release` or until this object goes.
@@ -93,6 +96,10 @@ class Entry:
 class Fill:
     """A body on its way into the store under one key. Dropped without `commit`, it never existed.
 
+    `remote`: another worker fills it and this process follows; it is read like any other, and what the filler alone may
+    do raises ValueError or does nothing. Where the store's lock was not to be had, or too many fills are under way,
+    a fill is made that nobody else sees: it is `detached` and `start` says False (reason "busy").
+
     Callbacks are called without arguments on every change of state and every arrival. They must not raise;
     what they raise goes to `sys.unraisablehook`. Made by the store only (else TypeError).
     """
@@ -122,6 +129,12 @@ class Fill:
     def purged(self) -> bool: ...
     @property
     def detached(self) -> bool: ...
+    @property
+    def lost(self) -> bool:
+        """The worker that filled it has died."""
+
+    @property
+    def remote(self) -> bool: ...
     @property
     def joinable(self) -> bool:
         """Still registered under its key, so that `begin_fill` gives it to others."""
@@ -248,11 +261,22 @@ class Memory:
 
     def purge(self, key: bytes, soft: bool = False, now: int | None = None) -> int:
         """Purge `key` and every key that begins with it (its variants), and void their fills in flight.
-        Returns how many stored objects this reached. Looks at every stored key."""
+        Returns how many stored objects this reached. Looks at every stored key. StoreBusyError, and nothing is done,
+        where the lock is not to be had."""
 
     def soft_purge(self, key: bytes, now: int | None = None) -> bool:
         """What is stored under exactly this key stops being fresh now; it may still be revalidated or
         served stale. Voids its fill in flight."""
+
+    def remember_uncacheable(self, key: bytes, until: int) -> None:
+        """For all workers, until that node time: the last answer under this key could not be stored. A hint: it may
+        be forgotten sooner."""
+
+    def uncacheable(self, key: bytes, now: int) -> bool: ...
+    @staticmethod
+    def arm(step: int, signal: int, after: int = 1) -> None:
+        """For tests: when this process reaches that marked step of a critical section for the `after`-th time, it
+        sends itself the signal. ValueError for a step that there is not."""
 
     def purge_all(self, soft: bool = False, now: int | None = None) -> int: ...
     def keys(self, limit: int | None = None) -> list[bytes]: ...

@@ -1,8 +1,9 @@
 """The memory store: one mapping per node, from a key to a record, a head and a body.
 
 Decides where things lie and who goes when room is needed. Must not know HTTP, sockets, asyncio or a clock: times
-come in with drafts and touches. One writing process for now (every method that writes holds the GIL); `layout.pxd`
-says what a process must do to read what another one writes.
+come in with drafts and touches. Several processes may use one mapping (`attach`): whatever writes takes the lock, and where
+it is not to be had in time the store does nothing, which is a miss, or a response that is not stored. `layout.pxd` says
+what a process must do to read what another one writes.
 """
 
 cimport cython
@@ -12,7 +13,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.uio cimport iovec
 
 from cdn._core cimport (
@@ -30,7 +31,8 @@ assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 24 and
 
 include "memory/pages.pyx"
 include "memory/sync.pyx"
-include "memory/repair.pyx"
+include "memory/mapping.pyx"
+include "memory/pins.pyx"
 include "memory/index.pyx"
 include "memory/records.pyx"
 include "memory/queues.pyx"
@@ -40,8 +42,17 @@ include "memory/policies.pyx"
 include "memory/evict.pyx"
 include "memory/tidy.pyx"
 include "memory/entry.pyx"
+include "memory/fills.pyx"
 include "memory/fill.pyx"
+include "memory/uncacheable.pyx"
+include "memory/repair.pyx"
 include "memory/audit.pyx"
+
+class StoreBusyError(OSError):
+    """A process that does not run holds the store's lock."""
+
+
+cdef str BUSY = "the memory store is held by a process that does not run: kill it, or try again"
 
 cdef enum:
     LEAST_SIZE = 1 << 20
@@ -59,10 +70,12 @@ cdef class Memory:
         cdef uint64_t nbuckets
         cdef uint64_t npages
         cdef void* base
+        cdef int i
         self.fd = -1
-        self.fills = {}
+        self.fills, self.follows, self.following = {}, {}, {}
         self.s.me = -1
-        self.wakers = []
+        for i in range(MOST_WORKERS):
+            self.s.wakers[i] = -1
         if len(secret) != 16:
             raise ValueError("the store's secret is 16 bytes")
         if size < LEAST_SIZE:
@@ -86,6 +99,7 @@ cdef class Memory:
                 raise ValueError(f"the index of the memory store has room for at most {MOST_BUCKETS * SLOTS} objects")
             nbuckets = MOST_BUCKETS
         memset(&geometry, 0, sizeof(geometry))
+        geometry.size = size
         geometry.nworkers = workers
         geometry.evict.policy = policy_number(policy)
         npages = size // PAGE_BYTES
@@ -93,12 +107,13 @@ cdef class Memory:
             npages -= 1
         memcpy(geometry.magic, b"cdn-mem\0", 8)
         geometry.version = LAYOUT_VERSION
-        geometry.size = size
         geometry.stamp = 1
         self.fd = os.memfd_create("cdn-store", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, size)
         os.posix_fallocate(self.fd, 0, size)
-        base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, self.fd, 0)
+        base = mmap(NULL, size + GUARD, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        if base != MAP_FAILED:
+            base = mmap(base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self.fd, 0)
         if base == MAP_FAILED:
             raise OSError(f"cannot map {size} bytes for the memory store")
         memcpy(base, &geometry, sizeof(geometry))
@@ -110,21 +125,24 @@ cdef class Memory:
         self.s.random = <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
         self.s.candidates = <Candidate*> calloc(sample + MOST_EXTRA, sizeof(Candidate))
         self.s.where = <uint64_t*> calloc(sample + MOST_EXTRA, sizeof(uint64_t))
-        if self.s.candidates == NULL or self.s.where == NULL:
+        self.s.pin_counts = <uint32_t*> calloc(self.s.top.pin_lines * PIN_WAYS, sizeof(uint32_t))
+        if self.s.candidates == NULL or self.s.where == NULL or self.s.pin_counts == NULL:
             raise MemoryError()
-        self.stamp = 1
-        for _ in range(workers):
-            self.wakers.append(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        for i in range(workers):
+            self.s.wakers[i] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def __dealloc__(self):
+        cdef int i
         if self.s.base != NULL:
-            munmap(self.s.base, self.s.top.size)
+            munmap(self.s.base, self.s.top.size + GUARD)
         if self.fd >= 0:
             os.close(self.fd)
-        for waker in self.wakers or ():
-            os.close(waker)
+        for i in range(MOST_WORKERS):
+            if self.s.wakers[i] > 0:
+                os.close(self.s.wakers[i])
         free(self.s.candidates)
         free(self.s.where)
+        free(self.s.pin_counts)
 
     # -- sharing --------------------------------------------------------------------------------------------------
 
@@ -135,20 +153,29 @@ cdef class Memory:
             raise ValueError("this process is attached already")
         if worker_slot(&self.s, worker).attached and not self.reap(worker):
             raise RuntimeError(f"worker slot {worker} of the memory store is still in use")
+        if not take_lock(&self.s, LONG_WAIT):
+            raise RuntimeError("the memory store is held by a process that does not run")
         self.s.me = worker
         self.s.random ^= <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
+        if self.s.top.highest <= <uint64_t> worker:
+            self.s.top.highest = worker + 1
         worker_slot(&self.s, worker).pid = os.getpid()
         worker_slot(&self.s, worker).attached = 1
+        drop_lock(&self.s)
 
     def reap(self, int worker):
         cdef WorkerSlot* slot
         if not 0 <= worker < <int> self.s.top.nworkers:
             raise ValueError(f"the memory store has no slot for worker {worker}")
+        slot = worker_slot(&self.s, worker)
+        cdn_store32(&slot.attached, 0)
         if not take_lock(&self.s, LONG_WAIT):
             return False
-        slot = worker_slot(&self.s, worker)
-        slot.attached = 0
-        slot.woken = 0
+        cdn_store32(&slot.woken, 0)
+        clear_pins(&self.s, worker)
+        lose_fills(&self.s, worker)
+        if self.s.top.retired:
+            sweep_retired(&self.s)
         drop_lock(&self.s)
         return True
 
@@ -158,16 +185,19 @@ cdef class Memory:
 
     @property
     def wake_fileno(self):
-        return None if self.s.me < 0 else self.wakers[self.s.me]
+        return None if self.s.me < 0 else self.s.wakers[self.s.me]
 
     def woken(self):
         if self.s.me < 0:
             return
-        cdn_swap32(&worker_slot(&self.s, self.s.me).woken, 0)
         try:
-            os.eventfd_read(self.wakers[self.s.me])
+            os.eventfd_read(self.s.wakers[self.s.me])
         except BlockingIOError:
             pass
+        cdn_swap32(&worker_slot(&self.s, self.s.me).woken, 0)
+        for pointer in list(self.following):
+            if pointer in self.following:       # the last one's readers may have let this one go
+                (<Fill> <PyObject*> <size_t> pointer).look()
 
     # -- for C callers --------------------------------------------------------------------------------------------
 
@@ -183,10 +213,37 @@ cdef class Memory:
         """The same with the hash at hand; its second half plays no part."""
         return index_find(&self.s, h0 & self.hash_mask, key, n)
 
+    cdef uint64_t epoch(self) noexcept nogil:
+        return cdn_load64(&self.s.top.stamp)
+
+    cdef bint snapshot(self, const Record* r, Record* copy) noexcept nogil:
+        """The header of what `find` has just given. False: it was gone by then."""
+        cdef const uint64_t* words = <const uint64_t*> r
+        cdef int i
+        for i in range(<int> (sizeof(Record) // 8)):
+            (<uint64_t*> copy)[i] = cdn_load64(&words[i])
+        return self.unchanged()
+
+    cdef bint unchanged(self) noexcept nogil:
+        """Whether what was read of the record that `find` gave last was that record's, all of it."""
+        return self.same(&self.s.seen)
+
+    cdef bint same(self, const Sight* sight) noexcept nogil:
+        """The same of an earlier one, by a copy of `s.seen`."""
+        cdn_load_fence()
+        return cdn_load32(&sight.bucket.version) == sight.version
+
     cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil:
         """Up to `most` pieces of the body from `offset` on; how many. Add up their lengths: `most` may have cut it."""
         cdef int n
-        body_pieces(&self.s, r, offset, length, iov, most, &n)
+        body_pieces(&self.s, r, r, offset, length, iov, most, &n)
+        return n
+
+    cdef int copy_iov(self, Record* r, const Record* copy, uint64_t offset, uint64_t length, iovec* iov,
+                      int most) noexcept nogil:
+        """The same of a record that is not pinned, by the `snapshot` of its header."""
+        cdef int n
+        body_pieces(&self.s, r, copy, offset, length, iov, most, &n)
         return n
 
     cdef void touch(self, Record* r, int64_t now) noexcept nogil:
@@ -197,8 +254,9 @@ cdef class Memory:
         if i >= 0:
             cdn_store32(&b.access[i], used(&self.s, cdn_load32(&b.access[i]), now))
 
-    cdef void pin(self, Record* r) noexcept nogil:
-        pin_record(r)
+    cdef bint pin(self, Record* r) noexcept nogil:
+        """Hold what `find` gave last. False: it is gone, or too much is held."""
+        return pin_seen(&self.s, r)
 
     cdef void unpin(self, Record* r) noexcept nogil:
         unpin_record(&self.s, r)
@@ -216,12 +274,10 @@ cdef class Memory:
 
     @property
     def stamp(self):
-        return self.stamp
+        return self.epoch()
 
     def next_stamp(self):
-        self.stamp += 1
-        self.s.top.stamp = self.stamp
-        return self.stamp
+        return cdn_add64(&self.s.top.stamp, 1)
 
     @property
     def size(self):
@@ -241,20 +297,39 @@ cdef class Memory:
         return self.fd
 
     def lookup(self, bytes key not None):
-        cdef Record* r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-        return None if r == NULL else pinned_entry(self, r)
+        cdef Record* r = self.hold(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        return None if r == NULL else entry_of(self, r)
+
+    cdef Record* hold(self, const char* key, size_t n) noexcept nogil:
+        """The record under a key, pinned. NULL also where it is being moved and the lock is not to be had."""
+        cdef Record* r
+        cdef int turn
+        for turn in range(4):
+            r = self.find(key, n)
+            if r == NULL or pin_seen(&self.s, r):
+                return r
+        if not take_lock(&self.s, LOCK_WAIT):
+            return NULL
+        r = self.find(key, n)
+        if r != NULL and not pin_record(&self.s, r):
+            r = NULL
+        drop_lock(&self.s)
+        return r
 
     def keys(self, limit=None):
         cdef list out = []
         cdef uint64_t at
         cdef uint64_t most = <uint64_t> INT64_MAX if limit is None else <uint64_t> limit
         cdef Record* r
+        if not take_lock(&self.s, LONG_WAIT):
+            return out
         for at in range(self.s.top.nbuckets * SLOTS):
             if <uint64_t> len(out) >= most:
                 break
             r = self.at_slot(at)
             if r != NULL:
                 out.append(PyBytes_FromStringAndSize(record_key(r), r.key_len))
+        drop_lock(&self.s)
         return out
 
     cdef Record* at_slot(self, uint64_t at) noexcept:
@@ -275,46 +350,81 @@ cdef class Memory:
             "moved": t.moved,
             "commits": t.commits,
             "aborts": t.aborts,
-            "fills": len(self.fills),
+            "fills": registered_fills(&self.s),
+            "lock_failures": t.lock_failures,
+            "rebuilt": t.rebuilt,
             "slots": t.nbuckets * SLOTS,
             "index_load": t.objects / <double> (t.nbuckets * SLOTS),
         }
 
     def audit(self):
-        return audit_space(&self.s)
+        if not take_lock(&self.s, LONG_WAIT):
+            raise StoreBusyError(BUSY)
+        try:
+            return audit_space(&self.s)
+        finally:
+            drop_lock(&self.s)
 
     # -- writing --------------------------------------------------------------------------------------------------
 
     def begin_fill(self, bytes key not None, Fill since=None):
+        cdef Space* s = &self.s
+        cdef uint64_t h0
+        cdef FillSlot* f = NULL
         cdef Fill fill
-        borrowed = self.fills.get(key)
+        borrowed = self.fills.get(key) or self.follows.get(key)
         if borrowed is not None:
-            return <object> <PyObject*> <size_t> borrowed, False
+            fill = <Fill> <PyObject*> <size_t> borrowed
+            if fill.joinable and not fill.is_purged():
+                return fill, False
+            # another worker has voided it
+            self.follows.pop(key, None) if fill.remote else fill.unregister()
         fill = Fill.__new__(Fill)
-        fill.open(self, key)
-        if since is not None:
-            fill.stamp = since.stamp
-            if since.purged:
-                fill.void(since.reason)
+        fill.open(self, key, self.epoch() if since is None else since.stamp)
+        h0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if take_lock(s, LOCK_WAIT):
+            f = find_fill(s, h0, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+            if f != NULL and s.me >= 0 and f.owner != own_name(s):
+                fill.remote = True
+                fill.slot = f
+                fill.stamp = f.stamp
+                cdn_or64(&f.followers, own_bit(s))
+            else:
+                if f != NULL:
+                    f.flags &= ~<uint32_t> FILL_REGISTERED
+                f = new_fill(s, h0, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+                if f != NULL:
+                    f.stamp = fill.stamp
+                    if since is not None:
+                        f.era = since.slot.era
+            drop_lock(s)
+        if fill.remote:
+            fill.seen_state, fill.seen_arrived = fill.current(), cdn_load64(&f.arrived)
+            self.follows[key] = self.following[<size_t> <PyObject*> fill] = <size_t> <PyObject*> fill
+            return fill, False
+        if f != NULL:
+            fill.enter(f)
+        if since is not None and since.is_purged():
+            fill.void("purged")
         return fill, True
 
     def publish(self, bytes key not None, draft not None, body=b""):
         cdef Record t
         cdef Record* r
         cdef Py_buffer view
-        cdef tuple text = read_draft(draft, self.stamp, key, &t)
+        cdef tuple text = read_draft(draft, self.epoch(), key, &t)
         if text is None:
             return None
         t.hash0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
+            if not take_lock(&self.s, LOCK_WAIT):
+                return None
             t.body_length = view.len
             r = self.lay(&t, key, text[0], text[1], <const char*> view.buf)
+            return self.publish_run(r)      # lets the lock go
         finally:
             PyBuffer_Release(&view)
-        if r == NULL:
-            return None
-        return self.publish_run(r)
 
     def republish(self, Entry entry not None, draft not None):
         cdef Record t
@@ -324,23 +434,31 @@ cdef class Memory:
         cdef tuple text
         if entry.memory is not self:
             raise ValueError("an entry of another store")
-        if old.pins & PIN_RETIRED:
-            return None
         key = PyBytes_FromStringAndSize(record_key(old), old.key_len)
-        text = read_draft(draft, self.stamp, key, &t)
-        if text is None:
+        text = read_draft(draft, self.epoch(), key, &t)
+        if text is None or not take_lock(&self.s, LOCK_WAIT):
             return None
         t.hash0, t.body_length, t.body = old.hash0, old.body_length, old.body
-        r = self.lay_over(&t, old, key, text[0], text[1])
-        # what is pinned was not evicted for this
-        return None if r == NULL else self.publish_run(r)
+        # what is pinned is not evicted for this
+        r = NULL if cdn_load32(&old.pins) & PIN_RETIRED else self.lay_over(&t, old, key, text[0], text[1])
+        return self.publish_run(r)
 
     cdef Entry publish_run(self, Record* r):
+        """Publish, let the lock go, and give it to Python. None: there is none, or it cannot be held."""
+        if r != NULL and not pin_record(&self.s, r):
+            free_record(&self.s, r)
+            r = NULL
+        if r != NULL:
+            self.reveal(r)
+        drop_lock(&self.s)
+        return None if r == NULL else entry_of(self, r)
+
+    cdef bint reveal(self, Record* r) noexcept:
         if r.response_time > self.s.now:
             self.s.now = r.response_time
         publish_record(&self.s, r)
         self.s.top.commits += 1
-        return pinned_entry(self, r)
+        return True
 
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL:
         """A run (and blocks) with everything in it, not published; NULL: no room. Hash, length and times are in t."""
@@ -402,11 +520,14 @@ cdef class Memory:
     # -- leaving --------------------------------------------------------------------------------------------------
 
     def remove(self, bytes key not None):
-        cdef Record* r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-        if r == NULL:
-            return False
-        withdraw(&self.s, r)
-        return True
+        cdef Record* r
+        if not take_lock(&self.s, LOCK_WAIT):
+            return self.expire(key, INT64_MIN)
+        r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if r != NULL:
+            withdraw(&self.s, r)
+        drop_lock(&self.s)
+        return r != NULL
 
     def invalidate(self, bytes key not None):
         self.void_fill(key)
@@ -420,6 +541,19 @@ cdef class Memory:
             cdn_lower64(&r.fresh_until, now)
         return True
 
+    cdef bint expire(self, bytes key, int64_t now) noexcept:
+        """Without the lock: not to be used any more (INT64_MIN), or not fresh any more."""
+        cdef Record* r = self.hold(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if r == NULL:
+            return False
+        if now == INT64_MIN:
+            cdn_lower64(&r.swr_until, now)
+            cdn_lower64(&r.sie_until, now)
+        if r.fresh_until > now:
+            cdn_lower64(&r.fresh_until, now)
+        unpin_record(&self.s, r)
+        return True
+
     def purge(self, bytes key not None, bint soft=False, now=None):
         cdef int64_t at_time = self.s.now if now is None else now
         cdef size_t n = PyBytes_GET_SIZE(key)
@@ -430,17 +564,19 @@ cdef class Memory:
         for other in list(self.fills):
             if (<bytes> other).startswith(key):
                 self.void_fill(<bytes> other)
+        if not take_lock(&self.s, LONG_WAIT):
+            raise StoreBusyError(BUSY)
+        void_fills(&self.s, text, n)
         for at in range(self.s.top.nbuckets * SLOTS):
             r = self.at_slot(at)
             if r != NULL and r.key_len >= n and memcmp(record_key(r), text, n) == 0:
                 count += self.leave(r, soft, at_time)
+        drop_lock(&self.s)
         return count
 
     def soft_purge(self, bytes key not None, now=None):
-        cdef Record* r
         self.void_fill(key)
-        r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-        return r != NULL and self.leave(r, True, self.s.now if now is None else now)
+        return self.expire(key, self.s.now if now is None else <int64_t> now)
 
     def purge_all(self, bint soft=False, now=None):
         return self.purge(b"", soft, now)
@@ -450,7 +586,38 @@ cdef class Memory:
 
     cdef int void_fill(self, bytes key) except -1:
         cdef Fill fill
+        cdef FillSlot* f
         borrowed = self.fills.get(key)
         if borrowed is not None:
             fill = <Fill> <PyObject*> <size_t> borrowed
             fill.void("purged")
+        elif self.s.me >= 0:
+            if not take_lock(&self.s, LOCK_WAIT):
+                # whichever it is: they all are
+                cdn_add64(&self.s.top.era, 1)
+                return 0
+            f = find_fill(&self.s, self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)),
+                          PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+            if f != NULL:
+                void_slot(f)
+            drop_lock(&self.s)
+
+    # -- uncacheable ----------------------------------------------------------------------------------------------
+
+    def remember_uncacheable(self, bytes key not None, int64_t until):
+        cdef uint64_t h[2]
+        siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
+        remember(&self.s, h, until)
+
+    def uncacheable(self, bytes key not None, int64_t now):
+        cdef uint64_t h[2]
+        siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
+        return remembered_until(&self.s, h) > now
+
+    # -- for tests ------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def arm(int step, int signal, int after=1):
+        if not 1 <= step <= STEPS:
+            raise ValueError(f"the steps are 1 to {STEPS}")
+        cdn_arm(step, signal, after)

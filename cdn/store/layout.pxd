@@ -4,6 +4,10 @@ Everything is addressed by offsets from the start of the mapping, in granules of
 
     0                 Super         magic, version, geometry, counters, the lock of all who write
     workers           WorkerSlot[]  who is attached; none in a store that one process uses alone
+    pins              uint64_t[]    a table for each worker: granules of the records that it holds; 0: free
+    fill_tags         uint64_t[]    for each fill slot: its key's hash with bit 0 set; 0: free
+    fills             FillSlot[]    the bodies that are on their way in
+    uncacheable       Remembered[]  keys whose last answer could not be stored
     index             Bucket[]      5 slots each; a key may lie in either of two
     trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
                                     the longest free run; the free blocks of a page of blocks
@@ -21,11 +25,16 @@ A body that does not fit there lies in blocks, which are listed in the run and n
 neighbours in number are neighbours in memory; the first one counts the records that share them. Blocks are never moved,
 runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding).
 
-Who may touch what: a record does not change once its slot points at it, except `pins` (of whoever holds it) and
-`fresh_until` (a soft purge lowers it, one atomic store). A reader that takes no pin reads the bucket's `version`
-before and after. The writer changes it whenever a slot stops pointing at a record, and before that memory is used
-again. The access word lies in the bucket and not in the record: a late store by a reader can then do no more than
-mark another entry as used. `place`, the rings and the ghosts are the writer's alone.
+Who may touch what. Whoever writes the structures holds the lock in Super. A record does not change once its slot points
+at it, except `pins` and `fresh_until` (a soft purge lowers it, one atomic store). Readers take no lock. One that copies
+reads the bucket's `version` before and after: the writer changes it whenever a slot stops pointing at a record, and
+before that memory is used again. One that holds a record for longer writes its granule into its own pin table, and then
+looks whether the slot still says what it said: a writer that has emptied a slot looks into all tables before it uses
+the memory again. The access word lies in the bucket and not in the record: a late store by a reader can then do no
+more than mark another entry as used.
+
+`place`, the rings and the ghosts are of those who write. A fill's bytes are written by its owner alone and without the lock; `arrived` says how many others may read. What it has
+outgrown stays until its followers have left.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -45,6 +54,11 @@ cdef enum:
     MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
     TREE_FANOUT = 32        # one cache line of uint16_t
+    PIN_WAYS = 8            # entries of a pin table in one cache line
+    FILL_WINDOW = 64        # fill slots where a key may lie
+    REMEMBERED_WAYS = 4
+    OLD_RUNS = 4            # a fill outgrows no more than these
+    REASON = 32
     MOST_WORKERS = 64       # one bit each in a word
     TREE_LEVELS = 6         # 32**6 pages = 128 TiB
     ACCESS_SHIFT = 4        # access stamps count 16 ms
@@ -62,9 +76,10 @@ cdef enum:
     RECORD_OLD_ORIGIN = 4096    # it came as HTTP/1.0, which Via says (RFC 9110 §7.6.3)
     RECORD_HEURISTIC = 2048     # its lifetime was guessed (RFC 9111 §4.2.2)
 
-# Record.pins: a count, and what the record has become
+# Record.pins: a count of those who are not attached, and what the record has become
 cdef enum:
     PIN_COUNT = 0x0fffffff
+    PIN_FOLLOWED = 0x20000000   # followers of the fill that brought it still read it
     PIN_RETIRED = 0x40000000    # no slot points at it; freed with its last pin
     PIN_FILLING = 0x80000000    # not published yet
 
@@ -94,7 +109,7 @@ cdef struct Record:             # 112 bytes
     uint32_t place              # lru: serial; else queue << PLACE_SHIFT | position; private to the eviction
 
 cdef struct Bucket:             # 64 bytes, one cache line
-    uint64_t slot[SLOTS]        # tag << 40 | granule, 0 when empty; one atomic store publishes
+    uint64_t slot[SLOTS]        # tag << 40 | moving << 39 | granule, 0 when empty; one atomic store publishes
     uint32_t access[SLOTS]      # lru: when last used, in units of 2**ACCESS_SHIFT ms, wrapping; else level and uses
     uint32_t version
 
@@ -145,14 +160,49 @@ cdef struct Eviction:           # all of it can be made again from the index, in
     uint32_t serial             # lru: of the last record stored
     Queue queue[2]
 
+cdef enum FillFlag:
+    FILL_REGISTERED = 1         # found under its key
+    FILL_PURGED = 2
+    FILL_DETACHED = 4
+    FILL_PUBLISHED = 8          # its run is a record of the index
+    FILL_LEFT = 16              # its owner is done with it and could not say so: the lock was not to be had
+    FILL_LOST = 32              # its owner has died
+
+cdef enum:
+    NO_OWNER = 0xffff             # FillSlot.owner: only followers are left
+
+cdef struct FillSlot:           # 176 bytes
+    uint64_t serial, stamp
+    uint64_t era                # as old as this: see Super.era
+    uint64_t hash0
+    uint64_t run                # granule of the run: key, then head and meta, then the body or the numbers of its blocks
+    uint64_t arrived            # bytes that may be read
+    uint64_t length             # ~0: unknown
+    uint64_t followers          # a bit for each worker that reads along
+    uint64_t leaving            # and for those that are done and could not say so
+    uint64_t old[OLD_RUNS]      # granules of outgrown runs, kept for followers
+    uint64_t extra              # a block kept for followers, plus 1
+    uint32_t state, flags, owner
+    uint32_t nblocks            # in the run's list so far, from `base` on; `gone` of all are given back
+    uint32_t gone, base
+    char reason[REASON]
+
+cdef struct Remembered:
+    uint64_t tag
+    int64_t until               # ms of node time
+
 cdef struct Super:
     char magic[8]
     uint32_t version
     uint32_t npages
     uint64_t size
     uint64_t nbuckets
-    uint64_t workers, index, trees, table, bitmaps, pages   # offsets
+    uint64_t workers, pins, fill_tags, fills, uncacheable, index, trees, table, bitmaps, pages   # offsets
     uint64_t nworkers               # slots
+    uint64_t highest                # behind the last slot that was ever attached
+    uint64_t pin_lines              # of one worker's table
+    uint64_t nfills
+    uint64_t nremembered
     uint64_t level[TREE_LEVELS]     # offset of each level of the tree, in uint16_t from its start
     uint64_t levels
     uint64_t tree_entries           # of one tree, all its levels
@@ -163,6 +213,11 @@ cdef struct Super:
     uint64_t object_bytes           # key + head + meta + body of all published
     uint64_t evictions, expired_evictions, moved, commits, aborts
     uint64_t lock_failures
+    uint64_t rebuilt
+    uint64_t retired                # records that only their pins keep
+    uint64_t filling                # fill slots in use
+    uint64_t serial                 # of the last fill
+    uint64_t era                    # fills of an earlier one are void
     uint32_t broken                 # a worker died while it wrote the structures: they are to be rebuilt first
     uint32_t spare
     pthread_mutex_t mutex           # robust, of all processes

@@ -187,7 +187,7 @@ def test_a_purge_voids_a_fill_but_not_its_readers(memory: Memory, how: str) -> N
     assert fill.reason == "purged"
     assert fill.read(0, 200_000) == content
     assert memory.lookup(key) is None
-    del fill
+    del fill, again
     assert memory.stats()["used"] == memory.stats()["fixed"]
 
 

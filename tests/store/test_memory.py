@@ -103,6 +103,7 @@ def test_a_contradictory_draft_is_refused(memory: Memory, change: dict[str, int]
     fill, _ = memory.begin_fill(b"k")
     with pytest.raises(ValueError, match="outside of its head"):
         fill.start(dataclasses.replace(draft(b"k", 1), **change), 5)
+    del fill
     assert memory.lookup(b"k") is None
     assert memory.stats()["used"] == used
 

@@ -52,7 +52,7 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
                 found["filling"] += 1
             else:
                 found["retired" if r.pins & PIN_RETIRED else "published"] += 1
-                found["pinned"] += (r.pins & PIN_COUNT) != 0
+                found["pinned"] += (r.pins & PIN_COUNT) != 0 or in_tables(s, granule_of(s, r))
                 if (slot_of(s, r, &b) < 0) != ((r.pins & PIN_RETIRED) != 0):
                     return f"page {page}: the record at {pos} and the index do not agree"
                 if r.body:

@@ -59,7 +59,7 @@ cdef bytes read_body(Space* s, const Record* r, uint64_t offset, uint64_t length
     out = PyBytes_FromStringAndSize(NULL, length)
     to = PyBytes_AS_STRING(out)
     while length:
-        offset += body_pieces(s, r, offset, length, iov, PIECES, &n)
+        offset += body_pieces(s, r, r, offset, length, iov, PIECES, &n)
         for i in range(n):
             memcpy(to, iov[i].iov_base, iov[i].iov_len)
             to += iov[i].iov_len
@@ -67,10 +67,26 @@ cdef bytes read_body(Space* s, const Record* r, uint64_t offset, uint64_t length
     return out
 
 
-cdef Entry pinned_entry(Memory memory, Record* r):
-    cdef Entry entry
-    pin_record(r)       # first: what is allocated next may let a dropped fill go, and that writes to the store
-    entry = Entry.__new__(Entry)
+cdef inline bint same_text(const Record* r, bytes head, bytes meta) noexcept:
+    """Of heads and metas of the same length."""
+    return (memcmp(record_head(r), PyBytes_AS_STRING(head), r.head_len) == 0
+            and memcmp(record_meta(r), PyBytes_AS_STRING(meta), r.meta_len) == 0)
+
+
+cdef draft_of(const Record* r):
+    return Draft(
+        status=r.status, head=PyBytes_FromStringAndSize(record_head(r), r.head_len),
+        status_line_len=r.status_line_len, born=r.born, fresh_until=r.fresh_until, swr_until=r.swr_until,
+        sie_until=r.sie_until, response_time=r.response_time, flags=r.flags, stamp=r.stamp,
+        last_modified=None if r.last_modified == INT64_MIN else r.last_modified,
+        etag_offset=r.etag, etag_len=r.etag_len, lines_304=r.lines_304,
+        meta=PyBytes_FromStringAndSize(record_meta(r), r.meta_len),
+    )
+
+
+cdef Entry entry_of(Memory memory, Record* r):
+    """Of a record that is pinned for it: what is allocated here may let a dropped fill go, and that writes."""
+    cdef Entry entry = Entry.__new__(Entry)
     entry.memory = memory
     entry.r = r
     return entry
@@ -105,7 +121,7 @@ cdef class Entry:
 
     @property
     def current(self):
-        return not self.record().pins & PIN_RETIRED
+        return not cdn_load32(&self.record().pins) & PIN_RETIRED
 
     @property
     def status(self):
@@ -125,7 +141,7 @@ cdef class Entry:
 
     @property
     def fresh_until(self):
-        return self.record().fresh_until
+        return <int64_t> cdn_load64(<uint64_t*> &self.record().fresh_until)
 
     @property
     def swr_until(self):
@@ -192,13 +208,7 @@ cdef class Entry:
         self.memory.touch(self.record(), now)
 
     def draft(self):
-        cdef Record* r = self.record()
-        return Draft(
-            status=r.status, head=self.head, status_line_len=r.status_line_len, born=r.born,
-            fresh_until=r.fresh_until, swr_until=r.swr_until, sie_until=r.sie_until,
-            response_time=r.response_time, flags=r.flags, stamp=r.stamp, last_modified=self.last_modified,
-            etag_offset=r.etag, etag_len=r.etag_len, lines_304=r.lines_304, meta=self.meta,
-        )
+        return draft_of(self.record())
 
     def __repr__(self):
         if self.r == NULL:

@@ -5,6 +5,7 @@ cdef uint64_t evict_at(Space* s, uint64_t where) noexcept nogil:
     cdef Bucket* b = s.index + where // SLOTS
     cdef int i = <int> (where % SLOTS)
     cdef Record* r = record_at(s, b.slot[i] & GRANULE_MASK)
+    cdn_step(STEP_EVICTING)
     s.top.evictions += 1
     if r.fresh_until <= s.now:
         s.top.expired_evictions += 1
@@ -78,8 +79,10 @@ cdef void publish_record(Space* s, Record* r) noexcept nogil:
     else:
         i = make_slot(s, r, &b)
         word = arrive(s, r, <uint64_t> (b - s.index) * SLOTS + i)
-    cdn_store32(&r.pins, 0)
+    cdn_and32(&r.pins, ~<uint32_t> PIN_FILLING)
+    cdn_step(STEP_SLOT_MADE)
     point(s, b, i, r, word)
+    cdn_step(STEP_POINTED)
     s.top.objects += 1
     s.top.object_bytes += payload(r)
     if old != NULL:

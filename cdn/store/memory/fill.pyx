@@ -1,4 +1,8 @@
-# A body on its way in. Knows how much has arrived and where it lies; not who reads it, nor why it may be stored.
+# A body on its way in, as its owner and its followers have it. Knows how much has arrived; not who reads it, nor why it
+# may be stored.
+#
+# `slot` is the fill in the table of all workers. Once the owner has let go of that it is `own`, its last state, and so it
+# is from the beginning where no place in the table was to be had: such a fill is nobody else's and cannot be started.
 
 
 class FillState(IntEnum):
@@ -17,6 +21,7 @@ cdef enum:
     S_ABORTED = 4
     FIRST_RUN = 4096        # bytes of the first run of a body whose length is unknown,
     SECOND_RUN = 16384      # and of the second; then it goes to blocks
+    FIRST_LIST = 1024       # of which so many can be listed at first
 
 WAITING, STREAMING, COMMITTED, DONE, ABORTED = FillState
 cdef tuple STATES = tuple(FillState)
@@ -32,36 +37,94 @@ cdef class Fill:
     def __init__(self, *args, **kwargs):
         raise TypeError("fills come from the store")
 
-    cdef int open(self, Memory memory, bytes key) except -1:
+    cdef int open(self, Memory memory, bytes key, uint64_t stamp) except -1:
+        """Nobody else's yet."""
         self.memory = memory
         self.key = key
-        self.hash0 = memory.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-        self.stamp = memory.stamp
         self.callbacks = {}     # in order; a key so that many leave cheaply
-        memory.fills[key] = <size_t> <PyObject*> self
+        self.stamp = stamp
+        memset(&self.own, 0, sizeof(FillSlot))
+        self.own.length = ~(<uint64_t> 0)
+        self.own.flags = FILL_DETACHED
+        self.slot = &self.own
+
+    cdef int enter(self, FillSlot* slot) except -1:
+        self.slot = slot
+        self.memory.fills[self.key] = <size_t> <PyObject*> self
         self.registered = True
 
     def __del__(self):
-        if self.memory is not None:
+        if self.memory is None:
+            return
+        if self.remote:
+            self.unfollow()
+        else:
             self.abort("dropped")
-            self.give_back()
-
-    def __dealloc__(self):
-        free(self.blocks)
+            self.let_go()
 
     # -- what followers see ---------------------------------------------------------------------------------------
 
     @property
     def state(self):
-        return STATES[self._state]
+        return STATES[self.current()]
+
+    cdef uint32_t current(self) noexcept:
+        cdef uint32_t state = cdn_acquire32(&self.slot.state)
+        if self.remote and state <= S_DONE and state != S_COMMITTED and self.slot.flags & FILL_DETACHED:
+            return S_ABORTED    # it goes on for the owner's own readers only
+        return state
 
     @property
     def ended(self):
-        return self._state == S_COMMITTED or self._state == S_DONE
+        cdef uint32_t state = self.current()
+        return state == S_COMMITTED or state == S_DONE
 
     @property
     def joinable(self):
-        return self.registered
+        return cdn_load32(&self.slot.flags) & FILL_REGISTERED != 0
+
+    @property
+    def purged(self):
+        return self.is_purged()
+
+    cdef bint is_purged(self) noexcept:
+        return cdn_load32(&self.slot.flags) & FILL_PURGED != 0 or (
+            self.slot.state <= S_STREAMING and self.slot != &self.own
+            and self.slot.era != cdn_load64(&self.memory.s.top.era))
+
+    @property
+    def detached(self):
+        return cdn_load32(&self.slot.flags) & FILL_DETACHED != 0
+
+    @property
+    def lost(self):
+        return cdn_load32(&self.slot.flags) & FILL_LOST != 0
+
+    @property
+    def arrived(self):
+        return cdn_load64(&self.slot.arrived)
+
+    @property
+    def length(self):
+        cdef uint64_t n = self.slot.length
+        return None if n == ~(<uint64_t> 0) else n
+
+    @property
+    def reason(self):
+        if self.is_purged():
+            return "purged"
+        if self.remote:
+            if self.slot.reason[0] == 0:
+                return "detached" if self.detached else None
+            return self.slot.reason.decode("ascii", "replace")
+        return self.why
+
+    @property
+    def draft(self):
+        if self.given is None and self.remote and self.slot.state >= S_STREAMING:
+            if self.slot.state != S_ABORTED or self.slot.flags & FILL_LOST:
+                self.given = draft_of(fill_run(&self.memory.s, self.slot))
+        return self.given
 
     def subscribe(self, callback):
         self.callbacks[callback] = None
@@ -71,60 +134,95 @@ cdef class Fill:
 
     def read(self, uint64_t offset, uint64_t n):
         cdef bytes out
-        cdef char* to
-        cdef uint64_t here
+        cdef uint64_t arrived
         if self.entry is not None:
             return read_body(&self.memory.s, self.entry.record(), offset, n)
-        if offset >= self.arrived or self._state == S_ABORTED:
+        arrived = cdn_load64(&self.slot.arrived)
+        if offset >= arrived or self.current() == S_ABORTED:
             return b""
-        if offset < self.gone * BLOCK_BYTES:
+        if offset < <uint64_t> self.slot.gone * BLOCK_BYTES:
             raise ValueError("these bytes of the fill have been given back")
-        n = min(n, self.arrived - offset)
-        if self.run != NULL:
-            return PyBytes_FromStringAndSize(self.run_body + offset, n)
+        n = min(n, arrived - offset)
         out = PyBytes_FromStringAndSize(NULL, n)
-        to = PyBytes_AS_STRING(out)
-        while n:
-            here = min(n, <uint64_t> BLOCK_BYTES - offset % BLOCK_BYTES)
-            memcpy(to, self.in_block(offset), here)
-            to += here
-            offset += here
-            n -= here
+        fill_copy(&self.memory.s, self.slot, offset, PyBytes_AS_STRING(out), n)
         return out
+
+    cdef int look(self) except -1:
+        """Another worker has news: of this fill?"""
+        cdef uint32_t state = self.current()
+        cdef uint64_t arrived = cdn_load64(&self.slot.arrived)
+        if state != self.seen_state or arrived != self.seen_arrived:
+            self.seen_state = state
+            self.seen_arrived = arrived
+            self.notify()
+
+    cdef void unfollow(self) noexcept:
+        cdef Space* s = &self.memory.s
+        self.memory.following.pop(<size_t> <PyObject*> self, None)
+        if self.memory.follows.get(self.key) == <size_t> <PyObject*> self:
+            del self.memory.follows[self.key]
+        if take_lock(s, LOCK_WAIT):
+            unfollow(s, self.slot, own_bit(s))
+            drop_lock(s)
+        else:
+            cdn_or64(&self.slot.leaving, own_bit(s))
+            s.owing = True
 
     # -- what the filler does -------------------------------------------------------------------------------------
 
+    cdef int mine(self, uint32_t least, uint32_t most, str what) except -1:
+        if self.remote or not least <= self.slot.state <= most:
+            raise ValueError(f"this fill is not open for {what}")
+
     def start(self, draft not None, length):
+        cdef Space* s = &self.memory.s
         cdef Record t
-        cdef uint64_t nblocks
-        cdef uint64_t run_bytes
+        cdef uint64_t nblocks = 0
+        cdef uint64_t run_bytes = 0
         cdef uint64_t body = 0
-        if self._state != S_WAITING:
+        cdef tuple text
+        cdef bint fits
+        if self.remote or self.slot.state != S_WAITING:
             raise ValueError("this fill has been started before")
-        cdef bint fits = read_draft(draft, self.stamp, self.key, &t) is not None
+        text = read_draft(draft, self.stamp, self.key, &t)
+        fits = text is not None
         if length is not None:
             body = length
-        if not self.detached:
+        if self.slot == &self.own:
+            self.why = "busy"
+            return False
+        if not (self.slot.flags & FILL_DETACHED):
             if not (fits and body <= self.memory.largest
                     and plan(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes)):
-                self.reason = "too-large"
+                self.why = "too-large"
                 return False
-            if length is not None and nblocks == 0 and not self.new_run(&t, run_bytes):
-                self.reason = "no-space"
+        if fits:
+            if length is None:
+                nblocks = 0
+                run_bytes = lead(t.key_len, t.head_len, t.meta_len, 0)
+                run_bytes = FIRST_RUN if run_bytes <= FIRST_RUN else max(<uint64_t> SECOND_RUN, run_bytes)
+            elif self.slot.flags & FILL_DETACHED:
+                nblocks = 0
+                run_bytes = lead(t.key_len, t.head_len, t.meta_len, 0)
+            t.hash0 = self.slot.hash0
+            t.body = nblocks
+            t.body_length = body
+            if ((run_bytes > PAGE_BYTES or not self.begin_run(&t, text[0], text[1], run_bytes))
+                    and not self.slot.flags & FILL_DETACHED):
+                self.why = "no-space"
                 return False
-        self.draft = draft
-        self.length = length
-        self._state = S_STREAMING
+        self.given = draft
+        self.slot.length = ~(<uint64_t> 0) if length is None else body
+        cdn_store32(&self.slot.state, S_STREAMING)
         self.notify()
         return True
 
     def write(self, data):
         cdef Py_buffer view
-        if self._state != S_STREAMING:
-            raise ValueError("this fill is not open for writing")
+        self.mine(S_STREAMING, S_STREAMING, "writing")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            if self.length is not None and self.arrived + <uint64_t> view.len > <uint64_t> self.length:
+            if self.slot.arrived + <uint64_t> view.len > self.slot.length:
                 raise ValueError("more bytes than the length that the fill was started with")
             if not self.append(<const char*> view.buf, view.len):
                 return False
@@ -136,225 +234,348 @@ cdef class Fill:
         return True
 
     def commit(self, **changes):
+        cdef Space* s = &self.memory.s
         cdef Record t
-        cdef Record* r
+        cdef Record* r = NULL
+        cdef FillSlot* f = self.slot
         cdef tuple text
-        if self._state != S_STREAMING:
-            raise ValueError("this fill is not open for committing")
-        if self.length is not None and self.arrived != <uint64_t> self.length:
+        cdef bint pinned = False
+        self.mine(S_STREAMING, S_STREAMING, "committing")
+        if self.slot.length != ~(<uint64_t> 0) and self.slot.arrived != self.slot.length:
             raise ValueError("a body shorter than the length that the fill was started with")
-        if not self.registered:
-            self.end(S_DONE)
-            return None
         if changes:
-            self.draft = dataclasses.replace(self.draft, **changes)
-        text = read_draft(self.draft, self.stamp, self.key, &t)
-        t.hash0, t.body_length = self.hash0, self.arrived
-        r = NULL if text is None else self.settle(&t, text[0], text[1])
-        if r == NULL:
-            self.reason = "no-space"
+            self.given = dataclasses.replace(self.given, **changes)
+        text = read_draft(self.given, self.stamp, self.key, &t)
+        if not take_lock(s, LOCK_WAIT):
+            self.why = "no-space"
             self.end(S_DONE)
             return None
-        self.entry = self.memory.publish_run(r)
+        # by a purge of another worker, too
+        if self.is_purged() or not f.flags & FILL_REGISTERED:
+            if self.is_purged():
+                cdn_or32(&f.flags, FILL_PURGED)
+            drop_lock(s)
+            self.end(S_DONE)
+            return None
+        t.hash0, t.body_length = f.hash0, f.arrived
+        if text is not None:
+            r = self.settle(&t, text[0], text[1])
+        if r != NULL:
+            f.nblocks, f.gone = r.body, 0
+            pinned = pin_record(s, r)
+            if pinned:
+                cdn_step(STEP_SETTLED)
+                if f.followers:
+                    cdn_or32(&r.pins, PIN_FOLLOWED)
+                self.memory.reveal(r)
+                f.nblocks = 0
+                cdn_store64(&f.run, granule_of(s, r))
+                f.flags = (f.flags | FILL_PUBLISHED) & ~<uint32_t> FILL_REGISTERED
+                cdn_store32(&f.state, S_COMMITTED)
+        if not pinned:
+            drop_lock(s)
+            self.why = "no-space"
+            self.end(S_DONE)
+            return None
+        self.wake_followers()
+        self.own = f[0]
+        self.slot = &self.own
+        disown(s, f)
+        drop_lock(s)
+        self.entry = entry_of(self.memory, r)
         self.end(S_COMMITTED)
         return self.entry
 
     def abort(self, str reason not None):
-        if self._state != S_WAITING and self._state != S_STREAMING:
+        if self.remote or self.slot.state > S_STREAMING:
             return
-        if self.reason is None:
-            self.reason = reason
-        self.memory.s.top.aborts += 1
-        self.give_back()
+        if self.why is None:
+            self.why = reason
+        cdn_add64(&self.memory.s.top.aborts, 1)
         self.end(S_ABORTED)
+        self.let_go()
 
     def detach(self, str reason="too-large"):
-        if self.detached or self._state > S_STREAMING:
+        if self.remote or self.slot.state > S_STREAMING or (
+                self.slot.flags & FILL_DETACHED and self.slot != &self.own):
             return
-        self.detached = True
-        if not self.purged:
-            self.reason = reason
+        if not self.is_purged():
+            self.why = reason
         self.unregister()
+        cdn_or32(&self.slot.flags, FILL_DETACHED)
         self.notify()
 
     def release_before(self, uint64_t offset):
-        cdef uint64_t upto = min(offset, self.arrived) // BLOCK_BYTES
-        cdef uint64_t n
-        cdef uint64_t i
-        if not self.detached:
+        cdef Space* s = &self.memory.s
+        cdef uint64_t upto = min(offset, self.slot.arrived) // BLOCK_BYTES
+        if not self.detached or self.remote:
             raise ValueError("only a detached fill gives memory back before its end")
-        if self.nblocks == 0 or upto <= self.gone:
+        if upto > self.slot.nblocks:
+            upto = self.slot.nblocks
+        if upto <= self.slot.gone or cdn_load64(&self.slot.followers) or not take_lock(s, LOCK_WAIT):
             return
-        n = min(upto - self.gone, self.nblocks)
-        for i in range(n):
-            give_block(&self.memory.s, self.blocks[i])
-        self.nblocks -= n
-        self.gone += n
-        memmove(self.blocks, self.blocks + n, self.nblocks * sizeof(uint32_t))
+        give_blocks(s, self.slot, <uint32_t> upto)
+        drop_lock(s)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     cdef int notify(self) except -1:
+        self.wake_followers()
         for callback in list(self.callbacks):
             call(callback)
+
+    cdef void wake_followers(self) noexcept:
+        cdef uint64_t others
+        cdef int worker
+        if self.remote or self.slot == &self.own:
+            return
+        cdn_fence()
+        others = cdn_load64(&self.slot.followers)
+        while others:
+            worker = cdn_ctz(others)
+            others &= others - 1
+            wake(&self.memory.s, worker)
 
     cdef int unregister(self) except -1:
         if self.registered:
             self.registered = False
-            del self.memory.fills[self.key]
+            if self.memory.fills.get(self.key) == <size_t> <PyObject*> self:
+                del self.memory.fills[self.key]
+            cdn_and32(&self.slot.flags, ~<uint32_t> FILL_REGISTERED)
 
-    cdef int end(self, int state) except -1:
+    cdef int end(self, uint32_t state) except -1:
+        cdef bytes why
         self.unregister()
-        self._state = state
+        if self.why is not None and self.slot != &self.own:
+            why = (<str> self.why).encode("ascii", "replace")
+            set_reason(self.slot, PyBytes_AS_STRING(why), PyBytes_GET_SIZE(why))
+        cdn_store32(&self.slot.state, state)
         self.notify()
 
     cdef int void(self, str reason) except -1:
         """A purge came: those who read go on, nobody joins, and it is not stored."""
-        self.purged = True
-        self.reason = reason
+        self.why = reason
+        cdn_or32(&self.slot.flags, FILL_PURGED)
         self.unregister()
         self.notify()
 
-    cdef char* in_block(self, uint64_t offset) noexcept:
-        return block_bytes(&self.memory.s, self.blocks[offset // BLOCK_BYTES - self.gone]) + offset % BLOCK_BYTES
+    cdef void let_go(self) noexcept:
+        """Of the slot and what it holds."""
+        cdef Space* s = &self.memory.s
+        cdef FillSlot* f = self.slot
+        if f == &self.own:
+            return
+        self.own = f[0]
+        self.slot = &self.own
+        if take_lock(s, LOCK_WAIT):
+            disown(s, f)
+            drop_lock(s)
+        else:
+            cdn_or32(&f.flags, FILL_LEFT)
+            s.owing = True
 
-    cdef void give_back(self) noexcept:
-        cdef uint64_t i
-        if self.run != NULL:
-            give_granules(&self.memory.s, self.run, self.run.run)
-            self.run = NULL
-        for i in range(self.nblocks):
-            give_block(&self.memory.s, self.blocks[i])
-        self.gone += self.nblocks
-        self.nblocks = 0
-
-    cdef bint new_run(self, const Record* t, uint64_t run_bytes) noexcept:
-        """Another run, what has arrived copied over; the old one is given back."""
-        cdef Record* r = make_run(&self.memory.s, granules(run_bytes))
-        cdef char* body
-        if r == NULL:
+    cdef bint begin_run(self, const Record* t, bytes head, bytes meta, uint64_t run_bytes) except -1:
+        """The run that head and meta are in from now on, in the place of the one with the key alone."""
+        cdef Space* s = &self.memory.s
+        cdef Record* old
+        cdef Record* r
+        if not take_lock(s, LOCK_WAIT):
             return False
-        r.key_len, r.head_len, r.meta_len = t.key_len, t.head_len, t.meta_len
-        r.body = 0
-        body = record_body(r)
-        if self.run != NULL:
-            memcpy(body, self.run_body, self.arrived)
-            give_granules(&self.memory.s, self.run, self.run.run)
-        self.run = r
-        self.run_body = body
-        self.run_room = <uint64_t> r.run * GRANULE - lead(t.key_len, t.head_len, t.meta_len, 0)
-        return True
+        r = make_run(s, granules(run_bytes))
+        if r != NULL:
+            write_run(r, t, self.key, head, meta)
+            old = fill_run(s, self.slot)
+            cdn_step(STEP_FILL_STARTED)
+            cdn_store64(&self.slot.run, granule_of(s, r))
+            give_granules(s, old, old.run)
+        drop_lock(s)
+        return r != NULL
 
     cdef int append(self, const char* data, uint64_t n) except -1:
-        cdef uint64_t total = self.arrived + n
+        cdef FillSlot* f = self.slot
+        cdef uint64_t at = f.arrived
+        cdef uint64_t total = at + n
+        cdef uint64_t whole
         cdef uint64_t here
-        if total > self.memory.largest and not self.detached:
-            self.reason = "too-large"
+        if total > self.memory.largest and not f.flags & FILL_DETACHED:
+            self.why = "too-large"
             return False
         if n == 0:
             return True
         if not self.room_for(total):
-            if not self.purged and not self.detached:
-                self.reason = "no-space"
+            if not self.is_purged() and not f.flags & FILL_DETACHED:
+                self.why = "no-space"
             return False
-        if self.run != NULL:
-            memcpy(self.run_body + self.arrived, data, n)
-        else:
-            while n:
-                here = min(n, <uint64_t> BLOCK_BYTES - self.arrived % BLOCK_BYTES)
-                memcpy(self.in_block(self.arrived), data, here)
-                self.arrived += here
-                data += here
-                n -= here
-        self.arrived = total
+        whole = fill_whole(&self.memory.s, f)
+        while n:
+            if at >= whole:
+                memcpy(record_body(fill_run(&self.memory.s, f)) + (at - whole), data, n)
+                break
+            here = min(n, <uint64_t> BLOCK_BYTES - at % BLOCK_BYTES)
+            memcpy(fill_block(&self.memory.s, f, at), data, here)
+            at += here
+            data += here
+            n -= here
+        cdn_store64(&f.arrived, total)
         return True
+
+    cdef bint has_room(self, uint64_t total) noexcept:
+        cdef FillSlot* f = self.slot
+        cdef Record* r = fill_run(&self.memory.s, f)
+        cdef uint64_t room = <uint64_t> r.run * GRANULE - lead(r.key_len, r.head_len, r.meta_len, r.body)
+        if r.body and room < GRANULE:
+            room = 0        # what rounding has left behind a list
+        if f.nblocks - f.base < r.body:
+            return total <= <uint64_t> f.nblocks * BLOCK_BYTES
+        return total <= (<uint64_t> r.body + f.base) * BLOCK_BYTES + room
 
     cdef int room_for(self, uint64_t total) except -1:
         """Memory for a body of `total` bytes: a run while it is small, blocks from then on."""
-        cdef Record t
+        cdef Space* s = &self.memory.s
+        cdef bint done
+        if self.has_room(total):
+            return True
+        if not take_lock(s, LOCK_WAIT):
+            return False
+        done = self.grow(total)
+        drop_lock(s)
+        return done
+
+    cdef bint grow(self, uint64_t total) noexcept:
+        cdef Space* s = &self.memory.s
+        cdef FillSlot* f = self.slot
+        cdef Record* r
         cdef uint64_t before
-        cdef int64_t block
-        cdef uint64_t more
-        cdef uint64_t i
-        cdef uint32_t* longer
         # how long it will be; of an unknown length what is there already says most
-        cdef uint64_t size = 2 * total if self.length is None else <uint64_t> self.length
-        if self.nblocks == 0 and self.gone == 0:
-            if self.run != NULL and total <= self.run_room:
-                return True
-            if self.length is None and not self.detached:
-                t.key_len, t.head_len, t.meta_len = len(self.key), len(self.draft.head), len(self.draft.meta)
-                before = lead(t.key_len, t.head_len, t.meta_len, 0)
-                if before + total <= FIRST_RUN:
-                    return self.new_run(&t, FIRST_RUN)
-                if before + total <= SECOND_RUN:
-                    return self.new_run(&t, SECOND_RUN)
-        while (self.gone + self.nblocks) * BLOCK_BYTES < total:
-            if self.nblocks == self.blocks_cap:
-                longer = <uint32_t*> realloc(self.blocks, (2 * self.blocks_cap + 16) * sizeof(uint32_t))
-                if longer == NULL:
-                    raise MemoryError()
-                self.blocks = longer
-                self.blocks_cap = 2 * self.blocks_cap + 16
-            more = (size - (self.gone + self.nblocks) * BLOCK_BYTES) // BLOCK_BYTES + 1
+        cdef uint64_t size = 2 * total if f.length == ~(<uint64_t> 0) or f.flags & FILL_DETACHED else f.length
+        cdef int64_t block
+        while not self.has_room(total):
+            r = fill_run(s, f)
+            before = lead(r.key_len, r.head_len, r.meta_len, 0)
+            if r.body == 0 and before + total <= SECOND_RUN and not f.flags & FILL_DETACHED:
+                if not self.renew_run(SECOND_RUN, 0):
+                    return False
+                continue
+            if r.body == 0 or f.nblocks - f.base == r.body:
+                if not self.longer_list(total):
+                    return False
+                continue
             block = make_block(
-                &self.memory.s, <int64_t> self.blocks[self.nblocks - 1] if self.nblocks else -1, more)
+                s, <int64_t> fill_list(s, f)[f.nblocks - 1 - f.base] if f.nblocks > f.gone else -1,
+                (size - min(size, <uint64_t> f.nblocks * BLOCK_BYTES)) // BLOCK_BYTES + 1)
             if block < 0:
                 return False
-            self.blocks[self.nblocks] = <uint32_t> block
-            self.nblocks += 1
-        if self.run != NULL:
-            i = 0
-            while i < self.arrived:
-                before = min(self.arrived - i, <uint64_t> BLOCK_BYTES)
-                memcpy(self.in_block(i), self.run_body + i, before)
-                i += before
-            give_granules(&self.memory.s, self.run, self.run.run)
-            self.run = NULL
+            block_refs(s, block)[0] = 0
+            fill_list(s, f)[f.nblocks - f.base] = <uint32_t> block
+            f.nblocks += 1
+        return True
+
+    cdef bint longer_list(self, uint64_t total) noexcept:
+        """Room for the numbers of more blocks; what lies in the run goes to blocks."""
+        cdef Space* s = &self.memory.s
+        cdef FillSlot* f = self.slot
+        cdef Record* r = fill_run(s, f)
+        cdef uint64_t n = r.body
+        if f.flags & FILL_DETACHED and f.gone - f.base > n // 2:
+            memmove(record_blocks(r), record_blocks(r) + (f.gone - f.base), (f.nblocks - f.gone) * sizeof(uint32_t))
+            f.base = f.gone
+            return True
+        n = FIRST_LIST if n < FIRST_LIST and total // BLOCK_BYTES < FIRST_LIST else MOST_BLOCKS
+        while n > r.body and lead(r.key_len, r.head_len, r.meta_len, n) > PAGE_BYTES:
+            n //= 2
+        return n > r.body and self.renew_run(lead(r.key_len, r.head_len, r.meta_len, n), <uint32_t> n)
+
+    cdef bint renew_run(self, uint64_t run_bytes, uint32_t nblocks) noexcept:
+        """Another run with the same key, head and meta: with more room, or for a list of so many blocks."""
+        cdef Space* s = &self.memory.s
+        cdef FillSlot* f = self.slot
+        cdef Record* old = fill_run(s, f)
+        cdef Record* r = make_run(s, granules(run_bytes))
+        cdef uint64_t text = old.key_len + old.head_len + old.meta_len
+        cdef uint64_t at = 0
+        cdef uint64_t here
+        cdef uint64_t made = 0
+        cdef int64_t block = -1
+        cdef uint16_t run
+        if r == NULL:
+            return False
+        run = r.run
+        memcpy(r, old, sizeof(Record) + text)
+        r.run = run
+        r.body = nblocks
+        if nblocks == 0:
+            memcpy(record_body(r), record_body(old), f.arrived)
+        elif old.body:
+            memcpy(record_blocks(r), record_blocks(old), (f.nblocks - f.base) * sizeof(uint32_t))
+        else:
+            while at < f.arrived:
+                block = make_block(s, block, 1)
+                if block < 0:
+                    while made > 0:
+                        made -= 1
+                        give_block(s, record_blocks(r)[made])
+                    give_granules(s, r, r.run)
+                    return False
+                record_blocks(r)[made] = <uint32_t> block
+                made += 1
+                here = min(f.arrived - at, <uint64_t> BLOCK_BYTES)
+                memcpy(block_bytes(s, block), record_body(old) + at, here)
+                at += here
+        cdn_step(STEP_FILL_GROWN)
+        cdn_store64(&f.run, granule_of(s, r))
+        if old.body == 0:
+            f.nblocks = made
+        outgrow(s, f, old)
         return True
 
     cdef Record* settle(self, Record* t, bytes head, bytes meta) except? NULL:
         """What has arrived, laid out for publishing; NULL: no room, and everything is as it was."""
         cdef Space* s = &self.memory.s
+        cdef FillSlot* f = self.slot
+        cdef Record* old = fill_run(s, f)
         cdef uint64_t nblocks
         cdef uint64_t run_bytes
-        cdef uint64_t done
-        cdef uint64_t here
+        cdef uint64_t shared
+        cdef int64_t block = -1
         cdef int spare
         cdef Record* r
         if not plan(t.key_len, t.head_len, t.meta_len, t.body_length, &nblocks, &run_bytes):
             return NULL
         t.body = nblocks
-        r = self.run
-        if (r != NULL and r.key_len == t.key_len and r.head_len == t.head_len and r.meta_len == t.meta_len
-                and nblocks == 0):
+        if (old.head_len == t.head_len and old.meta_len == t.meta_len and old.body == nblocks == f.nblocks
+                and (f.followers == 0 or same_text(old, head, meta))):
             # it lies where it belongs: cut what is too much
-            spare = r.run - granules(run_bytes)
+            spare = old.run - granules(run_bytes)
             if spare > 0:
-                r.run -= spare
-                give_granules(s, <char*> r + r.run * GRANULE, spare)
-            write_run(r, t, self.key, head, meta)
-            self.run = NULL
-            return r
-        if r != NULL:       # the new head is longer or shorter than what `start` was given
-            r = self.memory.lay(t, self.key, head, meta, self.run_body)
-            if r != NULL:
-                self.give_back()
-            return r
+                old.run -= spare
+                give_granules(s, <char*> old + old.run * GRANULE, spare)
+            write_run(old, t, self.key, head, meta)
+            if nblocks:
+                block_refs(s, record_blocks(old)[0])[0] = 1
+            return old
         r = make_run(s, granules(run_bytes))
         if r == NULL:
             return NULL
+        if nblocks > f.nblocks:         # the tail was to lie in the run, but the head has grown
+            block = make_block(s, <int64_t> fill_list(s, f)[f.nblocks - 1] if f.nblocks else -1, 1)
+            if block < 0:
+                give_granules(s, r, r.run)
+                return NULL
+            fill_copy(s, f, f.nblocks * BLOCK_BYTES, block_bytes(s, block), t.body_length - f.nblocks * BLOCK_BYTES)
         write_run(r, t, self.key, head, meta)
-        done = nblocks * BLOCK_BYTES
-        while done < t.body_length:
-            here = min(t.body_length - done, <uint64_t> BLOCK_BYTES - done % BLOCK_BYTES)
-            memcpy(record_body(r) + (done - nblocks * BLOCK_BYTES), self.in_block(done), here)
-            done += here
+        shared = min(nblocks, <uint64_t> f.nblocks)
         if nblocks:
-            memcpy(record_blocks(r), self.blocks, nblocks * sizeof(uint32_t))
-            block_refs(s, self.blocks[0])[0] = 1
-            self.nblocks -= nblocks
-            self.gone += nblocks
-            memmove(self.blocks, self.blocks + nblocks, self.nblocks * sizeof(uint32_t))
-        self.give_back()
+            memcpy(record_blocks(r), fill_list(s, f), shared * sizeof(uint32_t))
+            if block >= 0:
+                record_blocks(r)[shared] = <uint32_t> block
+            block_refs(s, record_blocks(r)[0])[0] = 1
+        if t.body_length > nblocks * BLOCK_BYTES:
+            fill_copy(s, f, nblocks * BLOCK_BYTES, record_body(r), t.body_length - nblocks * BLOCK_BYTES)
+        if f.nblocks > shared:          # its bytes are in the run now
+            if f.followers:
+                f.extra = fill_list(s, f)[shared] + 1
+            else:
+                give_block(s, fill_list(s, f)[shared])
+        cdn_store64(&f.run, granule_of(s, r))
+        outgrow(s, f, old)
         return r

@@ -3,7 +3,9 @@
 cdef enum:
     TAG_SHIFT = 40
 
-cdef uint64_t GRANULE_MASK = (<uint64_t> 1 << TAG_SHIFT) - 1
+cdef uint64_t MOVING = <uint64_t> 1 << 39      # being copied elsewhere: good to be read, not to be held
+cdef uint64_t GRANULE_MASK = MOVING - 1
+cdef uint64_t TAG_MASK = ~(<uint64_t> 0) << TAG_SHIFT
 
 
 cdef inline uint64_t slot_word(Space* s, const Record* r) noexcept nogil:
@@ -23,20 +25,27 @@ cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t 
 
 
 cdef Record* index_find(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
+    """The record under a key. Without the lock it may be gone before it is read: `seen` says by what to tell."""
     cdef Bucket* b = first_bucket(s, h0)
     cdef Bucket* other = second_bucket(s, h0)
     cdef uint64_t tag = h0 << TAG_SHIFT
     cdef uint64_t word
+    cdef uint32_t version
     cdef Record* r
     cdef int i
     cdef int turn
     cdn_prefetch(other)
     for turn in range(2):
+        version = cdn_acquire32(&b.version)
         for i in range(SLOTS):
             word = cdn_load64(&b.slot[i])
-            if word and (word & ~GRANULE_MASK) == tag:
+            if word and (word & TAG_MASK) == tag:
                 r = record_at(s, word & GRANULE_MASK)
                 if same_key(r, h0, key, n):
+                    s.seen.bucket = b
+                    s.seen.slot = i
+                    s.seen.word = word
+                    s.seen.version = version
                     return r
         b = other
     return NULL
@@ -48,11 +57,11 @@ cdef int slot_of(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     cdef int i
     bucket[0] = first_bucket(s, r.hash0)
     for i in range(SLOTS):
-        if cdn_load64(&bucket[0].slot[i]) == word:
+        if cdn_load64(&bucket[0].slot[i]) & ~MOVING == word:
             return i
     bucket[0] = second_bucket(s, r.hash0)
     for i in range(SLOTS):
-        if cdn_load64(&bucket[0].slot[i]) == word:
+        if cdn_load64(&bucket[0].slot[i]) & ~MOVING == word:
             return i
     return -1
 

@@ -7,9 +7,10 @@ cdef extern from *:
     static inline void cdn_store64(uint64_t* p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline void cdn_lower64(int64_t* p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
     static inline uint32_t cdn_load32(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+    static inline uint32_t cdn_acquire32(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void cdn_store32(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
-    static inline uint32_t cdn_add32(uint32_t* p, uint32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
-    static inline uint32_t cdn_or32(uint32_t* p, uint32_t v) { return __atomic_or_fetch(p, v, __ATOMIC_ACQ_REL); }
+    static inline uint32_t cdn_add32(uint32_t* p, uint32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_SEQ_CST); }
+    static inline uint32_t cdn_or32(uint32_t* p, uint32_t v) { return __atomic_or_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_spread(uint64_t h, uint64_t n) { return (uint64_t)(((unsigned __int128)h * n) >> 64); }
     static inline int cdn_ctz(uint64_t v) { return __builtin_ctzll(v); }
     static inline int cdn_clz(uint64_t v) { return __builtin_clzll(v); }
@@ -19,6 +20,7 @@ cdef extern from *:
     void cdn_store64(uint64_t* p, uint64_t v) noexcept nogil
     void cdn_lower64(int64_t* p, int64_t v) noexcept nogil
     uint32_t cdn_load32(const uint32_t* p) noexcept nogil
+    uint32_t cdn_acquire32(const uint32_t* p) noexcept nogil
     void cdn_store32(uint32_t* p, uint32_t v) noexcept nogil
     uint32_t cdn_add32(uint32_t* p, uint32_t v) noexcept nogil
     uint32_t cdn_or32(uint32_t* p, uint32_t v) noexcept nogil
@@ -184,6 +186,7 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     cdef int at = find_run(bits, n, &end)
     cdef Record* r = <Record*> (page_bytes(s, page) + at * GRANULE)
     flip_bits(bits, at, n)
+    cdn_step(STEP_CARVED)
     s.table[page].kind = PAGE_RUNS
     s.table[page].free -= n
     s.top.used_granules += n
@@ -205,6 +208,7 @@ cdef void give_granules(Space* s, const void* p, int n) noexcept nogil:
     cdef int at = <int> ((<const char*> p - page_bytes(s, page)) >> GRANULE_SHIFT)
     cdef int merged
     flip_bits(bits, at, n)
+    cdn_step(STEP_GIVEN)
     s.top.used_granules -= n
     s.table[page].free += n
     if s.table[page].free == PAGE_GRANULES:
@@ -267,6 +271,7 @@ cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
         s.table[page].kind = PAGE_BLOCK
         tree_set(s, RUNS, page, 0)
     flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    cdn_step(STEP_BLOCK_TAKEN)
     s.table[page].free -= BLOCK_GRANULES
     s.top.used_granules += BLOCK_GRANULES
     block_refs(s, block)[0] = 0
@@ -277,6 +282,7 @@ cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
 cdef void give_block(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
     flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    cdn_step(STEP_BLOCK_GIVEN)
     s.table[page].free += BLOCK_GRANULES
     s.top.used_granules -= BLOCK_GRANULES
     if s.table[page].free == PAGE_GRANULES:
@@ -285,57 +291,3 @@ cdef void give_block(Space* s, uint64_t block) noexcept nogil:
         tree_set(s, RUNS, page, PAGE_GRANULES)
     else:
         tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
-
-
-# -- the mapping ------------------------------------------------------------------------------------------------------
-
-cdef inline uint64_t rounded(uint64_t n, uint64_t unit) noexcept nogil:
-    return (n + unit - 1) // unit * unit
-
-
-cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nogil:
-    """Fills the geometry into t; returns how many bytes it takes."""
-    cdef uint64_t entries = rounded(npages, TREE_FANOUT)
-    cdef uint64_t total = 0
-    cdef uint64_t k = 0
-    while True:
-        t.level[k] = total
-        total += entries
-        k += 1
-        if entries <= TREE_FANOUT:
-            break
-        entries = rounded(entries // TREE_FANOUT, TREE_FANOUT)
-    t.levels = k
-    t.npages = npages
-    t.nbuckets = nbuckets
-    t.workers = 4096
-    t.index = t.workers + t.nworkers * sizeof(WorkerSlot)
-    t.tree_entries = total
-    t.trees = t.index + nbuckets * sizeof(Bucket)
-    t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
-    t.bitmaps = rounded(t.table + npages * sizeof(Page), 64)
-    t.pages = rounded(lay_out_policy(t, t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t)), 4096)
-    return t.pages + npages * PAGE_BYTES
-
-
-cdef void look_at(Space* s, char* base) noexcept nogil:
-    """Point s into a mapping whose superblock is there."""
-    s.base = base
-    s.top = <Super*> base
-    s.index = <Bucket*> (base + s.top.index)
-    s.tree[RUNS] = <uint16_t*> (base + s.top.trees)
-    s.tree[BLOCKS] = s.tree[RUNS] + s.top.tree_entries
-    s.table = <Page*> (base + s.top.table)
-    s.bitmaps = <uint64_t*> (base + s.top.bitmaps)
-    s.pages = base + s.top.pages
-    look_at_policy(s)
-
-
-cdef void format_pages(Space* s) noexcept nogil:
-    """All pages free, but for the last, which is the reserve. The mapping is zero."""
-    cdef uint64_t page
-    for page in range(<uint64_t> s.top.npages - 1):
-        s.table[page].free = PAGE_GRANULES
-        tree_set(s, RUNS, page, PAGE_GRANULES)
-    s.top.reserve = s.top.npages - 1
-    s.table[s.top.reserve].kind = PAGE_RESERVE

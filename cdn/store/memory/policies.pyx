@@ -98,7 +98,7 @@ cdef uint64_t evict_sieve(Space* s) noexcept nogil:
             s.top.evict.hand ^= 1       # from the newest back to the oldest
             continue
         r = record_of_slot(s, at)
-        if cdn_load32(&r.pins) != 0:
+        if held(s, r):
             requeue(s, <int> s.top.evict.hand ^ 1, r, at)
         elif uses_of(s, at, r):
             set_uses(s, at, 0)
@@ -112,7 +112,7 @@ cdef uint64_t pass_small(Space* s) noexcept nogil:
     """The oldest of the small queue goes, or moves up: how many granules came free."""
     cdef uint64_t at = <uint64_t> oldest(s, SMALL)
     cdef Record* r = record_of_slot(s, at)
-    if cdn_load32(&r.pins) != 0:
+    if held(s, r):
         requeue(s, MAIN, r, at)         # in use
         return 0
     if uses_of(s, at, r):
@@ -128,7 +128,7 @@ cdef uint64_t pass_main(Space* s) noexcept nogil:
     cdef uint64_t at = <uint64_t> oldest(s, MAIN)
     cdef Record* r = record_of_slot(s, at)
     cdef int uses = uses_of(s, at, r)
-    if uses == 0 and cdn_load32(&r.pins) == 0:
+    if uses == 0 and not held(s, r):
         return evict_at(s, at)
     if uses:
         set_uses(s, at, min(uses, MOST_USES) - 1)

@@ -58,41 +58,43 @@ cdef uint64_t retire(Space* s, Record* r) noexcept nogil:
     s.top.objects -= 1
     s.top.object_bytes -= payload(r)
     leave_queue(s, r)
-    if cdn_load32(&r.pins) == 0:
-        return free_record(s, r)
+    s.top.retired += 1
     cdn_or32(&r.pins, PIN_RETIRED)
-    return 0
+    cdn_fence()
+    cdn_step(STEP_RETIRED)
+    return 0 if held(s, r) else free_retired(s, r)
 
 
-cdef inline void pin_record(Record* r) noexcept nogil:
-    cdn_add32(&r.pins, 1)
+cdef uint64_t free_retired(Space* s, Record* r) noexcept nogil:
+    s.top.retired -= 1
+    return free_record(s, r)
 
 
-cdef void unpin_record(Space* s, Record* r) noexcept nogil:
-    if cdn_add32(&r.pins, <uint32_t> -1) == PIN_RETIRED:
-        free_record(s, r)
-
-
-cdef int64_t body_pieces(Space* s, const Record* r, uint64_t offset, uint64_t length, iovec* iov,
+cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t offset, uint64_t length, iovec* iov,
                          int most, int* count) noexcept nogil:
-    """Where body bytes [offset, offset + length) lie, in at most so many pieces; how many bytes those hold."""
+    """Where body bytes [offset, offset + length) lie, in at most so many pieces; how many bytes those hold.
+
+    h is the header of r, or a copy: then r may be anything by now, but no piece lies outside of the mapping.
+    """
     cdef uint32_t* list
-    cdef uint64_t whole = r.body * BLOCK_BYTES
+    cdef uint64_t whole = h.body * BLOCK_BYTES
     cdef uint64_t here
     cdef uint64_t done = 0
     cdef char* p
     cdef int n = 0
-    if offset >= r.body_length:
+    if offset >= h.body_length:
         length = 0
-    elif length > r.body_length - offset:
-        length = r.body_length - offset
+    elif length > h.body_length - offset:
+        length = h.body_length - offset
     while done < length:
         if offset < whole:
-            list = record_blocks(r)
+            list = <uint32_t*> (<char*> r + rounded(lead(h.key_len, h.head_len, h.meta_len, 0), 4))
+            if list[offset // BLOCK_BYTES] >= s.top.npages * PAGE_BLOCKS:
+                break
             p = block_bytes(s, list[offset // BLOCK_BYTES]) + offset % BLOCK_BYTES
             here = BLOCK_BYTES - offset % BLOCK_BYTES
         else:
-            p = record_body(r) + (offset - whole)
+            p = <char*> r + lead(h.key_len, h.head_len, h.meta_len, h.body) + (offset - whole)
             here = length - done
         if here > length - done:
             here = length - done

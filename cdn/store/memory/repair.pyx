@@ -1,8 +1,249 @@
-# After a worker's death: what it held is given back, what it left half-made is made anew.
+# After a worker's death: what it left half-made is made anew from what is whole at any instant, which are the slots of the
+# index, the pin tables and the fills of those who live. Everything else is free.
+
+
+cdef bint claimed(Space* s, uint64_t granule) noexcept nogil:
+    cdef char* at = s.base + (granule << GRANULE_SHIFT)
+    cdef uint64_t page = page_of(s, at)
+    cdef int pos = <int> ((at - page_bytes(s, page)) >> GRANULE_SHIFT)
+    return page_bitmap(s, page)[pos >> 6] >> (pos & 63) & 1
+
+
+cdef bint claim_run(Space* s, uint64_t granule, uint64_t least) noexcept nogil:
+    """Mark a run as used. False: there can be none, or something else lies there."""
+    cdef char* at = s.base + (granule << GRANULE_SHIFT)
+    cdef Record* r = <Record*> at
+    cdef uint64_t page
+    cdef int pos
+    if at < s.pages or at >= s.pages + s.top.npages * PAGE_BYTES:
+        return False
+    page = page_of(s, at)
+    pos = <int> ((at - page_bytes(s, page)) >> GRANULE_SHIFT)
+    if (r.run == 0 or pos + r.run > PAGE_GRANULES or <uint64_t> r.run * GRANULE < least
+            or next_bit(page_bitmap(s, page), pos, 0) < pos + r.run or s.table[page].kind == PAGE_BLOCK):
+        return False
+    s.table[page].kind = PAGE_RUNS
+    s.table[page].free -= r.run
+    s.top.used_granules += r.run
+    flip_bits(page_bitmap(s, page), pos, r.run)
+    return True
+
+
+cdef void unclaim_run(Space* s, Record* r) noexcept nogil:
+    cdef uint64_t page = page_of(s, r)
+    flip_bits(page_bitmap(s, page), <int> ((<char*> r - page_bytes(s, page)) >> GRANULE_SHIFT), r.run)
+    s.table[page].free += r.run
+    s.top.used_granules -= r.run
+    if s.table[page].free == PAGE_GRANULES:
+        s.table[page].kind = PAGE_FREE
+
+
+cdef bint claim_block(Space* s, uint64_t block) noexcept nogil:
+    cdef uint64_t page = block // PAGE_BLOCKS
+    if page >= s.top.npages or s.table[page].kind == PAGE_RUNS or block_taken(s, block):
+        return False
+    s.table[page].kind = PAGE_BLOCK
+    s.table[page].free -= BLOCK_GRANULES
+    s.top.used_granules += BLOCK_GRANULES
+    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    block_refs(s, block)[0] = 0
+    return True
+
+
+cdef void unclaim_block(Space* s, uint64_t block) noexcept nogil:
+    cdef uint64_t page = block // PAGE_BLOCKS
+    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].free += BLOCK_GRANULES
+    s.top.used_granules -= BLOCK_GRANULES
+    if s.table[page].free == PAGE_GRANULES:
+        s.table[page].kind = PAGE_FREE
+
+
+cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
+    """A record with its body; several may share one."""
+    cdef Record* r = record_at(s, granule)
+    cdef uint32_t* list
+    cdef uint64_t i
+    if <char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES or r.body > MOST_BLOCKS:
+        return False
+    if not claim_run(s, granule, lead(r.key_len, r.head_len, r.meta_len, r.body)):
+        return False
+    if r.body == 0:
+        return True
+    list = record_blocks(r)
+    if list[0] // PAGE_BLOCKS < s.top.npages and s.table[list[0] // PAGE_BLOCKS].kind == PAGE_BLOCK:
+        if block_taken(s, list[0]) and block_refs(s, list[0])[0]:
+            block_refs(s, list[0])[0] += 1
+            return True
+    for i in range(r.body):
+        if not claim_block(s, list[i]):
+            while i > 0:
+                i -= 1
+                unclaim_block(s, list[i])
+            unclaim_run(s, r)
+            return False
+    block_refs(s, list[0])[0] = 1
+    return True
+
+
+cdef void claim_index(Space* s) noexcept nogil:
+    cdef uint64_t at
+    cdef uint64_t word
+    cdef int i
+    cdef Bucket* b
+    cdef Record* r
+    for at in range(s.top.nbuckets):
+        b = s.index + at
+        for i in range(SLOTS):
+            word = b.slot[i]
+            if word == 0:
+                continue
+            r = record_at(s, word & GRANULE_MASK)
+            if claim_record(s, word & GRANULE_MASK):
+                if slot_word(s, r) == word & ~MOVING:
+                    cdn_store32(&r.pins, 0)
+                    cdn_store64(&b.slot[i], word & ~MOVING)
+                    s.top.objects += 1
+                    s.top.object_bytes += payload(r)
+                    continue
+                free_claim(s, r)
+            clear_slot(s, b, i)     # the second slot of a record that was changing places
+
+
+cdef void free_claim(Space* s, Record* r) noexcept nogil:
+    cdef uint32_t* list = record_blocks(r)
+    cdef uint64_t i
+    if r.body:
+        block_refs(s, list[0])[0] -= 1
+        if block_refs(s, list[0])[0] == 0:
+            for i in range(r.body):
+                unclaim_block(s, list[i])
+    unclaim_run(s, r)
+
+
+cdef void claim_fills(Space* s) noexcept nogil:
+    """Those of the living, and what followers still read; a dead owner's others are free with it."""
+    cdef uint64_t i
+    cdef uint64_t k
+    cdef FillSlot* f
+    cdef Record* r
+    cdef bint alive
+    s.top.filling = 0
+    for i in range(s.top.nfills):
+        f = fill_slot(s, i)
+        if fill_tag(s, f)[0] == 0:
+            continue
+        alive = f.owner != NO_OWNER and (f.owner >= MOST_WORKERS or worker_slot(s, <int> f.owner).attached)
+        r = fill_run(s, f)
+        if not alive and f.followers == 0:
+            fill_tag(s, f)[0] = 0
+            continue
+        s.top.filling += 1
+        if f.flags & FILL_PUBLISHED or claimed(s, f.run):
+            # in the index, or replaced there: then only this keeps it
+            if not claimed(s, f.run) and claim_record(s, f.run):
+                cdn_store32(&r.pins, PIN_RETIRED)
+                s.top.retired += 1
+            f.flags |= FILL_PUBLISHED
+            f.nblocks = 0
+            if f.state <= S_STREAMING:
+                cdn_store32(&f.state, S_COMMITTED)
+            cdn_or32(&r.pins, PIN_FOLLOWED)
+        else:
+            claim_run(s, f.run, 0)
+            for k in range(f.gone, f.nblocks):
+                claim_block(s, fill_list(s, f)[k - f.base])
+        for k in range(OLD_RUNS):
+            if f.old[k] and not claim_run(s, f.old[k], 0):
+                f.old[k] = 0
+        if f.extra and not claim_block(s, f.extra - 1):
+            f.extra = 0
+
+
+cdef void claim_pinned(Space* s) noexcept nogil:
+    """What has left the index and is held still."""
+    cdef uint64_t worker
+    cdef uint64_t i
+    cdef uint64_t granule
+    cdef uint64_t n = s.top.pin_lines * PIN_WAYS
+    cdef uint64_t* pin
+    cdef Record* r
+    for worker in range(s.top.highest):
+        if not worker_slot(s, <int> worker).attached:
+            continue
+        pin = <uint64_t*> (s.base + s.top.pins) + worker * n
+        for i in range(n):
+            granule = cdn_load64(&pin[i])
+            r = record_at(s, granule)
+            if granule == 0 or <char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES:
+                continue
+            if not claimed(s, granule) and cdn_load32(&r.pins) & ~<uint32_t> PIN_FOLLOWED in (0, PIN_RETIRED):
+                if claim_record(s, granule):
+                    cdn_store32(&r.pins, PIN_RETIRED)
+                    s.top.retired += 1
 
 
 cdef bint mended(Space* s) noexcept nogil:
-    """Rebuild what the owner of the lock left when it died; the lock is held. False: it cannot be done."""
+    """Rebuild what the owner of the lock left when it died; the lock is held."""
+    cdef uint64_t page
+    cdef int64_t reserve
+    s.depth = 1
+    s.top.used_granules = s.top.objects = s.top.object_bytes = s.top.retired = 0
+    memset(s.bitmaps, 0, s.top.npages * PAGE_WORDS * sizeof(uint64_t))
+    for page in range(s.top.npages):
+        s.table[page].kind = PAGE_FREE
+        s.table[page].free = PAGE_GRANULES
+    claim_index(s)
     restore_queues(s)
+    claim_pinned(s)
+    claim_fills(s)
+    memset(s.tree[RUNS], 0, 2 * s.top.tree_entries * sizeof(uint16_t))
+    for page in range(s.top.npages):
+        if s.table[page].kind == PAGE_BLOCK:
+            tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
+        else:
+            tree_set(s, RUNS, page, longest_run(page_bitmap(s, page)))
+    s.runners = 0
+    s.top.reserve = NO_PAGE
+    if not reserved(s):
+        reserve = least_worth(s)
+        if reserve >= 0:
+            clear_out(s, <uint64_t> reserve)
+            reserved(s)
     s.top.broken = 0
+    s.top.rebuilt += 1
+    s.depth = 0
     return True
+
+
+cdef void clear_out(Space* s, uint64_t page) noexcept nogil:
+    """Evict every record of a page that nobody holds."""
+    cdef int pos = next_bit(page_bitmap(s, page), 0, 0)
+    cdef Bucket* b
+    cdef Record* r
+    cdef int size
+    cdef int i
+    while pos < PAGE_GRANULES:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        size = r.run
+        i = slot_of(s, r, &b)
+        evict_at(s, <uint64_t> (b - s.index) * SLOTS + i)
+        pos = next_bit(page_bitmap(s, page), pos + size, 0)
+
+
+cdef void sweep_retired(Space* s) noexcept nogil:
+    """Records that have left the index and that nobody holds, because who was to free them has died."""
+    cdef uint64_t page
+    cdef int pos
+    cdef int size
+    cdef Record* r
+    for page in range(s.top.npages):
+        if s.table[page].kind != PAGE_RUNS:
+            continue
+        pos = next_bit(page_bitmap(s, page), 0, 0)
+        while pos < PAGE_GRANULES:
+            r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+            size = r.run
+            if cdn_load32(&r.pins) == PIN_RETIRED and not held(s, r):
+                free_retired(s, r)
+            pos = next_bit(page_bitmap(s, page), pos + size, 0)

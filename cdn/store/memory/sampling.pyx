@@ -38,7 +38,7 @@ cdef int consider(Space* s, uint64_t where, int n) noexcept nogil:
     What is pinned frees nothing now, and what has a ring of its own is not chosen by sampling.
     """
     cdef Record* r = record_of_slot(s, where)
-    if cdn_load32(&r.pins) != 0:
+    if held(s, r):
         return n
     describe(s, r, cdn_load32(&s.index[where // SLOTS].access[where % SLOTS]), s.candidates + n)
     if (s.policy == POLICY_S3FIFO_SIZE and (r.place & NO_POSITION) != NO_POSITION
@@ -156,6 +156,6 @@ cdef uint64_t evict_useless(Space* s) noexcept nogil:
             at = 0
     for i in range(n):
         r = record_of_slot(s, where[i])
-        if r.fresh_until <= s.now and useful_until(r) <= s.now and cdn_load32(&r.pins) == 0:
+        if r.fresh_until <= s.now and useful_until(r) <= s.now and not held(s, r):
             return evict_at(s, where[i])
     return 0

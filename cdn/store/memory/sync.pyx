@@ -53,9 +53,15 @@ cdef extern from *:
         return pthread_mutex_timedlock(m, &until);
     #endif
     }
+    static inline void cdn_load_fence(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
     static inline void cdn_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
     static inline uint32_t cdn_swap32(uint32_t* p, uint32_t v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_add64(uint64_t* p, uint64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
+    static inline void cdn_wake(int fd) {
+        uint64_t one = 1;
+        while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}    /* full: it is awake anyway */
+    }
+    static inline uint32_t cdn_and32(uint32_t* p, uint32_t v) { return __atomic_and_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_or64(uint64_t* p, uint64_t v) { return __atomic_or_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_and64(uint64_t* p, uint64_t v) { return __atomic_and_fetch(p, v, __ATOMIC_SEQ_CST); }
     """
@@ -67,10 +73,34 @@ cdef extern from *:
     void cdn_step(int n) noexcept nogil
     void cdn_arm(int step, int sig, int after) noexcept nogil
     void cdn_fence() noexcept nogil
+    void cdn_load_fence() noexcept nogil
     uint32_t cdn_swap32(uint32_t* p, uint32_t v) noexcept nogil
     uint64_t cdn_add64(uint64_t* p, uint64_t v) noexcept nogil
+    void cdn_wake(int fd) noexcept nogil
+    uint32_t cdn_and32(uint32_t* p, uint32_t v) noexcept nogil
     uint64_t cdn_or64(uint64_t* p, uint64_t v) noexcept nogil
     uint64_t cdn_and64(uint64_t* p, uint64_t v) noexcept nogil
+
+cdef enum Step:             # of critical sections, where a test may stop or kill the process
+    STEP_COPIED = 1
+    STEP_MOVED
+    STEP_COMPACTED
+    STEP_SLOT_MADE
+    STEP_POINTED
+    STEP_EVICTING
+    STEP_RETIRED
+    STEP_CARVED
+    STEP_GIVEN
+    STEP_BLOCK_TAKEN
+    STEP_BLOCK_GIVEN
+    STEP_LOCKED
+    STEP_FILL_BEGUN
+    STEP_FILL_STARTED
+    STEP_FILL_GROWN
+    STEP_SETTLED
+    STEP_FILL_FREED
+    STEP_PINNED
+    STEPS = STEP_PINNED
 
 cdef enum:
     LOCK_WAIT = 50           # ms; a holder that was merely descheduled is back by then
@@ -103,6 +133,12 @@ cdef bint take_lock(Space* s, int patience) noexcept nogil:
         cdn_add64(&s.top.lock_failures, 1)
         return False
     s.depth = 1
+    cdn_step(STEP_LOCKED)
+    if s.owing:
+        s.owing = False
+        pay_fills(s)
+        if s.me >= 0:
+            pay_pins(s)
     return True
 
 
@@ -110,3 +146,8 @@ cdef inline void drop_lock(Space* s) noexcept nogil:
     s.depth -= 1
     if s.depth == 0:
         pthread_mutex_unlock(&s.top.mutex)
+
+
+cdef inline void wake(Space* s, int worker) noexcept nogil:
+    if cdn_swap32(&worker_slot(s, worker).woken, 1) == 0:
+        cdn_wake(s.wakers[worker])

@@ -12,7 +12,7 @@ cdef bint movable(Space* s, uint64_t page) noexcept nogil:
     cdef Record* r
     while pos < PAGE_GRANULES:
         r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-        if cdn_load32(&r.pins) != 0:
+        if cdn_load32(&r.pins) != 0 or in_tables(s, granule_of(s, r)):
             return False
         pos = next_bit(bits, pos + r.run, 0)
     return True
@@ -86,33 +86,84 @@ cdef int64_t least_worth(Space* s) noexcept nogil:
     return best
 
 
+cdef bint arrest(Space* s, Record* r) noexcept nogil:
+    """See to it that nobody takes hold of r from now on. False: somebody has, and nothing has changed."""
+    cdef Bucket* b
+    cdef int i = slot_of(s, r, &b)
+    cdn_store64(&b.slot[i], slot_word(s, r) | MOVING)
+    cdn_fence()
+    if in_tables(s, granule_of(s, r)):
+        cdn_store64(&b.slot[i], slot_word(s, r))
+        return False
+    return True
+
+
+cdef void let_go(Space* s, const uint64_t* bits, uint64_t page, int upto) noexcept nogil:
+    """Undo `arrest` for the records of a page that begin before granule `upto`."""
+    cdef int pos = next_bit(bits, 0, 0)
+    cdef Bucket* b
+    cdef Record* r
+    cdef int i
+    while pos < upto:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        i = slot_of(s, r, &b)
+        cdn_store64(&b.slot[i], slot_word(s, r))
+        pos = next_bit(bits, pos + r.run, 0)
+
+
 cdef void move_record(Space* s, Record* r, Record* to) noexcept nogil:
-    """Copy, then turn the slot over. The old run is the caller's to free."""
+    """Copy an arrested record, then turn the slot over. The old run is the caller's to free."""
     cdef Bucket* b
     cdef int i = slot_of(s, r, &b)
     cdef uint32_t access = cdn_load32(&b.access[i])
     memcpy(to, r, <size_t> r.run * GRANULE)
+    cdn_step(STEP_COPIED)
     point(s, b, i, to, access)
+    cdn_step(STEP_MOVED)
     s.top.moved += 1
+
+
+cdef bint reserved(Space* s) noexcept nogil:
+    """Whether there is a page to compact into; a death may have cost it, and the next free page is it then."""
+    cdef int64_t page
+    if s.top.reserve != NO_PAGE:
+        return True
+    page = tree_first(s, RUNS, PAGE_GRANULES)
+    if page < 0:
+        return False
+    s.table[page].kind = PAGE_RESERVE
+    s.table[page].free = 0
+    tree_set(s, RUNS, page, 0)
+    s.top.reserve = page
+    return True
 
 
 cdef bint compact(Space* s, int n) noexcept nogil:
     """Copy the records of one page together into the reserve, so that a run of n granules comes free."""
     cdef int64_t page = emptiest(s, n)
-    cdef uint64_t to = s.top.reserve
+    cdef uint64_t to
     cdef const uint64_t* bits
     cdef Record* r
     cdef int pos
     cdef int at = 0
-    if page < 0:
+    if page < 0 or not reserved(s):
         return False
+    to = s.top.reserve
     bits = page_bitmap(s, page)
+    pos = next_bit(bits, 0, 0)
+    while pos < PAGE_GRANULES:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        if not arrest(s, r):
+            let_go(s, bits, page, pos)
+            return False
+        pos = next_bit(bits, pos + r.run, 0)
     pos = next_bit(bits, 0, 0)
     while pos < PAGE_GRANULES:
         r = <Record*> (page_bytes(s, page) + pos * GRANULE)
         move_record(s, r, <Record*> (page_bytes(s, to) + at * GRANULE))
         at += r.run
         pos = next_bit(bits, pos + r.run, 0)
+    cdn_step(STEP_COMPACTED)
     memset(page_bitmap(s, to), 0, PAGE_WORDS * sizeof(uint64_t))
     flip_bits(page_bitmap(s, to), 0, at)
     s.table[to].kind = PAGE_RUNS
@@ -154,9 +205,12 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
             compactions += 1
             if compact(s, size):
                 to = take_run(s, size)
-        if to != NULL:
+        if to != NULL and arrest(s, r):
             move_record(s, r, to)
             give_granules(s, r, size)
+        elif to != NULL:
+            give_granules(s, to, size)
+            break
         elif evict:
             i = slot_of(s, r, &b)
             evict_at(s, <uint64_t> (b - s.index) * SLOTS + i)

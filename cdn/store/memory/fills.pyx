@@ -1,0 +1,233 @@
+# The table of fills: what all workers must know of a body on its way in, and where it lies. The lock is held wherever
+# something is taken, found under a key or given back; who writes and reads the bytes is in fill.pyx.
+
+
+cdef inline FillSlot* fill_slot(Space* s, uint64_t i) noexcept nogil:
+    return <FillSlot*> (s.base + s.top.fills) + i
+
+
+cdef inline uint64_t* fill_tag(Space* s, const FillSlot* f) noexcept nogil:
+    return <uint64_t*> (s.base + s.top.fill_tags) + (f - <FillSlot*> (s.base + s.top.fills))
+
+
+cdef inline uint64_t fill_place(Space* s, uint64_t h0, uint64_t k) noexcept nogil:
+    cdef uint64_t i = cdn_spread(h0, s.top.nfills) + k
+    return i if i < s.top.nfills else i - s.top.nfills
+
+
+cdef inline Record* fill_run(Space* s, const FillSlot* f) noexcept nogil:
+    return record_at(s, cdn_load64(&f.run))
+
+
+cdef inline uint64_t own_bit(Space* s) noexcept nogil:
+    return 0 if s.me < 0 else <uint64_t> 1 << s.me
+
+
+cdef inline uint32_t own_name(Space* s) noexcept nogil:
+    return <uint32_t> s.me      # 0xffffffff: a process that is not attached
+
+
+cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
+    """The fill that others may join under this key."""
+    cdef const uint64_t* tags = <uint64_t*> (s.base + s.top.fill_tags)
+    cdef FillSlot* f
+    cdef uint64_t k
+    cdef uint64_t at
+    for k in range(FILL_WINDOW):
+        at = fill_place(s, h0, k)
+        if tags[at] == h0 | 1:
+            f = fill_slot(s, at)
+            if (f.flags & FILL_REGISTERED and f.era == cdn_load64(&s.top.era)
+                    and same_key(fill_run(s, f), h0, key, n)):
+                return f
+    return NULL
+
+
+cdef uint64_t registered_fills(Space* s) noexcept nogil:
+    cdef uint64_t n = 0
+    cdef uint64_t i
+    for i in range(s.top.nfills):
+        n += fill_tag(s, fill_slot(s, i))[0] != 0 and fill_slot(s, i).flags & FILL_REGISTERED != 0
+    return n
+
+
+cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
+    """A slot and a run with the key in it. NULL: the table is full there, or the store of what cannot go."""
+    cdef const uint64_t* tags = <uint64_t*> (s.base + s.top.fill_tags)
+    cdef FillSlot* f
+    cdef uint64_t k
+    cdef Record* r
+    for k in range(FILL_WINDOW):
+        if tags[fill_place(s, h0, k)] == 0:
+            break
+    else:
+        return NULL
+    if n > 0xffff:
+        return NULL
+    r = make_run(s, granules(sizeof(Record) + n))
+    if r == NULL:
+        return NULL
+    f = fill_slot(s, fill_place(s, h0, k))
+    memset(f, 0, sizeof(FillSlot))
+    r.hash0 = h0
+    r.key_len, r.head_len, r.meta_len, r.body = n, 0, 0, 0
+    memcpy(<char*> (r + 1), key, n)
+    f.run = granule_of(s, r)
+    s.top.serial += 1
+    f.serial = s.top.serial
+    f.era = s.top.era
+    f.hash0 = h0
+    f.length = ~(<uint64_t> 0)
+    f.owner = own_name(s)
+    f.flags = FILL_REGISTERED
+    s.top.filling += 1
+    cdn_step(STEP_FILL_BEGUN)
+    fill_tag(s, f)[0] = h0 | 1
+    return f
+
+
+cdef inline uint32_t* fill_list(Space* s, const FillSlot* f) noexcept nogil:
+    """The number of the block at index i of the body is at i - f.base."""
+    return record_blocks(fill_run(s, f))
+
+
+cdef inline char* fill_block(Space* s, const FillSlot* f, uint64_t offset) noexcept nogil:
+    return block_bytes(s, fill_list(s, f)[offset // BLOCK_BYTES - f.base]) + offset % BLOCK_BYTES
+
+
+cdef inline uint64_t fill_whole(Space* s, const FillSlot* f) noexcept nogil:
+    """Bytes from here on lie in the run."""
+    return (<uint64_t> fill_run(s, f).body + f.base) * BLOCK_BYTES
+
+
+cdef void fill_copy(Space* s, const FillSlot* f, uint64_t offset, char* to, uint64_t n) noexcept nogil:
+    """Bytes that have arrived; of a published one too."""
+    cdef const Record* r = fill_run(s, f)
+    cdef uint64_t whole = (<uint64_t> r.body + f.base) * BLOCK_BYTES
+    cdef uint64_t here
+    while n:
+        if offset >= whole:
+            memcpy(to, record_body(r) + (offset - whole), n)
+            return
+        here = BLOCK_BYTES - offset % BLOCK_BYTES
+        if here > n:
+            here = n
+        memcpy(to, block_bytes(s, record_blocks(r)[offset // BLOCK_BYTES - f.base]) + offset % BLOCK_BYTES, here)
+        to += here
+        offset += here
+        n -= here
+
+
+cdef void outgrow(Space* s, FillSlot* f, Record* r) noexcept nogil:
+    """Another run takes the place of r; followers may still be reading r."""
+    cdef int i
+    if f.followers:
+        for i in range(OLD_RUNS):
+            if f.old[i] == 0:
+                f.old[i] = granule_of(s, r)
+                return
+    give_granules(s, r, r.run)
+
+
+cdef void give_blocks(Space* s, FillSlot* f, uint32_t upto) noexcept nogil:
+    """Those of the body before index `upto`."""
+    cdef uint32_t* list = fill_list(s, f)
+    while f.gone < upto:
+        give_block(s, list[f.gone - f.base])
+        f.gone += 1
+
+
+cdef void free_fill(Space* s, FillSlot* f) noexcept nogil:
+    """Nobody owns it and nobody follows it: what it holds is given back."""
+    cdef Record* r = fill_run(s, f)
+    cdef int i
+    if f.flags & FILL_PUBLISHED:
+        cdn_and32(&r.pins, ~<uint32_t> PIN_FOLLOWED)
+        if cdn_load32(&r.pins) == PIN_RETIRED and not held(s, r):
+            free_retired(s, r)
+    else:
+        give_blocks(s, f, f.nblocks)
+        give_granules(s, r, r.run)
+    for i in range(OLD_RUNS):
+        if f.old[i]:
+            r = record_at(s, f.old[i])
+            give_granules(s, r, r.run)
+    if f.extra:
+        give_block(s, f.extra - 1)
+    cdn_step(STEP_FILL_FREED)
+    s.top.filling -= 1
+    fill_tag(s, f)[0] = 0
+
+
+cdef void disown(Space* s, FillSlot* f) noexcept nogil:
+    """Its owner is done with it."""
+    f.owner = NO_OWNER
+    f.flags &= ~<uint32_t> (FILL_REGISTERED | FILL_LEFT)
+    if f.followers == 0:
+        free_fill(s, f)
+
+
+cdef void unfollow(Space* s, FillSlot* f, uint64_t bit) noexcept nogil:
+    cdn_and64(&f.leaving, ~bit)
+    cdn_and64(&f.followers, ~bit)
+    if f.followers == 0 and f.owner == NO_OWNER:
+        free_fill(s, f)
+
+
+cdef void pay_fills(Space* s) noexcept nogil:
+    """What could not be said while the lock was not to be had."""
+    cdef uint64_t bit = own_bit(s)
+    cdef uint64_t i
+    cdef FillSlot* f
+    for i in range(s.top.nfills):
+        f = fill_slot(s, i)
+        if fill_tag(s, f)[0] == 0:
+            continue
+        if f.leaving & bit:
+            unfollow(s, f, bit)
+        elif f.owner == own_name(s) and f.flags & FILL_LEFT:
+            disown(s, f)
+
+
+cdef void set_reason(FillSlot* f, const char* text, size_t n) noexcept nogil:
+    if n >= REASON:
+        n = REASON - 1
+    memcpy(f.reason, text, n)
+    f.reason[n] = 0
+
+
+cdef void lose_fills(Space* s, int worker) noexcept nogil:
+    """That worker is dead: its fills are void, and it follows none."""
+    cdef uint64_t bit = <uint64_t> 1 << worker
+    cdef uint64_t i
+    cdef FillSlot* f
+    for i in range(s.top.nfills):
+        f = fill_slot(s, i)
+        if fill_tag(s, f)[0] == 0:
+            continue
+        if f.owner == <uint32_t> worker:
+            if f.state <= S_STREAMING:
+                set_reason(f, b"lost", 4)
+                f.flags |= FILL_LOST
+                cdn_store32(&f.state, S_ABORTED)
+            f.owner = NO_OWNER
+            f.flags &= ~<uint32_t> FILL_REGISTERED
+        unfollow(s, f, bit)
+
+
+cdef void void_fills(Space* s, const char* prefix, size_t n) noexcept nogil:
+    """A purge of every key that begins so: nobody joins them, and they will not be stored."""
+    cdef uint64_t i
+    cdef FillSlot* f
+    cdef Record* r
+    for i in range(s.top.nfills):
+        f = fill_slot(s, i)
+        if fill_tag(s, f)[0] and f.flags & FILL_REGISTERED:
+            r = fill_run(s, f)
+            if r.key_len >= n and memcmp(record_key(r), prefix, n) == 0:
+                void_slot(f)
+
+
+cdef inline void void_slot(FillSlot* f) noexcept nogil:
+    set_reason(f, b"purged", 6)
+    f.flags = (f.flags | FILL_PURGED) & ~<uint32_t> FILL_REGISTERED

@@ -1,0 +1,164 @@
+# Who holds a record, so that its memory is not used again. Knows tables, granules and counts; not what lies in a record.
+#
+# A process that is attached keeps its pins in its own table in the mapping, where those who free memory look and which
+# can be cleared when it dies: the granule of each record it holds, once; how often is its own affair. A granule may lie in
+# either of two lines. A process that is not attached counts in the record.
+#
+# Taking one without the lock:   enter the granule, fence, look whether the slot still says what it said.
+# Freeing:                       empty the slot, mark the record retired, fence, look into all tables.
+# Whichever of the two comes second sees the other.
+
+
+cdef inline uint64_t* pin_line(Space* s, int worker, uint64_t granule, int turn) noexcept nogil:
+    cdef uint64_t at = cdn_spread(granule * 0x9e3779b97f4a7c15u, s.top.pin_lines) + <uint64_t> turn
+    if at >= s.top.pin_lines:
+        at -= s.top.pin_lines
+    return <uint64_t*> (s.base + s.top.pins) + (<uint64_t> worker * s.top.pin_lines + at) * PIN_WAYS
+
+
+cdef bint in_tables(Space* s, uint64_t granule) noexcept nogil:
+    """Whether any worker's table has it. The caller has made sure that nobody new can find it, and fenced."""
+    cdef uint64_t worker
+    cdef uint64_t* line
+    cdef int turn
+    cdef int i
+    for worker in range(cdn_load64(&s.top.highest)):
+        for turn in range(2):
+            line = pin_line(s, <int> worker, granule, turn)
+            for i in range(PIN_WAYS):
+                if cdn_load64(&line[i]) == granule:
+                    return True
+    return False
+
+
+cdef inline bint held(Space* s, const Record* r) noexcept nogil:
+    """By a pin, a fill or a fill's followers."""
+    return (cdn_load32(&r.pins) & ~<uint32_t> PIN_RETIRED) != 0 or in_tables(s, granule_of(s, r))
+
+
+cdef uint64_t* own_pin(Space* s, uint64_t granule) noexcept nogil:
+    """Where our table has it, or could have it; NULL: both lines are full."""
+    cdef uint64_t* free = NULL
+    cdef uint64_t* line
+    cdef int turn
+    cdef int i
+    for turn in range(2):
+        line = pin_line(s, s.me, granule, turn)
+        for i in range(PIN_WAYS):
+            if line[i] == granule:
+                return &line[i]
+            if line[i] == 0 and free == NULL:
+                free = &line[i]
+    return free
+
+
+cdef inline uint32_t* pin_count(Space* s, const uint64_t* pin) noexcept nogil:
+    return s.pin_counts + (pin - <uint64_t*> (s.base + s.top.pins) - s.me * <int64_t> s.top.pin_lines * PIN_WAYS)
+
+
+cdef bint pin_record(Space* s, Record* r) noexcept nogil:
+    """Hold what nobody frees just now: the lock is held, or it is held already. False: too much is held."""
+    cdef uint64_t* pin
+    if s.me < 0:
+        cdn_add32(&r.pins, 1)
+        return True
+    pin = own_pin(s, granule_of(s, r))
+    if pin == NULL:
+        return False
+    if pin_count(s, pin)[0] == 0:
+        cdn_store64(pin, granule_of(s, r))
+    pin_count(s, pin)[0] += 1
+    return True
+
+
+cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
+    """Hold what `index_find` has just found. False: it is not there any more, it is being moved, or too much is held."""
+    if not pin_record(s, r):
+        return False
+    if s.me < 0:
+        return True
+    cdn_step(STEP_PINNED)
+    cdn_fence()
+    if cdn_load64(&s.seen.bucket.slot[s.seen.slot]) == s.seen.word and cdn_load32(&s.seen.bucket.version) == s.seen.version:
+        return True
+    unpin_record(s, r)
+    return False
+
+
+cdef void unpin_record(Space* s, Record* r) noexcept nogil:
+    cdef uint64_t granule
+    cdef uint64_t* pin
+    if s.me < 0:
+        if cdn_add32(&r.pins, <uint32_t> -1) == PIN_RETIRED and take_lock(s, LONG_WAIT):
+            if r.pins == PIN_RETIRED:
+                free_retired(s, r)
+            drop_lock(s)
+        return
+    granule = granule_of(s, r)
+    pin = own_pin(s, granule)
+    pin_count(s, pin)[0] -= 1
+    if pin_count(s, pin)[0]:
+        return
+    if not cdn_load32(&r.pins) & PIN_RETIRED:
+        cdn_store64(pin, 0)
+        cdn_fence()
+        if not cdn_load32(&r.pins) & PIN_RETIRED:
+            return
+        cdn_store64(pin, granule)       # so that it is found should we die before it is freed
+    s.owing = True
+    if take_lock(s, LOCK_WAIT):         # which pays
+        drop_lock(s)
+
+
+cdef void free_if_retired(Space* s, uint64_t granule) noexcept nogil:
+    """Free the record there if it has left the index and nobody holds it; the lock is held.
+
+    The memory may have become something else long ago, so that only the page says whether a run begins there.
+    """
+    cdef char* at = s.base + (granule << GRANULE_SHIFT)
+    cdef uint64_t page
+    cdef const uint64_t* bits
+    cdef Record* r
+    cdef int pos
+    if at < s.pages or at >= s.pages + s.top.npages * PAGE_BYTES:
+        return
+    page = page_of(s, at)
+    if s.table[page].kind != PAGE_RUNS and s.table[page].kind != PAGE_CLEARING:
+        return
+    bits = page_bitmap(s, page)
+    pos = next_bit(bits, 0, 0)
+    while pos < PAGE_GRANULES:
+        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+        if <char*> r >= at:
+            if <char*> r == at and cdn_load32(&r.pins) == PIN_RETIRED and not in_tables(s, granule):
+                free_retired(s, r)
+            return
+        pos = next_bit(bits, pos + r.run, 0)
+
+
+cdef void pay_pins(Space* s) noexcept nogil:
+    """Give back what was let go while the lock was not to be had."""
+    cdef uint64_t n = s.top.pin_lines * PIN_WAYS
+    cdef uint64_t* pin = <uint64_t*> (s.base + s.top.pins) + <uint64_t> s.me * n
+    cdef uint64_t granule
+    cdef uint64_t i
+    for i in range(n):
+        granule = pin[i]
+        if granule and s.pin_counts[i] == 0:
+            cdn_store64(&pin[i], 0)
+            cdn_fence()
+            free_if_retired(s, granule)
+
+
+cdef void clear_pins(Space* s, int worker) noexcept nogil:
+    """What a dead worker held is free; the lock is held."""
+    cdef uint64_t n = s.top.pin_lines * PIN_WAYS
+    cdef uint64_t* pin = <uint64_t*> (s.base + s.top.pins) + <uint64_t> worker * n
+    cdef uint64_t granule
+    cdef uint64_t i
+    for i in range(n):
+        granule = pin[i]
+        if granule:
+            cdn_store64(&pin[i], 0)
+            cdn_fence()
+            free_if_retired(s, granule)
