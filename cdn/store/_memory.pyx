@@ -153,15 +153,12 @@ cdef class Memory:
             raise ValueError("this process is attached already")
         if worker_slot(&self.s, worker).attached and not self.reap(worker):
             raise RuntimeError(f"worker slot {worker} of the memory store is still in use")
-        if not take_lock(&self.s, LONG_WAIT):
-            raise RuntimeError("the memory store is held by a process that does not run")
         self.s.me = worker
         self.s.random ^= <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
-        if self.s.top.highest <= <uint64_t> worker:
-            self.s.top.highest = worker + 1
         worker_slot(&self.s, worker).pid = os.getpid()
-        worker_slot(&self.s, worker).attached = 1
-        drop_lock(&self.s)
+        # before the first pin, in the order that pins rely on
+        cdn_raise64(&self.s.top.highest, worker + 1)
+        cdn_swap32(&worker_slot(&self.s, worker).attached, 1)
 
     def reap(self, int worker):
         cdef WorkerSlot* slot

@@ -62,6 +62,10 @@ cdef extern from *:
         while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}    /* full: it is awake anyway */
     }
     static inline uint32_t cdn_and32(uint32_t* p, uint32_t v) { return __atomic_and_fetch(p, v, __ATOMIC_SEQ_CST); }
+    static inline void cdn_raise64(uint64_t* p, uint64_t v) {
+        uint64_t old = __atomic_load_n(p, __ATOMIC_RELAXED);
+        while (old < v && !__atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
+    }
     static inline uint64_t cdn_or64(uint64_t* p, uint64_t v) { return __atomic_or_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_and64(uint64_t* p, uint64_t v) { return __atomic_and_fetch(p, v, __ATOMIC_SEQ_CST); }
     """
@@ -69,6 +73,7 @@ cdef extern from *:
     int cdn_mutex_init(pthread_mutex_t* m) noexcept nogil
     int cdn_mutex_wait(pthread_mutex_t* m, int ms) noexcept nogil
     int pthread_mutex_consistent(pthread_mutex_t* m) noexcept nogil
+    int usleep(unsigned int us) noexcept nogil
     int pthread_mutex_unlock(pthread_mutex_t* m) noexcept nogil
     void cdn_step(int n) noexcept nogil
     void cdn_arm(int step, int sig, int after) noexcept nogil
@@ -78,6 +83,7 @@ cdef extern from *:
     uint64_t cdn_add64(uint64_t* p, uint64_t v) noexcept nogil
     void cdn_wake(int fd) noexcept nogil
     uint32_t cdn_and32(uint32_t* p, uint32_t v) noexcept nogil
+    void cdn_raise64(uint64_t* p, uint64_t v) noexcept nogil
     uint64_t cdn_or64(uint64_t* p, uint64_t v) noexcept nogil
     uint64_t cdn_and64(uint64_t* p, uint64_t v) noexcept nogil
 
@@ -114,24 +120,30 @@ cdef inline WorkerSlot* worker_slot(Space* s, int worker) noexcept nogil:
 cdef bint take_lock(Space* s, int patience) noexcept nogil:
     """The right to write the structures. False: somebody has held it for too long, or has died holding it."""
     cdef int error
+    cdef int waited = 0
     if s.depth:
         s.depth += 1
         return True
-    error = cdn_mutex_wait(&s.top.mutex, 0 if s.doubtful and patience <= LOCK_WAIT else patience)
-    if error == EOWNERDEAD:
-        s.top.broken = 1
-        pthread_mutex_consistent(&s.top.mutex)
-        error = 0
-    if error != 0:
-        s.doubtful = True
+    while True:
+        error = cdn_mutex_wait(&s.top.mutex, 0 if s.doubtful and patience <= LOCK_WAIT else patience)
+        if error == EOWNERDEAD:
+            s.top.broken = 1
+            pthread_mutex_consistent(&s.top.mutex)
+            error = 0
+        if error == 0 and (not s.top.broken or (s.me < 0 and mended(s))):
+            break
+        if error == 0:
+            # whoever reaps the dead rebuilds: until then everything is a miss here, and what must not fail waits
+            pthread_mutex_unlock(&s.top.mutex)
+            if patience > LOCK_WAIT and waited < patience:
+                waited += 1
+                usleep(1000)
+                continue
+        else:
+            s.doubtful = True
         cdn_add64(&s.top.lock_failures, 1)
         return False
     s.doubtful = False
-    if s.top.broken and not (s.me < 0 and mended(s)):
-        # whoever reaps the dead rebuilds; until then everything is a miss here
-        pthread_mutex_unlock(&s.top.mutex)
-        cdn_add64(&s.top.lock_failures, 1)
-        return False
     s.depth = 1
     cdn_step(STEP_LOCKED)
     if s.owing:
