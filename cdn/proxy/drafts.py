@@ -74,6 +74,15 @@ def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None, *, old_or
 
 def stored_of(entry: Entry) -> Stored:
     """What the rules know of a record. Raises `rules.stored.MetaError` on foreign bytes."""
+    return _stored(entry, entry.body_length)
+
+
+def stored_of_draft(record: Draft) -> Stored:
+    """The same while its body is still arriving."""
+    return _stored(record, -1)
+
+
+def _stored(entry: Entry | Draft, body_length: int) -> Stored:
     meta = entry.meta
     head = entry.head
     if meta[:1] == _EDITED:
@@ -90,7 +99,7 @@ def stored_of(entry: Entry) -> Stored:
         sie_until=entry.sie_until,
         response_time=entry.response_time,
         last_modified=entry.last_modified,
-        body_length=entry.body_length,
+        body_length=body_length,
     )
     return soft_window(stored)
 

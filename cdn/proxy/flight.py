@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 OF_THE_REQUEST = frozenset(
     {NoStoreReason.AUTHORIZATION, NoStoreReason.REQUEST_NO_STORE, NoStoreReason.BYPASS, NoStoreReason.METHOD}
 )
+# Reasons of another worker's response: nobody need wait for the next one.
+FREES = frozenset(reason.value for reason in NoStoreReason) - {
+    reason.value for reason in (*OF_THE_REQUEST, NoStoreReason.TRUNCATED, NoStoreReason.PURGED)
+}
 COPIED = 1 << 20  # bytes of a variant's body that are stored a second time at most
 STARVING = 5.0  # seconds that one reader may hold up the others
 WINDOW = 1 << 20  # bytes of an oversize body that may wait for its slowest reader
@@ -87,7 +91,18 @@ class Broken:
     answer: NotStored | Streaming | None
 
 
-Verdict = NotStored | Streaming | Validated | Broken
+@dataclass(slots=True)
+class Again:
+    """Nothing for anybody here: look again at what is stored. `reason`: why another worker gave its fill up."""
+
+    reason: str | None
+
+    @property
+    def uncacheable(self) -> bool:
+        return self.reason in FREES
+
+
+Verdict = NotStored | Streaming | Validated | Broken | Again
 
 
 @dataclass(slots=True)
@@ -447,11 +462,14 @@ class Flight:
 
     def joined(self, source: FillSource) -> None:
         self.readers.add(source)
+        source.flight = self
         source.on_read = self._moved.set
 
     def left(self, source: FillSource) -> None:
-        self.readers.discard(source)
-        self._moved.set()
+        """It may have gone on to another flight meanwhile."""
+        flight = source.flight or self
+        flight.readers.discard(source)
+        flight._moved.set()
 
     @property
     def streaming(self) -> bool:

@@ -1,6 +1,7 @@
 """Waiting for a flight, and what its verdict means for one exchange.
 
-    streaming: read along | validated: served renewed | not stored: the leader takes it, the others go on their own
+    again: look again | streaming: read along | validated: served renewed
+    not stored: the leader takes it, the others go on their own
     broken: a stale response where the rules allow it, else what the origin said, else an error
 
 Decides by the verdict alone; what may be stored or served is the rules'. Must not know how a flight asks its origin.
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy import passing
-from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored, Streaming, Validated
+from cdn.proxy.flight import OF_THE_REQUEST, Again, Asked, Broken, Flight, NotStored, Streaming, Validated
 from cdn.proxy.lookup import Found
 from cdn.proxy.source import EntrySource
 from cdn.rules.message import RequestHead
@@ -21,6 +22,7 @@ from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Stored
 from cdn.rules.use import Decision, decide_use
 from cdn.rules.vary import key_extras
+from cdn.store import FillState
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
@@ -70,7 +72,14 @@ async def _land(
     verdict = flight.verdict
     exchange.entry.origin = flight.server
     exchange.entry.origin_first_byte_us = flight.first_byte_us
+    if isinstance(verdict, Again):
+        if verdict.uncacheable and exchange.route is not None:
+            await passing.forward(exchange, exchange.route, request, NoStoreReason.PREDICTED_UNCACHEABLE)
+            return True
+        return False
     if isinstance(verdict, Streaming):
+        if verdict.fill.remote and verdict.fill.state is FillState.ABORTED:
+            return False
         if not leader and key_extras(verdict.spec, request.fields) != verdict.extras:
             return False
         await exchange.read_along(flight, verdict, request, Outcome.MISS if leader else Outcome.COLLAPSED)

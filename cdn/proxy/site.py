@@ -25,8 +25,9 @@ from cdn.proxy._routes import RouteTable
 from cdn.proxy.coding import Coders
 from cdn.proxy.counters import Counters
 from cdn.proxy.drafts import stored_of
+from cdn.proxy.elsewhere import Elsewhere
 from cdn.proxy.equivalents import Equivalents
-from cdn.proxy.flight import Asked, Flight, Streaming
+from cdn.proxy.flight import Again, Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.rules.edge_word import FIELD, Edge, believe
@@ -34,15 +35,16 @@ from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
-from cdn.store import Entry, Fill, Memory
+from cdn.store import Entry, Fill, Memory, RecordFlag
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 from cdn.tier.rendezvous import hash_of
 from cdn.tier.shields import ShieldPool, shared_secret
 
-PREDICTED = 10_000  # keys remembered as uncacheable
+REASONS = tuple(NoStoreReason)
 VARYING = 4_096  # URLs whose variants are counted
 VARIANTS = 64  # of one URL; the one filled longest ago goes
+UNSLICED = 10_000  # keys
 UNSLICED_FOR = 60_000  # ms for which a URL that could not be fetched in slices is not asked for them again
 SLICES_OF_ALL = (
     16  # slices of one body at least that a store has room for: the configured length may be too much
@@ -71,12 +73,13 @@ class Site:
         self.equivalents = Equivalents()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._predicted: TTLCache[bytes, NoStoreReason] = TTLCache(PREDICTED, PREDICTED_FOR, timer=clock.now)
-        self._unsliced: TTLCache[bytes, bool] = TTLCache(PREDICTED, UNSLICED_FOR, timer=clock.now)
+        self._unsliced: TTLCache[bytes, bool] = TTLCache(UNSLICED, UNSLICED_FOR, timer=clock.now)
         self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
         self._ids = itertools.count(1)
-        self._marks = itertools.count(1)
+        self._marks = itertools.count(secrets.randbits(62))  # no other worker has the same
         self._id_prefix = secrets.token_hex(4)
+        if memory.wake_fileno is not None:
+            asyncio.get_running_loop().add_reader(memory.wake_fileno, memory.woken)
         self.configure(config)
         self.origins = Origins(config.origins, report=report)
         self.shields = self._shield_pool(config)
@@ -144,24 +147,25 @@ class Site:
 
     def predict(self, key: bytes, reason: NoStoreReason) -> None:
         """The last response under this key could not be stored: nobody waits for the next one."""
-        self._predicted[key] = reason
+        self.memory.remember_uncacheable(key, self.clock.now() + PREDICTED_FOR, REASONS.index(reason))
 
     def why_not_stored(self, key: bytes) -> NoStoreReason | None:
         """Why the last response under this key was not stored; None where that is not known any more."""
-        return self._predicted.get(key)
+        number = self.memory.uncacheable(key, self.clock.now())
+        return None if number is None else REASONS[number]
 
     def predicted_uncacheable(self, key: bytes) -> bool:
-        return key in self._predicted
+        return self.memory.uncacheable(key, self.clock.now()) is not None
 
     def storable_after_all(self, key: bytes) -> None:
-        self._predicted.pop(key, None)
+        self.memory.remember_uncacheable(key, 0)
 
     def unsliceable(self, key: bytes, *, without_ranges: bool = False) -> None:
         """Slices of this URL could not be joined or stored; `without_ranges`: its origin serves no ranges at all."""
         self._unsliced[key] = without_ranges
 
     def sliceable(self, key: bytes) -> bool:
-        return key not in self._unsliced and self._predicted.get(key) in (None, NoStoreReason.TOO_LARGE)
+        return key not in self._unsliced and self.why_not_stored(key) in (None, NoStoreReason.TOO_LARGE)
 
     def without_ranges(self, key: bytes) -> bool:
         """Whether a range of this URL is known to bring everything."""
@@ -200,19 +204,37 @@ class Site:
         """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""
         fill, won = self.memory.begin_fill(key)
         flight = self.flights.get(key)
+        if not won and fill.remote and (flight is None or flight.fill is not fill):
+            flight = self.depart(Elsewhere(self, route, fill, ask()))
         if not won and flight is not None and flight.fill is fill:
             if self.joinable(flight):
                 return flight, False
             self.memory.void(key)
-            fill, _ = self.memory.begin_fill(key)
-        flight = Flight(self, route, fill, ask())
-        self.depart(flight)
-        return flight, True
+            fill, won = self.memory.begin_fill(key)
+            if fill.remote:  # another worker's again, begun since
+                return self.depart(Elsewhere(self, route, fill, ask())), False
+        asked = ask()
+        if self.memory.worker is not None and self._stored_since(key, asked):
+            fill.abort("answered")
+            flight = Flight(self, route, fill, asked)
+            flight.decide(Again(None))
+            return flight, False
+        return self.depart(Flight(self, route, fill, asked)), True
 
-    def depart(self, flight: Flight) -> None:
+    def _stored_since(self, key: bytes, asked: Asked) -> bool:
+        """Whether another worker has stored something there since we looked."""
+        entry = self.memory.lookup(key)
+        if entry is None or entry.stamp != self.memory.stamp:
+            return False
+        if entry.flags & RecordFlag.VARY_MARKER:
+            return not asked.specs
+        return asked.known is None or not asked.known[0].current
+
+    def depart(self, flight: Flight) -> Flight:
         """Send out a new flight, under the key of its fill."""
         self.flights[flight.fill.key] = flight
         self.spawn(self._fly(flight))
+        return flight
 
     def joinable(self, flight: Flight) -> bool:
         """Whether what it brings is good for a request that comes now: no purge came since its own."""
@@ -335,6 +357,8 @@ class Site:
             self.access.entry(entry)
 
     async def close(self) -> None:
+        if self.memory.wake_fileno is not None:
+            asyncio.get_running_loop().remove_reader(self.memory.wake_fileno)
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

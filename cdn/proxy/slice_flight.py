@@ -345,8 +345,9 @@ class Asker:
         if not won:
             if isinstance(flight, SliceFlight) and flight.fill is fill and site.joinable(flight):
                 return flight, False
-            site.memory.void(key)
-            fill, _ = site.memory.begin_fill(key)
+            while not won:  # of another worker, too: slices are not followed from one to the other
+                site.memory.void(key)
+                fill, won = site.memory.begin_fill(key)
         new = SliceFlight(
             site, self.route, fill, self._asked(number, known, validating), number, known, validating
         )

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from cdn.proxy.lookup import log_hash
 from cdn.rules.stored import Stored
 from cdn.store import Draft, Entry, Fill, FillState, RecordFlag
+
+if TYPE_CHECKING:
+    from cdn.proxy.flight import Flight
 
 PIECE = 64 << 10  # bytes read from the store and given to a client at once
 
@@ -123,6 +127,9 @@ class FillSource(Source):
         self.cut = False  # it held up the others
         self._overflow = overflow
         self.on_read: Callable[[], None] | None = None
+        self.flight: Flight | None = None
+        self.successor: Callable[[], Awaitable[Flight | Entry | None]] | None = None
+        self._entry: Entry | None = None
         self._waiter: asyncio.Future[None] | None = None
         fill.subscribe(self.changed)
 
@@ -131,13 +138,17 @@ class FillSource(Source):
             self._waiter.set_result(None)
 
     async def read(self, offset: int, n: int) -> bytes:
-        fill = self.fill
         self.position = offset
-        if self.on_read is not None and fill.detached:
+        if self.on_read is not None and self.fill.detached:
             self.on_read()
         while True:
+            if self._entry is not None:
+                return self._entry.read(offset, n)
+            fill = self.fill
             if fill.state is FillState.ABORTED or self.cut:
-                raise FillError(fill.reason or "too slow for the others")
+                if self.cut or not await self._go_on():
+                    raise FillError(fill.reason or "too slow for the others")
+                continue
             if offset < fill.arrived:
                 return fill.read(offset, n)
             if self._overflow.begun:
@@ -151,6 +162,25 @@ class FillSource(Source):
                 await self._waiter
             finally:
                 self._waiter = None
+
+    async def _go_on(self) -> bool:
+        """The worker that filled it is gone: read on where the same bytes are."""
+        if self.successor is None or self.flight is None:
+            return False
+        other = await self.successor()
+        if other is None:
+            return False
+        self.flight.left(self)
+        self.fill.unsubscribe(self.changed)
+        if isinstance(other, Entry):
+            self._entry = other
+            return True
+        self.successor = None
+        self.fill = other.fill
+        self._overflow = other.overflow
+        self.fill.subscribe(self.changed)
+        other.joined(self)
+        return True
 
     def close(self) -> None:
         self.fill.unsubscribe(self.changed)

@@ -268,11 +268,13 @@ class Memory:
         """What is stored under exactly this key stops being fresh now; it may still be revalidated or
         served stale. Voids its fill in flight."""
 
-    def remember_uncacheable(self, key: bytes, until: int) -> None:
+    def remember_uncacheable(self, key: bytes, until: int, reason: int = 0) -> None:
         """For all workers, until that node time: the last answer under this key could not be stored. A hint: it may
-        be forgotten sooner."""
+        be forgotten sooner. `reason`: any number up to 255."""
 
-    def uncacheable(self, key: bytes, now: int) -> bool: ...
+    def uncacheable(self, key: bytes, now: int) -> int | None:
+        """The reason while it is remembered."""
+
     @staticmethod
     def arm(step: int, signal: int, after: int = 1) -> None:
         """For tests: when this process reaches that marked step of a critical section for the `after`-th time, it

@@ -601,15 +601,16 @@ cdef class Memory:
 
     # -- uncacheable ----------------------------------------------------------------------------------------------
 
-    def remember_uncacheable(self, bytes key not None, int64_t until):
+    def remember_uncacheable(self, bytes key not None, int64_t until, uint8_t reason=0):
         cdef uint64_t h[2]
         siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
-        remember(&self.s, h, until)
+        remember(&self.s, h, until << 8 | reason)
 
     def uncacheable(self, bytes key not None, int64_t now):
         cdef uint64_t h[2]
         siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
-        return remembered_until(&self.s, h) > now
+        cdef int64_t found = remembered(&self.s, h)
+        return <uint8_t> found if found >> 8 > now else None
 
     # -- for tests ------------------------------------------------------------------------------------------------
 

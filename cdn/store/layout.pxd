@@ -189,7 +189,7 @@ cdef struct FillSlot:           # 176 bytes
 
 cdef struct Remembered:
     uint64_t tag
-    int64_t until               # ms of node time
+    int64_t word                # until when, in ms of node time, << 8 | why
 
 cdef struct Super:
     char magic[8]

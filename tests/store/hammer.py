@@ -313,7 +313,8 @@ class Hammer:
         s = self.memory.stats()
         assert s["fills"] == 0
         assert counts["published"] == s["objects"]
-        for key in self.memory.keys():
+        keys = self.memory.keys()
+        for key in keys:
             entry = self.memory.lookup(key)
             assert entry is not None
             check(key, version_of(entry.etag), entry.read())

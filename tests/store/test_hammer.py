@@ -26,8 +26,8 @@ EVERY = [
 ]
 
 
-def open_store() -> Memory:
-    return Memory(SIZE, b"0123456789abcdef", objects=2000, workers=WORKERS)
+def open_store(policy: str = "s3fifo") -> Memory:
+    return Memory(SIZE, b"0123456789abcdef", objects=2000, workers=WORKERS, policy=policy)
 
 
 def hammered(folder: Path, seconds: float, every: float) -> Hammer:

@@ -8,16 +8,16 @@ cdef Remembered* remembered_set(Space* s, uint64_t hash) noexcept nogil:
             + cdn_spread(hash, s.top.nremembered // REMEMBERED_WAYS) * REMEMBERED_WAYS)
 
 
-cdef int64_t remembered_until(Space* s, const uint64_t* h) noexcept nogil:
+cdef int64_t remembered(Space* s, const uint64_t* h) noexcept nogil:
     cdef Remembered* set = remembered_set(s, h[0])
     cdef int i
     for i in range(REMEMBERED_WAYS):
         if cdn_load64(&set[i].tag) == h[1]:
-            return <int64_t> cdn_load64(<uint64_t*> &set[i].until)
+            return <int64_t> cdn_load64(<uint64_t*> &set[i].word)
     return INT64_MIN
 
 
-cdef void remember(Space* s, const uint64_t* h, int64_t until) noexcept nogil:
+cdef void remember(Space* s, const uint64_t* h, int64_t word) noexcept nogil:
     """In the place of the same key, or of what is forgotten soonest."""
     cdef Remembered* set = remembered_set(s, h[0])
     cdef int best = 0
@@ -26,7 +26,7 @@ cdef void remember(Space* s, const uint64_t* h, int64_t until) noexcept nogil:
         if cdn_load64(&set[i].tag) == h[1]:
             best = i
             break
-        if <int64_t> cdn_load64(<uint64_t*> &set[i].until) < <int64_t> cdn_load64(<uint64_t*> &set[best].until):
+        if <int64_t> cdn_load64(<uint64_t*> &set[i].word) < <int64_t> cdn_load64(<uint64_t*> &set[best].word):
             best = i
     cdn_store64(&set[best].tag, h[1])
-    cdn_store64(<uint64_t*> &set[best].until, <uint64_t> until)
+    cdn_store64(<uint64_t*> &set[best].word, <uint64_t> word)
