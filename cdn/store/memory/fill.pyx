@@ -325,16 +325,9 @@ cdef class Fill:
             call(callback)
 
     cdef void wake_followers(self) noexcept:
-        cdef uint64_t others
-        cdef int worker
-        if self.remote or self.slot == &self.own:
-            return
-        cdn_fence()
-        others = cdn_load64(&self.slot.followers)
-        while others:
-            worker = cdn_ctz(others)
-            others &= others - 1
-            wake(&self.memory.s, worker)
+        if not self.remote and self.slot != &self.own:
+            cdn_fence()
+            wake_all(&self.memory.s, cdn_load64(&self.slot.followers))
 
     cdef int unregister(self) except -1:
         if self.registered:

@@ -212,6 +212,7 @@ cdef void lose_fills(Space* s, int worker) noexcept nogil:
                 cdn_store32(&f.state, S_ABORTED)
             f.owner = NO_OWNER
             f.flags &= ~<uint32_t> FILL_REGISTERED
+            wake_all(s, cdn_load64(&f.followers) & ~bit)
         unfollow(s, f, bit)
 
 

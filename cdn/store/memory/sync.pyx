@@ -160,6 +160,11 @@ cdef inline void drop_lock(Space* s) noexcept nogil:
         pthread_mutex_unlock(&s.top.mutex)
 
 
-cdef inline void wake(Space* s, int worker) noexcept nogil:
-    if cdn_swap32(&worker_slot(s, worker).woken, 1) == 0:
-        cdn_wake(s.wakers[worker])
+cdef void wake_all(Space* s, uint64_t workers) noexcept nogil:
+    """Those whose bits are set."""
+    cdef int worker
+    while workers:
+        worker = cdn_ctz(workers)
+        workers &= workers - 1
+        if cdn_swap32(&worker_slot(s, worker).woken, 1) == 0:
+            cdn_wake(s.wakers[worker])
