@@ -16,9 +16,9 @@ from types import ModuleType
 from cdn import __version__
 from cdn.cli.errors import Refused
 
-from . import check, demo, explain, purge, serve
+from . import check, demo, explain, purge, serve, top
 
-COMMANDS: tuple[ModuleType, ...] = (serve, check, demo, purge, explain)
+COMMANDS: tuple[ModuleType, ...] = (serve, check, demo, purge, explain, top)
 
 EXAMPLES = """\
 examples:
@@ -27,6 +27,7 @@ examples:
   cdn serve site.yaml                   run it in the foreground
   cdn explain http://www.example.com/   why a URL is cached, or not
   cdn purge --url http://www.example.com/logo.png
+  cdn top                               what a running node does now
 
 Each command has its own help: cdn serve --help
 """
@@ -34,14 +35,14 @@ Each command has its own help: cdn serve --help
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; every command module adds its own arguments."""
-    top = argparse.ArgumentParser(
+    whole = argparse.ArgumentParser(
         prog="cdn",
         description="A caching reverse proxy: it stands before web servers and answers from its store.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"cdn {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    whole.add_argument("--version", action="version", version=f"cdn {__version__}")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]
         sub = commands.add_parser(
@@ -53,15 +54,15 @@ def parser() -> argparse.ArgumentParser:
         )
         module.arguments(sub)
         sub.set_defaults(run=module.run)
-    return top
+    return whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the return value is the exit code."""
-    top = parser()
-    args = top.parse_args(argv)
+    whole = parser()
+    args = whole.parse_args(argv)
     if args.command is None:
-        top.print_help(sys.stderr)
+        whole.print_help(sys.stderr)
         return 2
     try:
         code: int = args.run(args)

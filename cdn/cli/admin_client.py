@@ -1,4 +1,4 @@
-"""How `cdn purge` and `cdn explain` reach the admin listener of a running node."""
+"""How `cdn purge`, `cdn explain` and `cdn top` reach the admin listener of a running node."""
 
 from __future__ import annotations
 

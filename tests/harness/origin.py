@@ -133,7 +133,7 @@ class Conn:
     def send(self, data: bytes) -> None:
         try:
             self.wire.send(data)
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as error:
             raise PeerGone from error
 
     def respond(
@@ -256,9 +256,11 @@ class Origin:
         self.port: int = self._listener.getsockname()[1]
 
     @classmethod
-    def scripted(cls, *scripts: Script, patience: float = PATIENCE) -> Origin:
+    def scripted(
+        cls, *scripts: Script, patience: float = PATIENCE, tls: ssl.SSLContext | None = None
+    ) -> Origin:
         """The n-th connection runs the n-th script; one connection more than scripts is a failure."""
-        return cls(scripts=scripts, patience=patience)
+        return cls(scripts=scripts, patience=patience, tls=tls)
 
     @property
     def url(self) -> str:

@@ -13,6 +13,7 @@ import yaml
 
 from .client import HOST
 from .origin import Origin
+from .tls import TLS_NAME, certificate
 
 Tree = dict[str, Any]
 MEMORY = "16 MiB"  # the store is allocated whole at start: small, so that a test starts at once
@@ -32,6 +33,8 @@ def site(
     section."""
     url = f"http://127.0.0.1:{origin}" if isinstance(origin, int) else origin.url
     app: Tree = {"servers": [url]}
+    if isinstance(origin, Origin) and origin.tls is not None:
+        app["tls"] = {"ca": str(certificate(TLS_NAME)[0]), "name": TLS_NAME}
     if origin_timeouts:
         app["timeouts"] = origin_timeouts
     if origin_host:

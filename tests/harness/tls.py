@@ -9,6 +9,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+TLS_NAME = "app.test"  # what origins that `site` makes into configurations are called
+
 
 @cache
 def certificate(*names: str) -> tuple[Path, Path]:
@@ -38,3 +40,8 @@ def server_context(*names: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain, key)
     return context
+
+
+def tls_of(scheme: str) -> ssl.SSLContext | None:
+    """What an origin needs to be one of this scheme."""
+    return server_context(TLS_NAME) if scheme == "https" else None

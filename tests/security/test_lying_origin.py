@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness import Origin, Reply, Request, fresh, reply, site
 from tests.harness.proxy import Proxy
+from tests.harness.tls import tls_of
 
 OK = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
 
@@ -86,9 +87,10 @@ def lying_once(answer: bytes):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("answer", BAD_HEADS.values(), ids=BAD_HEADS)
-def test_a_broken_head_is_502(answer: bytes) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_broken_head_is_502(scheme: str, answer: bytes) -> None:
     rule, state = lying_once(answer)
-    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+    with Origin(rule, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy:
         with proxy.client() as client:
             got = client.get("/a")
             assert got.status == 502
@@ -100,9 +102,10 @@ def test_a_broken_head_is_502(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("answer", CUT_BODIES.values(), ids=CUT_BODIES)
-def test_a_broken_body_is_cut_and_not_stored(answer: bytes) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_broken_body_is_cut_and_not_stored(scheme: str, answer: bytes) -> None:
     rule, state = lying_once(answer)
-    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+    with Origin(rule, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy:
         with proxy.client() as client:
             client.request("GET", "/a")
             got = client.read_response(tolerate_abort=True)
@@ -115,12 +118,13 @@ def test_a_broken_body_is_cut_and_not_stored(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("answer", CUT_BODIES.values(), ids=CUT_BODIES)
-def test_an_http_1_0_client_is_not_fooled_by_the_end(answer: bytes) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_http_1_0_client_is_not_fooled_by_the_end(scheme: str, answer: bytes) -> None:
     """It knows the end of a body only by the end of the connection: a cut must not look like one, so it is
     a reset or lacks bytes of a length that was said.
     """
     rule, _ = lying_once(answer)
-    with Origin(rule) as origin, Proxy(site(origin)) as proxy, proxy.client() as client:
+    with Origin(rule, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy, proxy.client() as client:
         client.request("GET", "/a", version="HTTP/1.0")
         try:
             got = client.read_response(tolerate_abort=True)

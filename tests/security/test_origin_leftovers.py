@@ -7,6 +7,7 @@ import pytest
 from tests.harness import Conn, Origin, Reply, Request, Signal, eventually, expect, fresh, reply, site, stall
 from tests.harness.origin import Script
 from tests.harness.proxy import Proxy
+from tests.harness.tls import tls_of
 
 POISON = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 6\r\n\r\nPOISON"
 PASS = b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n"
@@ -31,9 +32,10 @@ def sent(answer: bytes) -> Script:
 
 
 @pytest.mark.parametrize("answer", LEFTOVERS.values(), ids=LEFTOVERS)
-def test_the_next_request_has_its_own_connection_and_answer(answer: bytes) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_next_request_has_its_own_connection_and_answer(scheme: str, answer: bytes) -> None:
     second: Script = [expect("GET", "/second"), lambda conn: conn.respond(200, None, b"second"), stall()]
-    with Origin.scripted(sent(answer), second) as origin, Proxy(site(origin)) as proxy:
+    with Origin.scripted(sent(answer), second, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy:
         with proxy.client() as client:
             first = client.get("/first", {"If-None-Match": '"1"'})
             assert first.status in (200, 204, 304)
@@ -57,7 +59,8 @@ def test_a_body_behind_a_head_answer() -> None:
         assert origin.connections == 2
 
 
-def test_what_comes_while_a_connection_idles_is_not_an_answer() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_comes_while_a_connection_idles_is_not_an_answer(scheme: str) -> None:
     sent_late = Signal("the late bytes are sent")
 
     def rule(request: Request) -> Reply | None:
@@ -68,7 +71,7 @@ def test_what_comes_while_a_connection_idles_is_not_an_answer() -> None:
         request.conn.send(POISON)
         return None
 
-    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+    with Origin(rule, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy:
         assert proxy.get("/first").body == b"first"
         sent_late.set()
         proxy.settle()

@@ -6,6 +6,7 @@ import pytest
 
 from tests.harness import Origin, Reply, Request, Signal, fresh, site
 from tests.harness.proxy import Proxy
+from tests.harness.tls import tls_of
 
 HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
 
@@ -19,7 +20,8 @@ MESSAGES = {
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
-def test_cut_at_every_byte(message: bytes, how: str) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_cut_at_every_byte(scheme: str, message: bytes, how: str) -> None:
     """One URL for each place of the cut; afterwards each is asked for again and must come from the origin,
     whole."""
     second: set[str] = set()
@@ -34,7 +36,7 @@ def test_cut_at_every_byte(message: bytes, how: str) -> None:
             request.conn.close()
         return None
 
-    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+    with Origin(rule, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy:
         for cut in range(len(message)):
             with proxy.client() as client:
                 client.request("GET", f"/{cut}")
