@@ -351,7 +351,10 @@ class Flight:
         if not (failed or answers_fields or reason in OF_THE_REQUEST or reason is NoStoreReason.NO_SPACE):
             self.site.predict(self.asked.primary, reason)
         if self.asked.known is not None and not failed and ends_older(head.status, reason):
-            self.site.memory.remove(self.asked.known[0].key)
+            # Not removed: who asks next is joined by others while the origin is asked, so one odd answer costs little.
+            entry, stored = self.asked.known
+            ended = self._record(stored.ended(self.site.clock.now()), head, entry.stamp)
+            self.site.memory.republish(entry, replace(ended, flags=entry.flags))
         self.fill.abort(reason.value)
         answer = NotStored(response, reason, head)
         self.decide(Broken(None, answer) if failed else answer)

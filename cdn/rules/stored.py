@@ -118,6 +118,11 @@ class Stored:
         """Whole seconds, never negative: the value of the Age field."""
         return max(0, now - self.born) // 1000
 
+    def ended(self, now: int) -> Stored:
+        """The same, to be validated before any use from `now` on."""
+        until = min(self.fresh_until, now)
+        return replace(self, fresh_until=until, swr_until=until, sie_until=until)
+
     def with_body(self, length: int) -> Stored:
         return replace(self, body_length=length)
 

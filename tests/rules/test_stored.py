@@ -203,6 +203,14 @@ def test_lines_beyond_the_64th_are_left_out_of_a_304():
     assert lines_304(record) == 2**64 - 1
 
 
+@pytest.mark.parametrize(("after", "until"), [(0, 0), (10_000, 10_000), (60_000, 60_000), (70_000, 60_000)])
+def test_what_has_ended_is_validated_before_any_use(after, until):
+    record = stored("Cache-Control: max-age=60, stale-while-revalidate=60, stale-if-error=60").ended(
+        NOW + after
+    )
+    assert [record.fresh_until, record.swr_until, record.sie_until] == [NOW + until] * 3
+
+
 MARKERS = [
     [],
     [("accept",)],
