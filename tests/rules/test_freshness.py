@@ -103,6 +103,9 @@ LIFETIMES = [
     ("Expires: {+90} | Date: {+30}", 60, "Expires"),
     ("Expires: {+90}", 90, "Expires"),
     ("Expires: {+90} | Date: nonsense", 90, "Expires"),
+    # two digits of a year are those of the nearest one
+    ("Expires: Friday, 15-Jan-27 08:01:30 GMT | Date: {0}", 90, "Expires"),
+    ("Expires: Friday, 15-Jan-94 08:01:30 GMT | Date: {0}", 0, "Expires"),
     ("Expires: {0} | Date: {0}", 0, "Expires"),
     ("Expires: {-90} | Date: {0}", 0, "Expires"),
     ("Expires: {-90} | Date: {-180}", 90, "Expires"),

@@ -128,11 +128,11 @@ def test_every_cut_is_noticed():
         again(record, meta=meta + b"\0")
 
 
-@pytest.mark.parametrize("at", [0, 2])
-def test_an_unknown_version_or_source_is_refused(at):
+@pytest.mark.parametrize(("at", "value"), [(0, 99), (2, 99), (2, len(SOURCES))])
+def test_an_unknown_version_or_source_is_refused(at, value):
     record = stored("Cache-Control: max-age=60")
     meta = bytearray(encode_meta(record))
-    meta[at] = 99
+    meta[at] = value
     with pytest.raises(MetaError):
         again(record, meta=bytes(meta))
 
