@@ -22,6 +22,7 @@ def warnings(config: Config) -> list[str]:
                 said.append(f"{_name(route)} is never reached: {_name(earlier)} takes all its requests")
                 break
         said += _codings(route)
+        said += _rewrite(route)
     used = {route.origin for route in config.routes}
     said += [f"origins.{name} is used by no route" for name in config.origins if name not in used]
     for name, origin in config.origins.items():
@@ -48,6 +49,14 @@ def _codings(route: Route) -> Iterator[str]:
         yield f"{_name(route)} has `compress`, and its cache is off: only what is stored is compressed"
     elif "zstd" in route.compress and find_spec("zstandard") is None:
         yield f"{_name(route)} lists zstd, which needs another package: pip install 'cdn[zstd]'"
+
+
+def _rewrite(route: Route) -> Iterator[str]:
+    prefix = route.rewrite.strip_prefix
+    literal, star, _ = route.match.path.partition("*")
+    begins = f"{literal}/".startswith(f"{prefix}/") or (star and prefix.startswith(literal))
+    if prefix and not begins:
+        yield f"{_name(route)} strips {quote(prefix)}, which none of its paths begins with"
 
 
 def _name(route: Route) -> str:

@@ -36,6 +36,38 @@ def test_every_host_is_known() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "prefix", "warned"),
+    [
+        ("/shop/*", "/shop", False),
+        ("/shop", "/shop", False),
+        ("/shop*", "/shop", False),
+        ("/shop/a/*", "/shop", False),
+        ("/*", "/shop", False),
+        ("/s*", "/shop", False),
+        ("/shop/*", "/shop/a", False),
+        ("/shop/*", "/ship", True),
+        ("/shopping/*", "/shop", True),
+        ("/shop", "/shop/a", True),
+        ("/shop/*", "/", False),
+    ],
+)
+def test_a_prefix_that_is_never_there(path: str, prefix: str, warned: bool) -> None:
+    route = f"  - {{match: {{host: [a.example], path: {path}}}, origin: app, rewrite: {{strip_prefix: {prefix}}}}}\n"
+    wanted = [f"routes[0] (`a.example {path}`) strips `{prefix}`, which none of its paths begins with"]
+    assert said(route) == (wanted if warned else [])
+
+
+def test_origins_that_verify_nobody_or_have_nobody() -> None:
+    head = HEAD.replace(
+        "{servers: [http://127.0.0.1:9000]}", "{servers: [{url: https://a, drain: true}], tls: {verify: no}}"
+    )
+    assert said("  - {match: {host: [a.example]}, origin: app}\n", head) == [
+        "origins.app.tls verifies no certificate: anybody on the way can answer for it",
+        "origins.app has no server to ask: all of them drain",
+    ]
+
+
 def test_never_reached() -> None:
     routes = (
         "  - {match: {host: [a.example], path: /x/*}, origin: app}\n"
