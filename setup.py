@@ -20,6 +20,7 @@ MODULES = {
     "cdn.proxy._log": "cdn/proxy/_log.pyx",
     "cdn.proxy._front": "cdn/proxy/_front.pyx",
     "cdn.proxy._lane": "cdn/proxy/_lane.pyx",
+    "cdn.proxy._fill": "cdn/proxy/_fill.pyx",
     "cdn.tier._wire": "cdn/tier/_wire.pyx",
 }
 

@@ -1,7 +1,7 @@
 """The access log: one line a request, as JSON or in the combined form, and the writer both go through.
 
-The hit lane writes its lines itself, in C, with the same names in the same order; the entries here come from
-the other lanes. Whatever bytes a client put into a field, a line stays one line of at most LINE bytes, and
+The hit and fill lanes write their lines themselves, in C, with the same names in the same order; the entries here
+come from the other lanes. Whatever bytes a client put into a field, a line stays one line of at most LINE bytes, and
 JSON stays JSON.
 
 A JSON line:

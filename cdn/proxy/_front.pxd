@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from posix.uio cimport iovec
+
 from cdn._core cimport Chunked, RequestHead
 from cdn.proxy._lane cimport Answer, HitLane, NameSet
 from cdn.proxy._log cimport HitLog
@@ -32,10 +34,22 @@ cdef class Wheel:
     cdef void forget(self, Connection connection)
 
 
+cdef class Lane:
+    """A lane behind the hit lane: answers by itself what it takes, in its own time.
+
+    What it sets as `Connection.turn` is told when the client has left, and when the client takes bytes again. The turn
+    ends with `turn = None` and `Connection._settle()`, `_abort()`, or `hand_over` to the exchange.
+    """
+    cdef bint take(self, Connection c, const char* buf, RequestHead* head)
+    cdef void left(self, object turn)
+    cdef void room(self, object turn)
+
+
 cdef class Front:
-    """One listener of one worker: its limits, its lane and its connections."""
+    """One listener of one worker: its limits, its lanes and its connections."""
     cdef readonly object loop
     cdef readonly HitLane lane
+    cdef readonly Lane second
     cdef readonly Wheel wheel
     cdef readonly object exchange       # called with a ClientStream for every request the lane declines
     cdef readonly object refuse         # called with a ClientStream, status and name of a fault in framing
@@ -79,6 +93,8 @@ cdef class Connection:
     cdef size_t resume
     cdef bint partial           # a head has begun, its deadline runs
     cdef ClientStream stream
+    cdef object turn            # what the second lane has set, while it has the turn
+    cdef object note            # what it remembers of this client
     cdef object send            # the Transfer of a SENDING connection
     cdef bint queued            # bytes may be waiting in the transport
     cdef bint paused            # the transport asked us to stop writing
@@ -99,7 +115,9 @@ cdef class Connection:
     cdef void _behind(self, const char* buf, size_t n)
     cdef void _consume(self, const char* buf, size_t n, object owner)
     cdef int _feed_body(self, const char* buf, size_t n, size_t* pos)
+    cdef void _busy(self, RequestHead* head)
     cdef void _begin(self, const char* buf, RequestHead* head)
+    cdef ClientStream hand_over(self, bytes head, int64_t began)
     cdef int _begin_body(self, RequestHead* head)
     cdef void _refuse(self, int status, str name)
     cdef void _settle(self)
@@ -160,3 +178,10 @@ cdef class ClientStream:
     cdef void _fail(self, object error)
     cdef void _wake_reader(self)
     cdef void _wake_writer(self)
+
+
+# All of it: now as far as the socket takes it, the rest through the transport, in order. `more`: the next bytes follow
+# at once.
+cdef void send_bytes(Connection c, const char* data, size_t n, bint more=*)
+cdef void send_pieces(Connection c, iovec* pieces, int count)
+cdef int64_t microseconds() noexcept nogil

@@ -71,6 +71,9 @@ class ClientStream:
     def tunnel_hold(self, hold: bool) -> None: ...
     def tunnel_end(self) -> None: ...
 
+class Lane:
+    """A lane behind the hit lane; this one takes nothing."""
+
 class Front:
     """One listener of one worker."""
 
@@ -93,6 +96,7 @@ class Front:
         log: HitLog | None,
         limits: Limits,
         timeouts: Timeouts,
+        second: Lane | None = None,
     ) -> None: ...
     def configure(self, limits: Limits, timeouts: Timeouts) -> None: ...
     def covers(self, host: str) -> bool: ...

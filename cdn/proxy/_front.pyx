@@ -1,11 +1,12 @@
 """The front owns a client's socket and is the only judge of framing.
 
-It cuts the byte stream into requests, refuses what is ambiguous, offers each request to the hit lane and gives what the
-lane declines to the exchange as one `ClientStream`, one at a time and in order. Deadlines, limits, keep-alive and close
+It cuts the byte stream into requests, refuses what is ambiguous, offers each request to the lanes and gives what they
+decline to the exchange as one `ClientStream`, one at a time and in order. Deadlines, limits, keep-alive and close
 are decided here. It must not know cache rules, routes or origins.
 
     READING --head--> lane answers --small--> READING
                            |      --large--> SENDING --> READING
+                      second lane --> BUSY --answered--> READING
                       exchange --> BUSY --answered--> READING
                                         --body left--> DRAINING --> READING or LINGERING
                                         --101--------> TUNNEL
@@ -22,8 +23,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.uio cimport iovec
 
 from cdn._core cimport (
-    CHUNK_BAD, CHUNK_DATA, CHUNK_END, CHUNK_MORE, Chunked, F_EXPECT, F_UPGRADE, FieldSpan, RequestHead,
-    chunked_next, scan_error_name, scan_error_status, scan_request,
+    CHUNK_BAD, CHUNK_DATA, CHUNK_END, CHUNK_MORE, Chunked, F_EXPECT, F_UPGRADE, FieldSpan, MAX_FIELDS,
+    RequestHead, chunked_next, scan_error_name, scan_error_status, scan_request,
 )
 from cdn.proxy._lane cimport Answer, HitLane, NameSet
 from cdn.proxy._log cimport HitLog
@@ -75,7 +76,7 @@ cdef inline int64_t monotonic() noexcept nogil:
     return <int64_t>t.tv_sec * 1000 + t.tv_nsec // 1000000
 
 
-cdef inline int64_t microseconds() noexcept nogil:
+cdef int64_t microseconds() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
     return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000

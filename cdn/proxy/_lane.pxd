@@ -25,10 +25,29 @@ cdef struct Answer:
     const char* key         # of the record; for the log
     size_t key_len
 
+# How far the lane got with a request that it declined; the pointers are good until it is asked again.
+cdef enum Step:
+    AT_NOTHING = 0
+    AT_ROUTE                # authority, path, raw query and route are known
+    AT_KEY                  # the keyed query and the key too, and the request is plain enough for the route's key
+
+cdef struct Located:
+    int step
+    int route
+    const char* authority
+    size_t authority_len
+    const char* path
+    size_t path_len
+    const char* query       # as it belongs into the key from AT_KEY on
+    int64_t query_len       # -1: none
+    const char* key
+    size_t key_len
+
 cdef struct LaneCounters:
     uint64_t hits
     uint64_t not_modified
     uint64_t ranges
+    uint64_t slices     # of the ranges: those that were cut from one stored slice
 
 
 cdef class HitLane:
@@ -38,6 +57,7 @@ cdef class HitLane:
     cdef readonly Normaliser normaliser
     cdef public bint enabled
     cdef LaneCounters counters
+    cdef Located located    # of the last request
     cdef bytes name         # of the node
     cdef bytes via_line
     cdef bytes old_via_line

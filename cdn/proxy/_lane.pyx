@@ -195,6 +195,7 @@ cdef class HitLane:
             "hits": self.counters.hits,
             "not_modified": self.counters.not_modified,
             "ranges": self.counters.ranges,
+            "slices": self.counters.slices,
         }
 
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
@@ -324,6 +325,7 @@ cdef class HitLane:
         cdef iovec iov[8]
         cdef uint64_t left
 
+        self.located.step = AT_NOTHING
         if not self.enabled or (head.method_id != M_GET and head.method_id != M_HEAD):
             return 0
         if head.minor != 1 or head.chunked or head.content_length >= 0 or head.present & NEVER:
@@ -344,6 +346,7 @@ cdef class HitLane:
         if route < 0:
             return 0
         c = &self.routes.compiled[route]
+        self.located = Located(AT_ROUTE, route, authority, na, path, np, query, nq, self.key, 0)
         if not c.lane or (c.directives and head.present & DIRECTIVES):
             return 0
         if (c.cookie_bypass and head.present & (1ULL << F_COOKIE)) or (c.query_bypass and nq >= 0):
@@ -352,6 +355,7 @@ cdef class HitLane:
             nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
             query = query_room
         n = write_key(secure, authority, na, path, np, query, nq, self.key)
+        self.located = Located(AT_KEY, route, authority, na, path, np, query, nq, self.key, n)
         # Without a lock or a pin: what is read of r below counts only if `unchanged` says so at the end.
         r = self._select(buf, head, n, c, b"", 0, &base_len, &h)
         if r == NULL and head.method_id == M_GET and head.present & (1ULL << F_RANGE) and c.sliced:
@@ -435,6 +439,7 @@ cdef class HitLane:
             if not self.memory.same(&sight):
                 return 0
             self.memory.touch(b, now)
+            self.counters.slices += 1
         out.record = NULL
         out.status = status if status else h.status
         out.route = route

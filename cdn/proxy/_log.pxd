@@ -1,10 +1,35 @@
-"""The access log of the hit lane for the front."""
+"""The access log of the lanes in C."""
 
 from libc.stdint cimport int64_t, uint64_t
 
 from cdn._core cimport RequestHead
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._lane cimport Answer
+
+
+cdef struct Text:           # NULL: nothing to say
+    const char* at
+    size_t n
+
+cdef struct Line:           # what a line says of one request
+    int64_t time            # ms of node time
+    Text client
+    Text method
+    Text host
+    Text target
+    Text referer
+    Text agent
+    Text key                # whose hash is written
+    Text origin
+    const char* outcome     # of `Outcome` and `NoStoreReason`: plain ASCII
+    const char* no_store    # or NULL
+    int status
+    uint64_t bytes_sent
+    int64_t micros
+    int64_t first_byte_us   # < 0: null
+
+# The texts of a request's head; they lie in `buf`.
+cdef void line_of(Line* line, const char* buf, RequestHead* head) noexcept nogil
 
 
 cdef class HitLog:
@@ -21,9 +46,8 @@ cdef class HitLog:
     cdef readonly uint64_t lines
     cdef void hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
                   int64_t micros)
+    cdef void add(self, str address, Line* line)
     cdef void _clock(self, int64_t now) noexcept nogil
-    cdef char* _field(self, char* dst, const char* buf, RequestHead* head, int which, size_t limit) noexcept nogil
-    cdef char* _json(self, char* dst, const char* address, size_t na, bint secure, const char* buf,
-                     RequestHead* head, Answer* answer, int64_t micros) noexcept nogil
-    cdef char* _combined(self, char* dst, const char* address, size_t na, const char* buf,
-                         RequestHead* head, Answer* answer, int64_t micros) noexcept nogil
+    cdef char* _quoted(self, char* dst, Text* text, size_t limit) noexcept nogil
+    cdef char* _json(self, char* dst, Line* line) noexcept nogil
+    cdef char* _combined(self, char* dst, Line* line) noexcept nogil

@@ -1,4 +1,4 @@
-"""The access log lines of the hit lane, written in C into one buffer that leaves in batches.
+"""The access log lines of the lanes in C, written into one buffer that leaves in batches.
 
 Decides only how a line looks: the names, their order and the escapes are those of `cdn.control.access_log`, which writes
 the lines of every other lane (a test compares the two). It must not know where the lines go.
@@ -8,10 +8,10 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, memset, strlen
 from posix.time cimport clock_gettime, timespec
 
-from cdn._core cimport F_HOST, F_REFERER, F_USER_AGENT, FieldSpan, RequestHead, put_uint, siphash128
+from cdn._core cimport F_HOST, F_REFERER, F_USER_AGENT, RequestHead, put_uint, siphash128
 from cdn.proxy._lane cimport Answer
 from cdn.proxy._clock cimport Clock
 
@@ -32,6 +32,7 @@ cdef enum:
     TARGET = 1536
     REFERER = 640
     AGENT = 512
+    ORIGIN = 272
 
 # Not the store's secret: the hash in a log is the same on every node, and tells nothing about the table.
 cdef const char* LOG_SECRET = b"cdn log key hash"
@@ -86,14 +87,13 @@ cdef char* _escape(char* dst, const char* text, size_t n, size_t limit, bint jso
     return _text(dst, b"...") if n > limit else dst
 
 
-cdef inline FieldSpan* _first(RequestHead* head, int which) noexcept nogil:
+cdef inline Text _first(const char* buf, RequestHead* head, int which) noexcept nogil:
     cdef uint32_t i
-    if not (head.present >> which) & 1:
-        return NULL
-    for i in range(head.nfields):
-        if <int>head.fields[i].id == which:
-            return &head.fields[i]
-    return NULL
+    if (head.present >> which) & 1:
+        for i in range(head.nfields):
+            if <int>head.fields[i].id == which:
+                return Text(buf + head.fields[i].value, head.fields[i].value_len)
+    return Text(NULL, 0)
 
 
 cdef inline char* _hex64(char* dst, uint64_t value) noexcept nogil:
@@ -103,10 +103,18 @@ cdef inline char* _hex64(char* dst, uint64_t value) noexcept nogil:
     return dst + 16
 
 
-cdef inline uint64_t _log_hash(Answer* answer) noexcept nogil:
+cdef inline uint64_t _log_hash(const Text* key) noexcept nogil:
     cdef uint64_t out[2]
-    siphash128(<const uint8_t*>LOG_SECRET, answer.key, answer.key_len, out)
+    siphash128(<const uint8_t*>LOG_SECRET, key.at, key.n, out)
     return out[0]
+
+
+cdef void line_of(Line* line, const char* buf, RequestHead* head) noexcept nogil:
+    line.method = Text(buf + head.method, head.method_len)
+    line.target = Text(buf + head.target, head.target_len)
+    line.host = _first(buf, head, F_HOST)
+    line.referer = _first(buf, head, F_REFERER)
+    line.agent = _first(buf, head, F_USER_AGENT)
 
 
 cdef inline char* _three(char* dst, int64_t value) noexcept nogil:
@@ -136,17 +144,27 @@ cdef class HitLog:
 
     cdef void hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
                   int64_t micros):
+        cdef Line line
+        memset(&line, 0, sizeof(Line))
+        line_of(&line, buf, head)
+        line.time = self.clock.read()
+        line.status = answer.status
+        line.bytes_sent = answer.body_length
+        line.outcome = b"hit"
+        line.key = Text(answer.key, answer.key_len)
+        line.micros = micros
+        line.first_byte_us = -1
+        self.add(address, &line)
+
+    cdef void add(self, str address, Line* line):
+        """Write one line; `address` is the client's."""
         cdef Py_ssize_t na
         cdef const char* a = PyUnicode_AsUTF8AndSize(address, &na)
-        cdef char* dst = self.buf + self.used
-        if na > 64:
-            na = 64
-        if self.json:
-            dst = self._json(dst, a, na, secure, buf, head, answer, micros)
-        else:
-            dst = self._combined(dst, a, na, buf, head, answer, micros)
+        line.client = Text(a, na if na < 64 else 64)
+        self._clock(line.time)
+        self.used = (self._json(self.buf + self.used, line) if self.json
+                     else self._combined(self.buf + self.used, line)) - self.buf
         self.lines += 1
-        self.used = dst - self.buf
         if self.used >= FLUSH_AT:
             self.flush()
         elif self.timer is None:
@@ -162,68 +180,88 @@ cdef class HitLog:
         self.stamp_len = strftime(self.stamp, sizeof(self.stamp),
                                   b"%Y-%m-%dT%H:%M:%S" if self.json else b"%d/%b/%Y:%H:%M:%S +0000", &t)
 
-    cdef char* _field(self, char* dst, const char* buf, RequestHead* head, int which, size_t limit) noexcept nogil:
-        cdef FieldSpan* f = _first(head, which)
-        if f == NULL:
+    cdef char* _quoted(self, char* dst, Text* text, size_t limit) noexcept nogil:
+        if text.at == NULL:
             return _text(dst, b"null" if self.json else b'"-"')
         dst[0] = b'"'
-        dst = _escape(dst + 1, buf + f.value, f.value_len, limit, self.json)
+        dst = _escape(dst + 1, text.at, text.n, limit, self.json)
         dst[0] = b'"'
         return dst + 1
 
-    cdef char* _json(self, char* dst, const char* address, size_t na, bint secure, const char* buf,
-                     RequestHead* head, Answer* answer, int64_t micros) noexcept nogil:
-        cdef int64_t now = self.clock.read()
-        self._clock(now)
+    cdef char* _json(self, char* dst, Line* line) noexcept nogil:
         dst = _text(dst, b'{"time":"')
         memcpy(dst, self.stamp, self.stamp_len)
         dst += self.stamp_len
         dst[0] = b"."
-        dst = _three(dst + 1, now % 1000)
+        dst = _three(dst + 1, line.time % 1000)
         dst = _text(dst, b'Z","id":null,"client":"')
-        dst = _escape(dst, address, na, 64, True)
+        dst = _escape(dst, line.client.at, line.client.n, 64, True)
         dst = _text(dst, b'","method":"')
-        dst = _escape(dst, buf + head.method, head.method_len, METHOD, True)
+        dst = _escape(dst, line.method.at, line.method.n, METHOD, True)
         dst = _text(dst, b'","host":')
-        dst = self._field(dst, buf, head, F_HOST, HOST)
+        dst = self._quoted(dst, &line.host, HOST)
         dst = _text(dst, b',"target":"')
-        dst = _escape(dst, buf + head.target, head.target_len, TARGET, True)
+        dst = _escape(dst, line.target.at, line.target.n, TARGET, True)
         dst = _text(dst, b'","protocol":"HTTP/1.1","status":')
-        dst = put_uint(dst, answer.status)
+        dst = put_uint(dst, line.status)
         dst = _text(dst, b',"bytes":')
-        dst = put_uint(dst, answer.body_length)
-        dst = _text(dst, b',"outcome":"hit","no_store":null,"key":"')
-        dst = _hex64(dst, _log_hash(answer))
-        dst = _text(dst, b'","duration_us":')
-        dst = put_uint(dst, micros if micros > 0 else 0)
-        dst = _text(dst, b',"origin":null,"origin_first_byte_us":null,"referer":')
-        dst = self._field(dst, buf, head, F_REFERER, REFERER)
+        dst = put_uint(dst, line.bytes_sent)
+        dst = _text(dst, b',"outcome":"')
+        dst = _text(dst, line.outcome)
+        dst = _text(dst, b'","no_store":')
+        if line.no_store == NULL:
+            dst = _text(dst, b"null")
+        else:
+            dst = _text(dst, b'"')
+            dst = _text(dst, line.no_store)
+            dst = _text(dst, b'"')
+        dst = _text(dst, b',"key":')
+        if line.key.at == NULL:
+            dst = _text(dst, b"null")
+        else:
+            dst = _text(dst, b'"')
+            dst = _hex64(dst, _log_hash(&line.key))
+            dst = _text(dst, b'"')
+        dst = _text(dst, b',"duration_us":')
+        dst = put_uint(dst, line.micros if line.micros > 0 else 0)
+        dst = _text(dst, b',"origin":')
+        dst = self._quoted(dst, &line.origin, ORIGIN)
+        dst = _text(dst, b',"origin_first_byte_us":')
+        if line.first_byte_us < 0:
+            dst = _text(dst, b"null")
+        else:
+            dst = put_uint(dst, line.first_byte_us)
+        dst = _text(dst, b',"referer":')
+        dst = self._quoted(dst, &line.referer, REFERER)
         dst = _text(dst, b',"user_agent":')
-        dst = self._field(dst, buf, head, F_USER_AGENT, AGENT)
+        dst = self._quoted(dst, &line.agent, AGENT)
         return _text(dst, b"}\n")
 
-    cdef char* _combined(self, char* dst, const char* address, size_t na, const char* buf,
-                         RequestHead* head, Answer* answer, int64_t micros) noexcept nogil:
-        self._clock(self.clock.read())
-        dst = _escape(dst, address, na, 64, False)
+    cdef char* _combined(self, char* dst, Line* line) noexcept nogil:
+        dst = _escape(dst, line.client.at, line.client.n, 64, False)
         dst = _text(dst, b" - - [")
         memcpy(dst, self.stamp, self.stamp_len)
         dst = _text(dst + self.stamp_len, b'] "')
-        dst = _escape(dst, buf + head.method, head.method_len, METHOD, False)
+        dst = _escape(dst, line.method.at, line.method.n, METHOD, False)
         dst = _text(dst, b" ")
-        dst = _escape(dst, buf + head.target, head.target_len, TARGET, False)
+        dst = _escape(dst, line.target.at, line.target.n, TARGET, False)
         dst = _text(dst, b' HTTP/1.1" ')
-        dst = put_uint(dst, answer.status)
+        dst = put_uint(dst, line.status)
         dst = _text(dst, b" ")
-        dst = put_uint(dst, answer.body_length)
+        dst = put_uint(dst, line.bytes_sent)
         dst = _text(dst, b" ")
-        dst = self._field(dst, buf, head, F_REFERER, REFERER)
+        dst = self._quoted(dst, &line.referer, REFERER)
         dst = _text(dst, b" ")
-        dst = self._field(dst, buf, head, F_USER_AGENT, AGENT)
-        dst = _text(dst, b" hit ")
-        dst = _hex64(dst, _log_hash(answer))
+        dst = self._quoted(dst, &line.agent, AGENT)
         dst = _text(dst, b" ")
-        dst = put_uint(dst, micros if micros > 0 else 0)
+        dst = _text(dst, line.outcome)
+        dst = _text(dst, b" ")
+        if line.key.at == NULL:
+            dst = _text(dst, b"-")
+        else:
+            dst = _hex64(dst, _log_hash(&line.key))
+        dst = _text(dst, b" ")
+        dst = put_uint(dst, line.micros if line.micros > 0 else 0)
         return _text(dst, b"\n")
 
     def flush(self) -> None:

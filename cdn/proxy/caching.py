@@ -28,7 +28,6 @@ from cdn.rules.stored import MetaError, Stored
 from cdn.rules.use import Decision, decide_use
 from cdn.rules.validation import is_conditional
 from cdn.rules.vary import key_extras
-from cdn.store import Entry
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
@@ -44,6 +43,26 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
         primary = content_key(primary, request, exchange.content)
     request = coding.asked(route, request)
     exchange.entry.key_hash = log_hash(primary)
+    given = exchange.taken(route)
+    if given is not None:
+        exchange.fwd = "uri-miss"
+        found = Found(primary, primary, None)
+        if given.flight is None:
+            assert given.since is not None
+            await passing.store_along(
+                exchange,
+                route,
+                request,
+                query,
+                found,
+                given.since,
+                given.response,
+                given.request_time,
+                given.response_time,
+            )
+            return
+        if await follow(exchange, given.flight, True, request, None, found):
+            return
     for _ in range(ROUNDS):
         if site.table is not exchange.table:
             break  # what the route of an earlier configuration decides is not stored as of the new one
@@ -151,7 +170,7 @@ async def _alone_or_stored(
     """
     site = exchange.site
     if "range" in request.fields and request.method == "GET":
-        flight = site.flights.get(found.key)
+        flight = site.flight(found.key)
         if flight is not None and site.joinable(flight) and await _join_range(exchange, flight, request):
             return True
         if stored is None:
@@ -161,20 +180,10 @@ async def _alone_or_stored(
             return done is not slicing.Done.AGAIN
     told = None
     if request.method == "HEAD" and stored is None:
-        told = _listed(exchange, route, policy, request, found)
+        held = parts.known(exchange, route, policy, request, found)
+        told = None if held is None else (held.index, held.stored)
     await passing.fetch_alone(exchange, route, request, query, found, stored, told)
     return True
-
-
-def _listed(
-    exchange: Exchange, route: Route, policy: CachePolicy, request: RequestHead, found: Found
-) -> tuple[Entry, Stored] | None:
-    """What is known of a representation that is stored in parts or slices only."""
-    held = parts.known(exchange, route, policy, request, found)
-    if held is not None:
-        return held.index, held.stored
-    sliced = slicing.known(exchange, route, policy, request, found)
-    return (sliced.shown, sliced.stored) if sliced is not None and isinstance(sliced.shown, Entry) else None
 
 
 async def _join_range(exchange: Exchange, flight: Flight, request: RequestHead) -> bool:

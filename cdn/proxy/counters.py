@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdn.rules.outcome import NoStoreReason, Outcome
@@ -15,7 +16,7 @@ class Counters:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
         # one a request; the hit lane counts its own
-        self.lanes: Counter[str] = Counter({"general": 0, "tunnel": 0})
+        self.lanes: Counter[str] = Counter({"fill": 0, "general": 0, "tunnel": 0})
         self.no_store: Counter[str] = Counter({reason.value: 0 for reason in NoStoreReason})
         self.statuses: Counter[str] = Counter()
         self.origins: dict[str, Counter[str]] = {}
@@ -45,6 +46,27 @@ class Counters:
                 self.buckets[index] += 1
                 return
         self.buckets[-1] += 1
+
+    def take(
+        self,
+        lane: str,
+        outcomes: Mapping[str, int],
+        no_store: Mapping[str, int],
+        statuses: Sequence[int],
+        buckets: Sequence[int],
+        micros: int,
+        body_bytes: int,
+    ) -> None:
+        """What a lane has counted by itself. `statuses`: by their first digit, 0 where none went out."""
+        self.lanes[lane] += sum(outcomes.values())
+        self.outcomes.update(outcomes)
+        self.no_store.update(no_store)
+        for digit, count in enumerate(statuses):
+            if count:
+                self.statuses[f"{digit}xx" if digit else "none"] += count
+        self.buckets = [mine + more for mine, more in zip(self.buckets, buckets, strict=True)]
+        self.seconds += micros / 1e6
+        self.body_bytes += body_bytes
 
     def stats(self) -> dict[str, Any]:
         return {

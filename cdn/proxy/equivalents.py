@@ -36,6 +36,7 @@ class Equivalents:
         self._said: LRUCache[bytes, Variance] = LRUCache(paths)
         self._sets: LRUCache[bytes, dict[bytes, Equivalent]] = LRUCache(sets)
         self._each = each
+        self.learnt = False  # whether there ever was anything to find
 
     def learn(self, request: RequestHead, query: str | None, primary: bytes, fields: Fields) -> None:
         """A response with these fields is being stored for `query`, as keyed, under `primary`."""
@@ -43,6 +44,7 @@ class Equivalents:
         if said is None or len(primary) > LONGEST:
             return
         path = _key(request, None)
+        self.learnt = True
         self._said[path] = said
         extras = primary.removeprefix(_key(request, query))
         found = self._sets.setdefault(_digest(path, said, significant(query, said)), {})

@@ -19,6 +19,7 @@ from cdn.proxy._front import ClientStream
 from cdn.proxy.caching import answer_cached
 from cdn.proxy.content import Held, hold
 from cdn.proxy.flight import Flight, Streaming
+from cdn.proxy.handover import Given
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, FillError, FillSource, Source
@@ -38,7 +39,7 @@ REFUSED_METHODS = frozenset({"CONNECT", "TRACE", "PURGE"})
 class Exchange:
     """`run` is the whole of it. `entry` is what the access log will say."""
 
-    def __init__(self, site: Site, stream: ClientStream) -> None:
+    def __init__(self, site: Site, stream: ClientStream, given: Given | None = None) -> None:
         self.site = site
         self.stream = stream
         self.trusted = False
@@ -46,6 +47,7 @@ class Exchange:
         self.route: Route | None = None
         self.table = site.table  # the configuration that the route is of: after a reload the site has another
         self.lane = "general"
+        self.given = given  # a response that is there already
         self.content: Held | None = None  # of a QUERY
         self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
@@ -68,6 +70,8 @@ class Exchange:
             self._fault(fault)
         finally:
             site.counters.exchanges -= 1
+            if self.given is not None:
+                self.given.drop()
             self.finish_log()
 
     async def _run(self) -> None:
@@ -134,6 +138,14 @@ class Exchange:
         else:
             await answer_cached(self, route, policy, request)
 
+    def taken(self, route: Route) -> Given | None:
+        """The response that was fetched for this exchange, once; None too where it came by another route."""
+        given = self.given
+        if given is None or given.route is not route:
+            return None
+        self.given = None
+        return given
+
     async def _hold(self) -> Held:
         self.content = content = await hold(self.stream)
         return content
@@ -167,7 +179,8 @@ class Exchange:
             ttl=stored.fresh_until - now,
             fwd=self.fwd,
             fwd_status=304 if outcome is Outcome.REVALIDATED else None,
-            stored=outcome in (Outcome.MISS, Outcome.REVALIDATED) and self.entry.no_store is None,
+            stored=outcome is Outcome.MISS
+            or (outcome is Outcome.REVALIDATED and self.entry.no_store is None),
         )
         tail = f"Via: 1.{0 if source.old_origin else 1} {site.name}\r\nCache-Status: {text}\r\n".encode(
             "latin-1"

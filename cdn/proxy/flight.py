@@ -57,7 +57,7 @@ WINDOW = 1 << 20  # bytes of an oversize body that may wait for its slowest read
 class NotStored:
     """`response` is for the leader alone; `claimed` once somebody reads it."""
 
-    response: OriginResponse
+    response: OriginResponse | None  # None: its lane has it
     reason: NoStoreReason
     head: ResponseHead
     claimed: bool = False
@@ -404,7 +404,7 @@ class Flight:
                     fill.detach(NoStoreReason.NO_SPACE.value)
                 self.overflow.begin(fill.arrived)
             self.overflow.add(data)
-            self._wake_readers()
+            self.wake_readers()
             if not await self._room(fill):
                 response.abort()
                 fill.abort("no-readers")
@@ -414,7 +414,7 @@ class Flight:
             return
         if fill.detached:
             self.overflow.ended = True
-            self._wake_readers()
+            self.wake_readers()
         elif self.commit(fill) is not None:
             self.committed(fill)
 
@@ -428,7 +428,7 @@ class Flight:
             stored_parts.drop(self.site.memory, self.asked.primary, base)
             stored_slices.drop(self.site.memory, base)
 
-    def _wake_readers(self) -> None:
+    def wake_readers(self) -> None:
         for reader in self.readers:
             reader.changed()
 
@@ -460,7 +460,7 @@ class Flight:
         """The leader does not want the response that was kept for it."""
         verdict = self.verdict
         answer = verdict.answer if isinstance(verdict, Broken) else verdict
-        if isinstance(answer, NotStored) and not answer.claimed:
+        if isinstance(answer, NotStored) and not answer.claimed and answer.response is not None:
             answer.response.abort()
 
     def joined(self, source: FillSource) -> None:

@@ -95,6 +95,7 @@ async def _land(
     if isinstance(verdict, NotStored):
         if not leader:
             return await _released(exchange, request, verdict)
+        assert verdict.response is not None
         await passing.relay(exchange, verdict.response, verdict.head, request, Outcome.MISS, verdict.reason)
         return True
     assert isinstance(verdict, Broken)
@@ -120,6 +121,7 @@ async def _land(
             return True
         if not leader:
             return await _released(exchange, request, verdict.answer)
+        assert verdict.answer.response is not None
         await passing.relay(
             exchange,
             verdict.answer.response,

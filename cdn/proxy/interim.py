@@ -21,12 +21,17 @@ _CREDENTIALS = ("cookie", "authorization")
 
 
 def send(stream: ClientStream, status: int, fields: Fields) -> None:
-    """Pass one on, without the fields of the origin's connection. Called by the tier, so it never raises."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in end_to_end(fields))
+    """Pass one on. Called by the tier, so it never raises."""
     try:
-        stream.interim(status_line(status, reason_phrase(status) or "") + lines.encode("latin-1") + b"\r\n")
+        stream.interim(interim_head(status, fields))
     except ConnectionResetError:
         pass  # the client has left: its own exchange ends it
+
+
+def interim_head(status: int, fields: Fields) -> bytes:
+    """A whole head, without the fields of the origin's connection."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in end_to_end(fields))
+    return status_line(status, reason_phrase(status) or "") + lines.encode("latin-1") + b"\r\n"
 
 
 class Interims:

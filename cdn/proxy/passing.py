@@ -47,6 +47,10 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
     site, stream = exchange.site, exchange.stream
     if reason is NoStoreReason.PREDICTED_UNCACHEABLE and request.method not in ("GET", "HEAD"):
         reason = NoStoreReason.METHOD
+    given = exchange.taken(route)
+    if given is not None:
+        await relay(exchange, given.response, given.response.head, request, Outcome.PASS, reason)
+        return
     response = await site.fetch(
         route,
         request,

@@ -12,7 +12,7 @@ import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache, TTLCache
 
@@ -41,15 +41,18 @@ from cdn.tier.origins import Origins
 from cdn.tier.rendezvous import hash_of
 from cdn.tier.shields import ShieldPool, shared_secret
 
+if TYPE_CHECKING:
+    from cdn.proxy._fill import Passage
+
 REASONS = tuple(NoStoreReason)
 VARYING = 4_096  # URLs whose variants are counted
 VARIANTS = 64  # of one URL; the one filled longest ago goes
 UNSLICED = 10_000  # keys
+PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
 UNSLICED_FOR = 60_000  # ms for which a URL that could not be fetched in slices is not asked for them again
 SLICES_OF_ALL = (
     16  # slices of one body at least that a store has room for: the configured length may be too much
 )
-PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
 
 
 class Site:
@@ -68,7 +71,7 @@ class Site:
         self.access = access
         self.counters = Counters()
         self.coders = Coders()
-        self.flights: dict[bytes, Flight] = {}
+        self.flights: dict[bytes, Flight | Passage] = {}
         self.purges = PurgeLog(memory.next_stamp)
         self.equivalents = Equivalents()
         self._report = report
@@ -203,7 +206,7 @@ class Site:
     def board(self, route: Route, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
         """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""
         fill, won = self.memory.begin_fill(key)
-        flight = self.flights.get(key)
+        flight = self.flight(key)
         if not won and fill.remote and (flight is None or flight.fill is not fill):
             flight = self.depart(Elsewhere(self, route, fill, ask()))
         if not won and flight is not None and flight.fill is fill:
@@ -233,7 +236,7 @@ class Site:
     def depart(self, flight: Flight) -> Flight:
         """Send out a new flight, under the key of its fill."""
         self.flights[flight.fill.key] = flight
-        self.spawn(self._fly(flight))
+        self.spawn(self.fly(flight))
         return flight
 
     def joinable(self, flight: Flight) -> bool:
@@ -241,7 +244,12 @@ class Site:
         tags = flight.verdict.stored.tags if isinstance(flight.verdict, Streaming) else None
         return self.purges.find(flight.fill.stamp, flight.asked.request, tags).grade is Grade.NONE
 
-    async def _fly(self, flight: Flight) -> None:
+    def flight(self, key: bytes) -> Flight | None:
+        """The flight under way for `key`. One of the fill lane's becomes a flight when it is first asked for."""
+        flight = self.flights.get(key)
+        return flight if flight is None or isinstance(flight, Flight) else flight.flight()
+
+    async def fly(self, flight: Flight) -> None:
         try:
             await flight.run()
         finally:

@@ -288,8 +288,6 @@ class _Answer:
         if spans is None or not any(landed.number in held.numbers(span) for span in spans):
             return False
         outcome = Outcome.MISS if leader else Outcome.COLLAPSED
-        if leader and landed.fill.detached:
-            self.exchange.entry.no_store = landed.fill.reason
         shown = landed.mine if leader else held.shown
         first = flight if landed.number == _first(held, spans) else None
         await self._serve(held, spans, shown, outcome, first, landed.aged)
@@ -363,12 +361,13 @@ class _Answer:
 
     def _whole_under_way(self) -> Flight | None:
         site = self.exchange.site
-        whole = site.flights.get(self.found.key)
+        whole = site.flight(self.found.key)
         return whole if whole is not None and site.joinable(whole) else None
 
     async def _instead(self, flight: SliceFlight, verdict: Instead, held: Sliced | None) -> Done | None:
         """The answer is no slice, and it is ours. None: ask again, as if nothing were known."""
         exchange, response = self.exchange, verdict.response
+        assert response is not None
         verdict.claimed = True
         if verdict.kind is Kind.UNFIT:
             response.abort()

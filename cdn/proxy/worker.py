@@ -15,6 +15,7 @@ from typing import Any
 
 from cdn.config.values import Address, Config, Listener
 from cdn.proxy import explaining, tls
+from cdn.proxy._fill import FillLane
 from cdn.proxy._front import Census, ClientStream, Front, Wheel
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
@@ -69,6 +70,8 @@ class Worker:
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
         self.wheel = Wheel(loop)
         self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
+        self.fill_lane = FillLane(self.site, self.lane, self._log, loop)
+        self.fill_lane.use()
         try:
             for listener in config.listen:
                 await self._listen(loop, listener)
@@ -93,6 +96,7 @@ class Worker:
             log=self._log,
             limits=self.config.limits,
             timeouts=self.config.timeouts,
+            second=self.fill_lane,
         )
         try:
             server = await loop.create_server(
@@ -136,17 +140,21 @@ class Worker:
         self.site.reconfigure(config)
         self.config = config
         self.lane.use(self.site.table)
+        self.fill_lane.use()
         for front in self._fronts:
             front.configure(config.limits, config.timeouts)
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start; the hit lane's answers count as hits like any other."""
         lane = self.lane.stats()
+        self.fill_lane.flush()
         out = self.site.counters.stats()
         census = self.census.stats()
         out["outcomes"][Outcome.HIT.value] += lane["hits"]
         out["lanes"] = {"hit": lane["hits"], **out["lanes"]}
         out["hit_lane"] = lane
+        out["exchanges"] += self.fill_lane.active
+        out["fill_lane"] = {"handed_over": self.fill_lane.handed_over}
         out["refused"] = census.pop("faults")
         out["bytes"] = {"out": census.pop("bytes_out")}
         out["connections"] = census

@@ -64,15 +64,9 @@ def origin_fields(
     """
     source = request.fields if fields is None else fields
     kept = end_to_end(source)
-    drop = set(_WRITTEN)
-    if not trusted:
-        drop |= _OWN_WORD | _REWRITING
-        drop.update(name.lower() for name, _ in kept if name.lower().startswith("x-forwarded-"))
-        if request.method in ("GET", "HEAD"):
-            drop |= _METHOD_OVERRIDES
     believed = source if trusted else Fields()
     out = [("Host", host or request.authority)]
-    out.extend(line for line in kept if line[0].lower() not in drop)
+    out.extend(line for line in kept if not replaced(line[0].lower(), request.method, trusted=trusted))
     out.append(("X-Forwarded-For", _appended(believed.get("x-forwarded-for"), peer)))
     out.append(("X-Forwarded-Proto", _first(believed, "x-forwarded-proto") or request.scheme))
     out.append(("X-Forwarded-Host", _first(believed, "x-forwarded-host") or request.authority))
@@ -80,6 +74,22 @@ def origin_fields(
     out.append(("Via", _appended(source.get("via"), via_member(request.version, node))))
     out.append(("CDN-Loop", _appended(source.get("cdn-loop"), loop_id(node))))
     return edit(Fields(out), edits)
+
+
+def replaced(name: str, method: str, *, trusted: bool) -> bool:
+    """Whether a field of the client's, `name` in lower case, does not go to the origin as it is."""
+    if name in _WRITTEN:
+        return True
+    if trusted:
+        return False
+    if name in _OWN_WORD or name in _REWRITING or name.startswith("x-forwarded-"):
+        return True
+    return method in ("GET", "HEAD") and name in _METHOD_OVERRIDES
+
+
+def continued(name: str, *, trusted: bool) -> bool:
+    """Whether what we write under this name (lower case) depends on what the client sent under it."""
+    return name in ("via", "cdn-loop") or (trusted and name in _WRITTEN and name != "host")
 
 
 def forwarded_element(request: RequestHead, peer: str) -> str:

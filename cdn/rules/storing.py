@@ -31,6 +31,13 @@ from cdn.rules.tags import tags_of
 from cdn.rules.uris import names_target
 from cdn.rules.vary import STAR, spec
 
+# The response fields whose values decide whether it may be stored and as what, beside those of the route's target list.
+# Of every other field only the name counts. Of Expires the value counts only where the lifetime is its own.
+DECIDING = frozenset(
+    {"age", "cache-control", "cache-groups", "cache-tag", "connection", "content-location", "date", "etag"}
+    | {"expires", "last-modified", "pragma", "surrogate-key", "vary"}
+)
+
 # Not in the stored form: of the connection, or written anew whenever the response is served.
 _NOT_STORED = HOP_BY_HOP | {"age", "content-length"}
 

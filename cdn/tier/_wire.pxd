@@ -28,6 +28,8 @@ cdef class Sink:
 
     on_interim*  (on_fail | on_head on_data* (on_end | on_fail))     on_tunnel instead of on_head after a 101
 
+    on_told follows the calls for one received segment, unless the last of them ended the exchange.
+
     After on_end or on_fail the connection has forgotten the sink. A sink may call `Connection.abort` at any
     time and hears nothing afterwards. `head` and `base` are valid during the call only; `chunk` is a whole
     received segment of which [at, at + n) is body. After an on_end in a tunnel bytes may still be written.
@@ -37,6 +39,7 @@ cdef class Sink:
                      Framing framing) except -1
     cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1
     cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1
+    cdef int on_told(self) except -1
     cdef int on_end(self, bint whole) except -1
     cdef int on_fail(self, object error) except -1
     cdef int on_writable(self) except -1
@@ -86,8 +89,10 @@ cdef class Connection:
 
     cpdef start(self, Sink sink, bytes head, bint for_head, bint has_body, str upgrade)
     cpdef abort(self)
+    cdef give_back(self)
     cdef pause(self)
     cdef resume_reading(self)
+    cdef int _send(self, bytes head) except -1
     cdef int _feed(self, bytes data) except -1
     cdef Py_ssize_t _head(self, bytes data, Py_ssize_t at) except -1
     cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1

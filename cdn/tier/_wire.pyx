@@ -29,6 +29,8 @@ from cdn.tier.seam import OWN_FIELDS, Kind, OriginError
 cdef extern from "<sys/socket.h>" nogil:
     enum: MSG_PEEK
     enum: MSG_DONTWAIT
+    enum: MSG_NOSIGNAL
+    Py_ssize_t send(int fd, const void* buf, size_t n, int flags)
     Py_ssize_t recv(int fd, void* buf, size_t n, int flags)
 
 cdef enum:

@@ -3,10 +3,9 @@
 Decides when a kept connection that turned out to be dead is replaced by a new one, and which failures are the
 server's. Must not know which server is chosen, nor how a message is framed (that is `_wire`).
 
-A lane that speaks for itself asks in the same steps, all but `connect` synchronous:
+A lane that speaks for itself asks in the same steps:
 
-    server = upstream.pick(key_hash)        # None: use `Origins.fetch`, which waits for a place
-    conn = server.pool.take() or await server.connect()
+    server, conn = upstream.kept()          # None: use `Origins.fetch`, which connects, or waits for a place
     conn.start(sink, head, …)               # a sink of its own
     server.worked(first_byte_ms, status)    # once a final head has come, or
     server.failed(error)                    # where the exchange broke, before its head or after it
@@ -263,9 +262,10 @@ class OwnServer:
         stream = Stream(self._loop, call.on_interim)
         connect_ms = conn.connect_ms
         await self._ask(conn, stream, call, head, None)
-        return self._response(stream, conn.server, connect_ms)
+        return self.response(stream, conn.server, connect_ms)
 
-    def _response(self, stream: Stream, server: str, connect_ms: float) -> WireResponse:
+    def response(self, stream: Stream, server: str, connect_ms: float) -> WireResponse:
+        """A final response whose head has come to `stream`."""
         self.worked(stream.first_byte_ms, stream.head.status)
         if (error := stream.broken()) is not None:
             self._broke(error)  # it came with the head
@@ -282,7 +282,7 @@ class OwnServer:
         if stream.tunnel:
             self.worked(stream.first_byte_ms, 101)
             return WireTunnel(stream, conn)
-        return self._response(stream, conn.server, conn.connect_ms)
+        return self.response(stream, conn.server, conn.connect_ms)
 
     async def _ask(
         self, conn: Connection, stream: Stream, call: Call, head: bytes, upgrade: str | None

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from cdn.config.values import Origin
+from cdn.tier._wire import Connection
 from cdn.tier.balance import hashed, least_connections, round_robin
 from cdn.tier.budget import Budget
 from cdn.tier.own import OwnServer, WireResponse
@@ -25,6 +26,8 @@ MAX_CYCLE = 1_000
 
 Answer = TypeVar("Answer")
 Ask = Callable[[OwnServer], Awaitable[Answer]]
+
+PROMISED = 0.5  # seconds that a server which was picked waits to be asked
 
 POLICIES: dict[str, Callable[[Sequence[OwnServer], int, int], OwnServer]] = {
     "round_robin": round_robin,
@@ -94,6 +97,8 @@ class Upstream:
         primaries = [one for one in self.servers if not one.backup]
         self._groups = [primaries, [one for one in self.servers if one.backup]]
         self._only = self.servers[0] if len(self.servers) == 1 else None
+        self._promised: OwnServer | None = None  # picked, but not asked yet
+        self._promised_at = 0.0
         for _ in range(start % max(1, sum(one.weight for one in primaries))):
             round_robin(primaries, 0, 0)
         self._turn = -1
@@ -156,6 +161,45 @@ class Upstream:
         if again and certain:
             return certain
         return [one for one in free if one.health.on_trial][:1]
+
+    # --- a lane that asks by itself ---
+
+    def kept(self) -> tuple[OwnServer, Connection] | None:
+        """A server and a kept connection to it, for one request of the caller, who then says `worked` or `failed`.
+
+        None: the server whose turn it is has none, and whoever asks next by `ask` asks that server; or there is none.
+        """
+        server = self.pick() if self._promised is None else self._promise() or self.pick()
+        if server is None:
+            return None
+        conn = server.pool.take()
+        if conn is None:
+            self._promised = server
+            self._promised_at = self._loop.time()
+            return None
+        self._budget.request(self._now())
+        return server, conn
+
+    def _promise(self) -> OwnServer | None:
+        """The server that was just picked and not asked, once: it may be a trial, which counts as made."""
+        server, self._promised = self._promised, None
+        if server is None or server.full or self._loop.time() > self._promised_at + PROMISED:
+            return None
+        return server
+
+    def again(self, server: OwnServer, error: OriginError, seconds: float) -> bool:
+        """Whether a GET or HEAD that `server` has failed after so long is asked again by `ask`, of another server."""
+        retry = self.origin.retry
+        if len(self.servers) == 1 or retry.tries < 2 or seconds >= retry.within / 1000:
+            return False
+        if not repeatable(error, "GET", False):
+            return False
+        other = self._pick(0, [server])
+        if other is None or not self._budget.spend(self._now()):
+            return False
+        self._promised = other
+        self._promised_at = self._loop.time()
+        return True
 
     # --- a place in the queue ---
 
@@ -244,7 +288,9 @@ class Upstream:
         retry = self.origin.retry
         failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server to ask")
         while True:
-            server = self.pick(key, tried)
+            server = self._promise() if self._promised is not None and not tried else None
+            if server is None:
+                server = self.pick(key, tried)
             waited = server is None
             if server is None:
                 server = await self._place(key, tried)

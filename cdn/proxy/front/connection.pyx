@@ -35,6 +35,9 @@ cdef class Connection:
         if self in self.front.connections:
             self.front.connections.discard(self)
             self.front.census.leave(self.address)
+        if self.turn is not None:
+            turn, self.turn = self.turn, None
+            self.front.second.left(turn)
         if stream is not None:
             self.stream = None
             stream.gone = True
@@ -53,6 +56,8 @@ cdef class Connection:
             return not self.front.secure
         if self.state == BUSY and self.stream is not None and self.stream.body_done:
             return not self.front.secure       # the answer is still wanted, and those of the requests behind it
+        if self.turn is not None:
+            return not self.front.secure
         if self.state == SENDING or (self.state == READING and self.pending is not None):
             return not self.front.secure
         return False
@@ -68,6 +73,8 @@ cdef class Connection:
             pump(self)
         elif self.stream is not None:
             self.stream._wake_writer()
+        elif self.turn is not None:
+            self.front.second.room(self.turn)
         elif self.state == READING:
             self._release()
             self._again()
@@ -157,6 +164,11 @@ cdef class Connection:
                         self._linger()
                     return
                 continue
+            if self.front.second is not None and self.front.second.take(self, buf + pos, &scanned):
+                pos += scanned.length
+                if pos < n and self.state != CLOSED:
+                    self._keep_rest(buf, pos, n, owner)
+                return
             self._begin(buf + pos, &scanned)
             pos += scanned.length
             if self.state != BUSY:
@@ -177,12 +189,30 @@ cdef class Connection:
         if self.ended:
             self._close()
 
+    cdef void _busy(self, RequestHead* head):
+        """A request has the turn from now on, and its client's rate counts."""
+        self.state = BUSY
+        if head.close or (head.minor == 0 and not head.keep_alive) or self.front.draining:
+            self.last = True
+        self.deadline = 0
+        self.still = self.marked = monotonic()
+        self.mark = self.written
+        self._due(self.marked + GRACE)
+
+    cdef ClientStream hand_over(self, bytes head, int64_t began):
+        """The second lane's turn becomes the exchange's; `head` is the request's, as it was taken."""
+        cdef size_t resume = 0
+        self.turn = None
+        scan_request(head, len(head), &resume, len(head), MAX_FIELDS, &scanned)
+        self._begin(head, &scanned)
+        self.stream.began = began
+        return self.stream
+
     cdef void _begin(self, const char* buf, RequestHead* head):
         """Make the request a ClientStream and give it the turn."""
         cdef ClientStream stream = ClientStream.__new__(ClientStream)
         cdef FieldSpan* f
         cdef uint32_t i
-        self.state = BUSY
         self.stream = stream
         stream.connection = self
         stream.began = microseconds()
@@ -200,11 +230,7 @@ cdef class Connection:
             ))
         stream.upgrade = head.upgrade and (head.present >> F_UPGRADE) & 1
         stream.length_left = -1
-        if head.close or (head.minor == 0 and not head.keep_alive) or self.front.draining:
-            self.last = True
-        self.deadline = 0
-        self.still = self.marked = monotonic()
-        self.mark = self.written
+        self._busy(head)
         if self._begin_body(head) < 0:
             return
         if (head.present >> F_EXPECT) & 1 and head.minor == 1:
@@ -213,8 +239,6 @@ cdef class Connection:
                 stream.expects_continue = stream.has_body
             else:
                 self._refuse(417, "expectation")
-                return
-        self._due(self.marked + GRACE)
 
     cdef int _begin_body(self, RequestHead* head):
         cdef ClientStream stream = self.stream

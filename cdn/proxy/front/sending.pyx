@@ -37,6 +37,42 @@ cdef void send_bytes(Connection c, const char* data, size_t n, bint more=False):
     c.transport.write(PyBytes_FromStringAndSize(data + sent, n - sent))
 
 
+cdef void send_pieces(Connection c, iovec* pieces, int count):
+    """Several pieces, one behind the other, in one call where the socket takes them."""
+    cdef msghdr message
+    cdef size_t n = 0
+    cdef ssize_t sent = 0
+    cdef int i
+    if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:
+        c.queued = False
+    for i in range(count):
+        n += pieces[i].iov_len
+    c.written += n
+    c.front.census.bytes_out += n
+    if c.fd >= 0 and not c.queued:
+        memset(&message, 0, sizeof(msghdr))
+        message.msg_iov = pieces
+        message.msg_iovlen = count
+        while True:
+            sent = sendmsg(c.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent >= 0 or errno != EINTR:
+                break
+        if <size_t>sent == n:
+            return
+        if sent < 0:
+            if errno != EAGAIN:
+                c._abort()
+                return
+            sent = 0
+    c.queued = True
+    for i in range(count):
+        if <size_t>sent >= pieces[i].iov_len:
+            sent -= pieces[i].iov_len
+        else:
+            c.transport.write(PyBytes_FromStringAndSize(<char*>pieces[i].iov_base + sent, pieces[i].iov_len - sent))
+            sent = 0
+
+
 cdef void start_transfer(Connection c, Answer* answer):
     """Send the rest of an answer from the store, while other connections have their turn."""
     cdef Transfer transfer = Transfer.__new__(Transfer)

@@ -95,13 +95,27 @@ cdef class Census:
         }
 
 
+cdef class Lane:
+    """One that takes nothing."""
+
+    cdef bint take(self, Connection c, const char* buf, RequestHead* head):
+        return False
+
+    cdef void left(self, object turn):
+        pass
+
+    cdef void room(self, object turn):
+        pass
+
+
 cdef class Front:
     """`exchange(stream)` must return at once (it starts a task); `refuse(stream, status, name)` answers a fault."""
 
     def __cinit__(self, loop, HitLane lane, Wheel wheel, Census census, exchange, refuse, *,
-                  bint secure, NameSet names, HitLog log, limits, timeouts):
+                  bint secure, NameSet names, HitLog log, limits, timeouts, Lane second=None):
         self.loop = loop
         self.lane = lane
+        self.second = second
         self.wheel = wheel
         self.census = census
         self.exchange = exchange

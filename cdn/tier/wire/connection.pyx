@@ -31,11 +31,15 @@ cdef class Connection:
         self.pool.opened += 1
 
     def data_received(self, bytes data not None):
+        cdef Sink sink
         if self.state == S_IDLE or self.state == S_NEW:
             self._discard()
             return
         try:
             self._feed(data)
+            sink = self.sink
+            if sink is not None:
+                sink.on_told()
         except Exception as exc:        # a sink's own failure: it must hear of it, the loop must not
             self._raise(exc)
 
@@ -90,7 +94,19 @@ cdef class Connection:
             return
         self.sent = True
         self._watch()
-        self.transport.write(head)
+        self._send(head)
+
+    cdef int _send(self, bytes head) except -1:
+        """Past the transport, which would wait for the end of this turn of the loop, where nothing waits in it."""
+        cdef Py_ssize_t sent = 0
+        if self.fd >= 0 and not self.secure and self.transport.get_write_buffer_size() == 0:
+            sent = send(self.fd, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head), MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent == PyBytes_GET_SIZE(head):
+                return 0
+            if sent < 0:
+                sent = 0        # full, or broken: the transport finds out which
+        self.transport.write(head if sent == 0 else head[sent:])
+        return 0
 
     def write(self, data):
         """Request body or tunnel bytes as framed by the caller: bytes, or a list of bytes for one part."""
@@ -158,6 +174,11 @@ cdef class Connection:
             self.transport.abort()
         return 0
 
+    cdef give_back(self):
+        """It was taken from the pool and not used."""
+        self.state = S_IDLE
+        self.pool.give(self)
+
     cdef pause(self):
         if not self.reading_paused and self.state != S_DONE:
             self.reading_paused = True
@@ -175,6 +196,7 @@ cdef class Connection:
 
     cdef int _feed(self, bytes data) except -1:
         cdef Py_ssize_t n = PyBytes_GET_SIZE(data), at = 0, take
+        cdef Sink sink          # held: it may let go of us inside of a call
         if self.answered_at == 0:
             self.answered_at = _monotonic()
         self.received = True
@@ -194,13 +216,15 @@ cdef class Connection:
             if <uint64_t>take > self.left:
                 take = <Py_ssize_t>self.left
             self.left -= take
-            self.sink.on_data(data, at, take)
+            sink = self.sink
+            sink.on_data(data, at, take)
             if self.left == 0 and self.state == S_LENGTH:
                 self._finish(True, at + take < n)
         elif self.state == S_CHUNKS:
             self._dechunk(data, at)
         elif self.state == S_CLOSE or self.state == S_TUNNEL:
-            self.sink.on_data(data, at, n - at)
+            sink = self.sink
+            sink.on_data(data, at, n - at)
         return 0
 
     cdef Py_ssize_t _head(self, bytes data, Py_ssize_t at) except -1:
@@ -236,6 +260,7 @@ cdef class Connection:
 
     cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1:
         """RFC 9112 §6.3: what frames the body, in its order of precedence."""
+        cdef Sink sink
         cdef bint coded = (head.present >> _core.F_TRANSFER_ENCODING) & 1
         cdef Framing framing
         if coded and (head.content_length >= 0 or not head.chunked or head.minor == 0):
@@ -263,13 +288,15 @@ cdef class Connection:
         if head.status >= 300:
             self._stop_sending()        # an answer that does not want the rest (RFC 9112 §9.6)
         self._watch()
-        self.sink.on_head(self, base, head, framing)
+        sink = self.sink
+        sink.on_head(self, base, head, framing)
         if self.sink is not None and (framing == BY_NOTHING or (framing == BY_LENGTH and self.left == 0)):
             self._finish(True, more)
         return 0
 
     cdef int _interim(self, const char* base, _core.ResponseHead* head) except -1:
         cdef object fields
+        cdef Sink sink
         if head.status == 101:
             fields = _fields(base, head)
             if self.upgrade is None or not head.upgrade or not _has_token(fields, "upgrade", self.upgrade):
@@ -286,7 +313,8 @@ cdef class Connection:
             return 0
         self._watch()
         if head.status != 100:
-            self.sink.on_interim(head.status, _fields(base, head))
+            sink = self.sink
+            sink.on_interim(head.status, _fields(base, head))
         return 0
 
     cdef int _dechunk(self, bytes data, Py_ssize_t at) except -1:
@@ -295,6 +323,7 @@ cdef class Connection:
         cdef size_t n = PyBytes_GET_SIZE(data), pos = at, first = 0, start = 0, size = 0, pieces = 0
         cdef size_t held = 0
         cdef bytearray joined = None
+        cdef Sink sink = self.sink
         cdef bytes whole
         cdef int step
         while True:
@@ -313,9 +342,9 @@ cdef class Connection:
                 joined += base[start:start + size]
         if joined is not None:
             whole = bytes(joined)
-            self.sink.on_data(whole, 0, PyBytes_GET_SIZE(whole))
+            sink.on_data(whole, 0, PyBytes_GET_SIZE(whole))
         elif pieces == 1:
-            self.sink.on_data(data, first, held)
+            sink.on_data(data, first, held)
         if self.state != S_CHUNKS or self.sink is None:
             return 0
         if step == _core.CHUNK_END:

@@ -35,6 +35,9 @@ cdef class Sink:
     cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1:
         return 0
 
+    cdef int on_told(self) except -1:
+        return 0
+
     cdef int on_end(self, bint whole) except -1:
         return 0
 

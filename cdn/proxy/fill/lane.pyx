@@ -1,0 +1,232 @@
+# Part of cdn/proxy/_fill.pyx: which requests the lane takes, and what it sends to the origin.
+
+
+cdef class FillLane(Lane):
+    """One per worker. `use` before the first request, and again with every configuration."""
+
+    cdef object site
+    cdef object loop
+    cdef HitLane hit
+    cdef Memory memory
+    cdef Clock clock
+    cdef HitLog log
+    cdef public bint enabled
+    cdef RouteTable table       # that `ways` are of
+    cdef list ways
+    cdef uint64_t epoch
+    cdef str node
+    cdef bytes via, old_via, stored_before, stored_behind
+    cdef dict unstored          # (status, reason) -> Cache-Status line
+    cdef uint64_t object_limit
+    cdef char* space
+    cdef size_t held            # bytes of a response head in `space` that wait for what follows them
+    cdef bytes parts, slices    # what goes behind a key to that of its index of parts, and of its list of slices
+    cdef Counts counts
+    cdef dict outcomes, reasons
+    cdef readonly uint64_t handed_over
+    cdef readonly uint32_t active
+
+    def __cinit__(self, site, HitLane hit, HitLog log, loop):
+        self.site = site
+        self.loop = loop
+        self.hit = hit
+        self.memory = hit.memory
+        self.clock = hit.clock
+        self.log = log
+        self.enabled = True
+        self.outcomes = {}
+        self.reasons = {}
+        self.parts = stored_parts.index_key(b"")
+        self.slices = stored_slices.list_key(b"")
+        self.space = <char*>malloc(ROOM)
+        if self.space == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.space)
+
+    def use(self) -> None:
+        """Take over the site's configuration."""
+        config = self.site.config
+        if self.table is not None:
+            self.flush()
+        self.table = self.site.table
+        self.epoch += 1
+        self.node = self.site.name
+        self.ways = [Way(route, config.origins.get(route.origin), self.site, self.node)
+                     for route in self.table.routes]
+        self.via = f"Via: 1.1 {self.node}\r\n".encode("latin-1")
+        self.old_via = f"Via: 1.0 {self.node}\r\n".encode("latin-1")
+        self.stored_before, self.stored_behind = filling.stored_status(self.node)
+        self.unstored = {}
+        self.object_limit = config.limits.object
+
+    def flush(self) -> None:
+        """Give what was counted to the site's counters."""
+        cdef Way way
+        counters = self.site.counters
+        counters.take(
+            "fill", self.outcomes, self.reasons, [self.counts.statuses[i] for i in range(6)],
+            [self.counts.buckets[i] for i in range(NBUCKETS + 1)], self.counts.micros, self.counts.body_bytes,
+        )
+        self.outcomes = {}
+        self.reasons = {}
+        memset(&self.counts, 0, sizeof(Counts))
+        for way in self.ways:
+            if way.requests or way.errors or way.received:
+                origin = counters.origin(way.origin)
+                origin["requests"] += way.requests
+                origin["errors"] += way.errors
+                origin["bytes"] += way.received
+                way.requests = way.errors = way.received = 0
+
+    cdef bint take(self, Connection c, const char* buf, RequestHead* head):
+        """Send the request to its origin, if the lane understands it and a kept connection is there."""
+        cdef Located* at = &self.hit.located
+        cdef Way way
+        cdef Note note
+        cdef Passage p
+        cdef bytes key = None, request
+        cdef object fill = None, since = None
+        cdef _wire.Connection conn
+        cdef int kind
+        if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
+            return False
+        if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE)):
+            return False
+        way = self.ways[at.route]
+        if way.passes:
+            kind = PASSED
+        elif not way.fills or at.step != AT_KEY or head.method_id != M_GET or head.present & CONDITIONAL:
+            return False
+        else:
+            kind = MISSED
+            if self.site.equivalents.learnt or self.memory.find(at.key, at.key_len) != NULL:
+                return False
+            if self._behind(at, self.parts) or self._behind(at, self.slices):
+                return False
+            key = PyBytes_FromStringAndSize(at.key, at.key_len)
+            if key in self.site.flights:
+                return False
+            if self.site.predicted_uncacheable(key):
+                kind = ALONE
+        if c.note is None or (<Note>c.note).epoch != self.epoch:
+            note = c.note = Note.__new__(Note)
+            note.epoch = self.epoch
+            note.trusted = self.site.trusts(c.address)
+        else:
+            note = c.note
+        request = self._request(c, note, way, buf, head, at)
+        if request is None:
+            return False
+        kept = way.upstream.kept()
+        if kept is None:
+            return False
+        server, conn = kept
+        if kind == MISSED:
+            fill, won = self.memory.begin_fill(key)
+            if not won or self.memory.find(at.key, at.key_len) != NULL:
+                # another worker is at it, or has stored it since we looked
+                if won:
+                    fill.abort("answered")
+                conn.give_back()
+                return False
+        elif kind == ALONE:
+            since = self.site.departure(key)
+        p = Passage.__new__(Passage)
+        p.lane = self
+        p.way = way
+        p.client = c
+        p.origin = conn
+        p.kind = kind
+        p.for_head = head.method_id == M_HEAD
+        p.secure = c.front.secure
+        p.authorized = (head.present >> F_AUTHORIZATION) & 1
+        p.trusted = note.trusted
+        p.key = key
+        p.fill = fill
+        p.since = since
+        p.address = c.address
+        p.server = conn.server
+        p.asked = server
+        p.head = PyBytes_FromStringAndSize(buf, head.length)
+        p.query = None if at.query_len < 0 else PyBytes_FromStringAndSize(at.query, at.query_len)
+        line_of(&p.line, PyBytes_AS_STRING(p.head), head)
+        p.began = microseconds()
+        p.request_time = p.line.time = self.clock.read()
+        if fill is not None:
+            self.site.flights[key] = p
+        self.active += 1
+        c._busy(head)
+        c.turn = p
+        conn.start(p, request, p.for_head, False, None)
+        return True
+
+    cdef bint _behind(self, Located* at, bytes suffix) noexcept:
+        """Whether something lies under the key with this behind it; the key's buffer has room for that."""
+        memcpy(<char*>at.key + at.key_len, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
+        return self.memory.find(at.key, at.key_len + PyBytes_GET_SIZE(suffix)) != NULL
+
+    cdef bytes _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head, Located* at):
+        """The request's head for the origin; None: not for the lane."""
+        cdef char* p = self.space
+        cdef FieldSpan* f
+        cdef uint32_t i
+        cdef int treatment
+        cdef list continued = None
+        cdef bytes authority = None
+        p = _core.put_bytes(p, b"GET " if head.method_id == M_GET else b"HEAD ", 4 + (head.method_id != M_GET))
+        p = _core.put_bytes(p, at.path, at.path_len)
+        if at.query_len >= 0:
+            p[0] = b"?"
+            p = _core.put_bytes(p + 1, at.query, at.query_len)
+        p = _core.put_bytes(p, b" HTTP/1.1\r\nHost: ", 17)
+        if way.host is None:
+            p = _core.put_bytes(p, at.authority, at.authority_len)
+        else:
+            p = _put(p, way.host)
+        p = _core.put_bytes(p, b"\r\n", 2)
+        for i in range(head.nfields):
+            f = &head.fields[i]
+            if f.id == F_CONNECTION and not _plain_connection(buf, f):
+                return None
+            treatment = way.treatment(buf, f, note.trusted)
+            if treatment == 3:
+                return None
+            if treatment == 0:
+                p = _line(p, buf, f)
+            elif treatment == 2:
+                if continued is None:
+                    continued = []
+                continued += _lines(buf, f, 1)
+        if continued is None and note.way is way and _same(note.authority, at):
+            p = _put(p, note.tail)
+            return PyBytes_FromStringAndSize(self.space, p - self.space)
+        authority = PyBytes_FromStringAndSize(at.authority, at.authority_len)
+        tail = filling.request_tail(way.route, self.site.config.node.name, c.front.secure, authority, c.address,
+                                    note.trusted, continued or [])
+        if tail is None:
+            return None
+        if continued is None:
+            note.way, note.authority, note.tail = way, authority, tail
+        elif len(tail) > ROOM - (p - self.space):
+            return None
+        p = _put(p, tail)
+        return PyBytes_FromStringAndSize(self.space, p - self.space)
+
+    cdef void left(self, object turn):
+        (<Passage>turn).client_left()
+
+    cdef void room(self, object turn):
+        (<Passage>turn).client_reads()
+
+    cdef bytes unstored_line(self, int status, str reason):
+        line = self.unstored.get((status, reason))
+        if line is None:
+            line = self.unstored[status, reason] = filling.unstored_status(self.node, status, reason)
+        return line
+
+
+cdef inline bint _same(bytes authority, Located* at) noexcept:
+    return (<size_t>PyBytes_GET_SIZE(authority) == at.authority_len
+            and memcmp(PyBytes_AS_STRING(authority), at.authority, at.authority_len) == 0)

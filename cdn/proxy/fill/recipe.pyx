@@ -1,0 +1,205 @@
+# Part of cdn/proxy/_fill.pyx: a response head's treatment, remembered.
+#
+# A Shape is what follows from a head's field names alone; a Recipe what the rules said about a response with these
+# names, this status and these deciding values (`rules.storing.DECIDING`). What a recipe then reads by itself are times:
+# Date, Age and Last-Modified, from which birth and age come (RFC 9111 §4.2.3), and the entity-tag's place. Where one of
+# them is not as plain as can be, the rules are asked again.
+
+
+cdef class Drafted:
+    """A record before it is published, as `cdn.store.Draft`."""
+    cdef readonly int status
+    cdef readonly bytes head
+    cdef readonly int status_line_len
+    cdef readonly int64_t born
+    cdef readonly int64_t fresh_until
+    cdef readonly int64_t swr_until
+    cdef readonly int64_t sie_until
+    cdef readonly int64_t response_time
+    cdef readonly int flags
+    cdef readonly object stamp
+    cdef readonly int64_t last_modified
+    cdef readonly int etag_offset
+    cdef readonly int etag_len
+    cdef readonly uint64_t lines_304
+    cdef readonly bytes meta
+
+
+cdef tuple DRAFTED = (
+    "status", "head", "status_line_len", "born", "fresh_until", "swr_until", "sie_until", "response_time", "flags",
+    "stamp", "last_modified", "etag_offset", "etag_len", "lines_304", "meta",
+)
+
+# Where meta (the kind, then `rules.stored.encode_meta`) has date (s) and request delay (ms). A recipe that does not
+# reproduce its example is not used, so these cannot silently be wrong.
+cdef enum:
+    META_DATE = 4
+    META_DELAY = 12
+    META_LEAST = 24
+
+
+cdef class Shape:
+    cdef uint32_t lines
+    cdef uint64_t passed
+    cdef bytes set_lines
+    cdef bint dated
+    cdef uint64_t deciding
+    cdef bint cooks             # recipes are possible
+    cdef bint away
+    cdef int date, age, etag, modified      # lines, -1: none
+    cdef dict recipes
+
+    cdef bytes key(self, const char* base, ResponseHead* head, bint authorized):
+        """What a recipe is remembered by; None: too long."""
+        cdef char key[KEY]
+        cdef char* p = key
+        cdef uint32_t i
+        cdef FieldSpan* f
+        p[0] = <char>(head.status & 0xff)
+        p[1] = <char>(head.status >> 8)
+        p[2] = <char>(head.minor | (2 if authorized else 0))
+        p += 3
+        for i in range(self.lines):
+            if (self.deciding >> i) & 1:
+                f = &head.fields[i]
+                if f.value_len + 1 > KEY - (p - key):
+                    return None
+                memcpy(p, base + f.value, f.value_len)
+                p += f.value_len
+                p[0] = b"\n"
+                p += 1
+        return PyBytes_FromStringAndSize(key, p - key)
+
+
+cdef class Recipe:
+    cdef str reason             # why it is not stored, or None
+    cdef bint of_request
+    cdef bint away              # stored by the general lane only
+    cdef uint64_t keep          # lines that are stored
+    cdef uint64_t lines_304
+    cdef int flags
+    cdef int64_t fresh, swr, sie            # ms from birth
+    cdef bytes meta
+
+    cdef Drafted cook(self, Shape shape, const char* base, ResponseHead* head, int64_t request_time,
+                      int64_t response_time, char* room):
+        """The record of a response; None: ask the rules."""
+        cdef Drafted d
+        cdef FieldSpan* f
+        cdef int64_t now = response_time // 1000, date = now, age = 0, modified = INT64_MIN, delay, apparent
+        cdef uint32_t i
+        cdef char* p = room
+        cdef char* meta
+        cdef int etag = 0, etag_len = 0
+        if shape.date >= 0:
+            f = &head.fields[shape.date]
+            date = parse_http_date(base + f.value, f.value_len, now)
+            if date == INT64_MIN:
+                return None
+        if shape.age >= 0:
+            f = &head.fields[shape.age]
+            if f.value_len == 0 or f.value_len > 9:
+                return None
+            for i in range(f.value_len):
+                if not b"0" <= base[f.value + i] <= b"9":
+                    return None
+                age = age * 10 + (base[f.value + i] - 48)
+        if shape.modified >= 0:
+            f = &head.fields[shape.modified]
+            modified = parse_http_date(base + f.value, f.value_len, now)
+            if modified == INT64_MIN:
+                return None
+        if shape.etag >= 0 and head.fields[shape.etag].value_len == 0:
+            return None
+        delay = response_time - request_time if response_time > request_time else 0
+        apparent = (now - date) * 1000 if now > date else 0
+        age = age * 1000 + delay
+        d = Drafted.__new__(Drafted)
+        d.born = response_time - (apparent if apparent > age else age)
+        d.fresh_until = d.born + self.fresh
+        if shape.etag < 0 and modified == INT64_MIN and d.fresh_until <= response_time:
+            return None         # it may be good for nothing
+        d.swr_until = d.born + self.swr
+        d.sie_until = d.born + self.sie
+        d.response_time = response_time
+        d.status = head.status
+        d.flags = self.flags
+        d.lines_304 = self.lines_304
+        d.last_modified = date if modified == INT64_MIN else modified
+        p = _status_line(p, base, head)
+        d.status_line_len = p - room
+        for i in range(shape.lines):
+            if (self.keep >> i) & 1:
+                f = &head.fields[i]
+                if <int>i == shape.etag:
+                    etag = (p - room) + f.name_len + 2
+                    etag_len = f.value_len
+                p = _line(p, base, f)
+        if shape.date < 0:
+            p = _date_line(p, now)
+        d.etag_offset = etag
+        d.etag_len = etag_len
+        d.head = PyBytes_FromStringAndSize(room, p - room)
+        d.meta = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.meta), PyBytes_GET_SIZE(self.meta))
+        meta = PyBytes_AS_STRING(d.meta)
+        if delay > 0xffffffff:
+            delay = 0xffffffff
+        for i in range(8):
+            meta[META_DATE + i] = <char>((<uint64_t>date >> (8 * i)) & 0xff)
+        for i in range(4):
+            meta[META_DELAY + i] = <char>((<uint64_t>delay >> (8 * i)) & 0xff)
+        return d
+
+
+cdef char* _status_line(char* p, const char* base, ResponseHead* head) noexcept nogil:
+    memcpy(p, b"HTTP/1.1 ", 9)
+    p = put_uint(p + 9, head.status)
+    p[0] = b" "
+    p = _core.put_bytes(p + 1, base + head.reason, head.reason_len)
+    memcpy(p, b"\r\n", 2)
+    return p + 2
+
+
+cdef char* _date_line(char* p, int64_t seconds) noexcept nogil:
+    memcpy(p, b"Date: ", 6)
+    p = put_http_date(p + 6, seconds)
+    memcpy(p, b"\r\n", 2)
+    return p + 2
+
+
+cdef Recipe _recipe(object judged, Shape shape, const char* base, ResponseHead* head, int64_t request_time,
+                    int64_t response_time, char* room):
+    """What the rules' word on this response means for others like it; None: nothing."""
+    cdef Recipe r
+    cdef object draft = judged.draft
+    cdef bytes stored
+    cdef char* p
+    cdef Py_ssize_t at, n
+    cdef uint32_t i
+    if not judged.settled or not shape.cooks:
+        return None
+    r = Recipe.__new__(Recipe)
+    r.reason = judged.reason
+    r.of_request = judged.of_request
+    r.away = judged.away
+    if r.reason is not None or r.away:
+        return r
+    r.fresh, r.swr, r.sie = judged.stale
+    r.flags = draft.flags
+    r.lines_304 = draft.lines_304
+    r.meta = draft.meta
+    if len(r.meta) < META_LEAST:
+        return None
+    # which lines were kept: the stored ones are some of those received, in their order
+    stored = draft.head
+    at = draft.status_line_len
+    for i in range(shape.lines):
+        p = _line(room, base, &head.fields[i])
+        n = p - room
+        if stored[at:at + n] == room[:n]:
+            r.keep |= 1ULL << i
+            at += n
+    made = r.cook(shape, base, head, request_time, response_time, room)
+    if made is None or any([getattr(made, name) != getattr(draft, name) for name in DRAFTED]):
+        return None
+    return r

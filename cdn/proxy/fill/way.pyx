@@ -1,0 +1,104 @@
+# Part of cdn/proxy/_fill.pyx: one route as the lane sees it.
+
+
+cdef class Way:
+    cdef object route
+    cdef bint passes            # `cache: off`
+    cdef bint fills             # misses of it may be the lane's
+    cdef str origin
+    cdef object upstream        # `tier.upstream.Upstream`
+    cdef bytes host             # for the origin, instead of the client's; or None
+    cdef uint8_t known[2][IDS]  # treatment of request fields by FieldId; the second for trusted peers
+    cdef tuple others           # the same by name, for those without an id
+    cdef bytes pass_status
+    cdef dict shapes
+    cdef uint64_t requests, errors, received
+
+    def __cinit__(self, route, origin, site, str node):
+        cdef int trusted
+        self.route = route
+        self.origin = route.origin
+        self.passes = route.cache is None
+        self.fills = not self.passes and not route.compress and (site.shields is None or not route.shield)
+        if origin is None or not filling.takes(route, origin):
+            self.passes = self.fills = False
+            return
+        self.upstream = site.origins.upstream(self.origin)
+        self.host = None if origin.host is None else origin.host.encode("latin-1")
+        for trusted in range(2):
+            for name, which in FIELD_IDS.items():
+                self.known[trusted][<int>which] = filling.request_treatment(name.decode("ascii"), route, bool(trusted))
+        self.others = ({}, {})
+        self.pass_status = filling.pass_status(node)
+        self.shapes = {}
+
+    cdef int treatment(self, const char* buf, const FieldSpan* f, bint trusted) except -1:
+        cdef dict others
+        cdef bytes name
+        if f.id != F_OTHER:
+            return self.known[trusted][f.id]
+        others = self.others[1 if trusted else 0]
+        name = PyBytes_FromStringAndSize(buf + f.name, f.name_len)
+        known = others.get(name)
+        if known is None:
+            if len(others) >= MOST_NAMES:
+                others.clear()
+            known = others[name] = filling.request_treatment(name.decode("latin-1").lower(), self.route, trusted)
+        return known
+
+    cdef Shape shape(self, const char* base, ResponseHead* head, char* room):
+        """None: more lines than the lane looks at."""
+        cdef char* p = room
+        cdef uint32_t i
+        cdef FieldSpan* f
+        cdef Shape shape
+        cdef bytes key
+        if head.nfields > MOST_LINES:
+            return None
+        for i in range(head.nfields):
+            f = &head.fields[i]
+            memcpy(p, base + f.name, f.name_len)
+            p += f.name_len
+            p[0] = b"\n"
+            p += 1
+        key = PyBytes_FromStringAndSize(room, p - room)
+        shape = self.shapes.get(key)
+        if shape is None:
+            if len(self.shapes) >= MOST_FORMS:
+                self.shapes.clear()
+            shape = self.shapes[key] = _shape(base, head, self.route)
+        return shape
+
+
+cdef Shape _shape(const char* base, ResponseHead* head, object route):
+    cdef Shape s = Shape.__new__(Shape)
+    cdef uint32_t i
+    form = filling.form_of([name for name, _ in _lines(base, head.fields, head.nfields)], route)
+    s.lines = head.nfields
+    s.passed = form.passed
+    s.set_lines = form.set_lines
+    s.dated = form.dated
+    s.deciding = form.deciding
+    s.cooks = form.recipes
+    s.away = form.away
+    s.date = s.age = s.etag = s.modified = -1
+    for i in range(head.nfields):
+        if head.fields[i].id == F_DATE:
+            s.date = i
+        elif head.fields[i].id == F_AGE:
+            s.age = i
+        elif head.fields[i].id == F_ETAG:
+            s.etag = i
+        elif head.fields[i].id == F_LAST_MODIFIED:
+            s.modified = i
+    s.recipes = {}
+    return s
+
+
+cdef class Note:
+    """What the lane remembers of a client's connection: the lines that it last wrote for it."""
+    cdef uint64_t epoch
+    cdef bint trusted
+    cdef Way way
+    cdef bytes authority
+    cdef bytes tail

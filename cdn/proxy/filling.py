@@ -1,0 +1,209 @@
+"""What the fill lane asks of Python, mostly once: the rules' word on names of fields, on a route and on a response.
+
+Decides nothing itself. What the lane does with bytes follows from what the rules say about a first example; a recipe
+that would not give the rules' own record for its example is never used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdn.config.values import FieldEdits, Origin, Rewrite, Route
+from cdn.proxy.drafts import draft
+from cdn.rules.cache_status import member
+from cdn.rules.edge_word import FIELD
+from cdn.rules.fields import HOP_BY_HOP
+from cdn.rules.forwarding import continued, loops, origin_fields, replaced
+from cdn.rules.freshness import LifetimeSource
+from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.outcome import NoStoreReason, Outcome
+from cdn.rules.storing import DECIDING, DontStore, decide_store, stored_fields
+from cdn.store import Draft
+from cdn.tier._wire import NO_BODY, request_head
+from cdn.tier.seam import OWN_FIELDS, OriginError
+
+# How a field of a request goes on.
+COPIED, DROPPED, CONTINUED, UNKNOWN = 0, 1, 2, 3
+
+EDGE_FIELD = FIELD.lower()  # who may have sent it decides how the request is read
+
+# Reasons that lie in the values of `DECIDING` fields, the status and the request alone, never in dates.
+_SETTLED = frozenset(
+    {
+        NoStoreReason.NO_STORE,
+        NoStoreReason.PRIVATE,
+        NoStoreReason.AUTHORIZATION,
+        NoStoreReason.SET_COOKIE,
+        NoStoreReason.VARY_STAR,
+        NoStoreReason.STATUS,
+    }
+)
+# Lifetimes that are a number, not a difference of dates.
+_CONSTANT = frozenset(
+    {
+        LifetimeSource.OVERRIDE_TTL.value,
+        LifetimeSource.S_MAXAGE.value,
+        LifetimeSource.MAX_AGE.value,
+        LifetimeSource.STATUS_TTL.value,
+        LifetimeSource.TTL.value,
+    }
+)
+# Of these the lane reads the values itself, or never needs them.
+_READ = frozenset({"date", "age", "etag", "last-modified", "expires", "connection", "content-location"})
+# Responses that only the general lane stores: what they mean depends on more than themselves.
+_AWAY = frozenset({"no-vary-search", "cache-groups", "cache-tag", "surrogate-key"})
+
+
+def request_treatment(name: str, route: Route, trusted: bool) -> int:
+    """What becomes of a request field (lower case) of a GET or HEAD on this route; UNKNOWN: nothing for the lane."""
+    if name == EDGE_FIELD:
+        return UNKNOWN
+    if name in HOP_BY_HOP or name in OWN_FIELDS:
+        return DROPPED
+    if continued(name, trusted=trusted):
+        return CONTINUED
+    edits = route.headers.request
+    if replaced(name, "GET", trusted=trusted) or name in _edited(edits):
+        return DROPPED
+    return COPIED
+
+
+def _edited(edits: FieldEdits) -> frozenset[str]:
+    return frozenset(name.lower() for name in (*edits.remove, *(name for name, _ in edits.set)))
+
+
+def request_tail(
+    route: Route,
+    node: str,
+    secure: bool,
+    authority: bytes,
+    peer: str,
+    trusted: bool,
+    lines: list[tuple[str, str]],
+) -> bytes | None:
+    """The field lines that we write into a request, and the empty line. `lines`: the CONTINUED ones of the client's.
+
+    None: refused as a loop, or not to be sent, which the general lane says.
+    """
+    fields = Fields(lines)
+    if loops(fields, node):
+        return None
+    request = RequestHead(
+        "GET", "https" if secure else "http", authority.decode("latin-1"), "/", None, fields
+    )
+    sent = origin_fields(request, node=node, peer=peer, trusted=trusted, edits=route.headers.request)
+    try:
+        head = request_head("GET", "/", "-", sent, NO_BODY)
+    except OriginError:
+        return None
+    return head.removeprefix(b"GET / HTTP/1.1\r\nHost: -\r\n")
+
+
+def takes(route: Route, origin: Origin) -> bool:
+    """Whether the lane may ask this route's origin: servers, none of them chosen by the key, no deadline for the whole
+    of an answer, and the path as it came."""
+    if (
+        route.rewrite != Rewrite()
+        or not origin.servers
+        or origin.directory is not None
+        or origin.s3 is not None
+    ):
+        return False
+    return origin.balance != "hash" and origin.timeouts.total is None
+
+
+def pass_status(node: str) -> bytes:
+    """The Cache-Status line of a response that is passed because its route says `cache: off`."""
+    text = member(node, Outcome.PASS, fwd="bypass", detail=NoStoreReason.ROUTE_OFF.value)
+    return f"Cache-Status: {text}\r\n".encode("latin-1")
+
+
+def unstored_status(node: str, status: int, reason: str) -> bytes:
+    """The Cache-Status line of a miss that is not stored."""
+    text = member(node, Outcome.MISS, fwd="uri-miss", fwd_status=status, detail=reason)
+    return f"Cache-Status: {text}\r\n".encode("latin-1")
+
+
+def stored_status(node: str) -> tuple[bytes, bytes]:
+    """What goes before and behind the ttl in the Cache-Status line of a miss that is stored."""
+    before, _, behind = member(node, Outcome.MISS, ttl=0, fwd="uri-miss", stored=True).partition("ttl=0")
+    return f"Cache-Status: {before}ttl=".encode("latin-1"), f"{behind}\r\n".encode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What follows from the names of a response's fields alone, in their order, on one route.
+
+    Masks have a bit for each line. `passed`: the lines that go to a client when the response is not stored, `set_lines`
+    what comes behind them, `dated` whether they have a Date. `deciding`: lines whose values are in a recipe's key.
+    `recipes`: whether there can be any; `away`: a storable one is for the general lane.
+    """
+
+    passed: int
+    set_lines: bytes
+    dated: bool
+    deciding: int
+    recipes: bool
+    away: bool
+
+
+def form_of(names: list[str], route: Route) -> Form:
+    lower = [name.lower() for name in names]
+    edits = route.headers.response
+    edited = _edited(edits)
+    drop = HOP_BY_HOP | {"content-length"} | edited
+    shown = [name not in drop for name in lower]
+    dated = any(show and name == "date" for show, name in zip(shown, lower, strict=True))
+    read = DECIDING | frozenset(() if route.cache is None else route.cache.targets)
+    single = all(lower.count(name) <= 1 for name in ("date", "age", "etag", "last-modified"))
+    return Form(
+        passed=_mask(shown),
+        set_lines="".join(f"{name}: {value}\r\n" for name, value in edits.set).encode("latin-1"),
+        dated=dated or any(name.lower() == "date" for name, _ in edits.set),
+        deciding=_mask([name in read and name not in _READ for name in lower]),
+        recipes=single and not edited and not _AWAY.intersection(lower),
+        away=bool(_AWAY.intersection(lower)),
+    )
+
+
+def _mask(bits: list[bool]) -> int:
+    return sum(1 << index for index, bit in enumerate(bits) if bit)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`reason` when the response is not stored, else its record. `away`: it is stored by the general lane only.
+
+    `settled`: a response with the same names, deciding values and status, to a request that has credentials or has not
+    like this one, is treated the same, but for dates.
+    """
+
+    reason: str | None
+    draft: Draft | None
+    away: bool
+    settled: bool
+    stale: tuple[int, int, int] = (0, 0, 0)  # fresh, swr, sie: ms from birth
+    of_request: bool = False  # the reason says nothing about other requests
+
+
+def judge(
+    route: Route, request: RequestHead, head: ResponseHead, request_time: int, response_time: int
+) -> Judged:
+    """The rules' decision on a response to a plain GET that nobody has stored anything for."""
+    decision = decide_store(
+        request, head, route.cache, request_time=request_time, response_time=response_time
+    )
+    if isinstance(decision, DontStore):
+        reason = decision.reason
+        of_request = reason is NoStoreReason.AUTHORIZATION
+        return Judged(reason.value, None, False, reason in _SETTLED, of_request=of_request)
+    whole = stored_fields(head.fields, frozenset(), response_time)
+    away = bool(decision.vary) or whole != decision.fields
+    born = decision.born
+    return Judged(
+        None,
+        draft(decision, route.headers.response, old_origin=head.version < (1, 1)),
+        away,
+        decision.lifetime_source in _CONSTANT,
+        (decision.fresh_until - born, decision.swr_until - born, decision.sie_until - born),
+    )

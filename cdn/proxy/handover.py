@@ -1,0 +1,130 @@
+"""From the fill lane to the general lane: what the lane has begun and does not carry on itself.
+
+    given      a response is there, and it is nothing for the lane: an exchange goes on with it
+    failed     the origin failed before anything was sent to the client
+    flight_of  others ask for what the lane is fetching: they board a flight, as in the general lane
+
+Decides nothing about responses: the same code judges them as if the general lane had asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdn._core import split_target
+from cdn.config.values import Route
+from cdn.proxy._front import ClientStream
+from cdn.proxy.drafts import stored_of_draft
+from cdn.proxy.flight import Asked, Broken, Flight, NotStored, Streaming
+from cdn.proxy.lookup import log_hash
+from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.outcome import NoStoreReason
+from cdn.store import Draft, Fill
+from cdn.tier import OriginError, OriginResponse
+
+if TYPE_CHECKING:
+    from cdn.proxy.site import Site
+
+Lines = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Given:
+    """A response that was fetched for the exchange before it began. `flight` is that of a miss, and flies already;
+    `since` marks the departure of one that nobody should wait for."""
+
+    route: Route
+    response: OriginResponse
+    request_time: int
+    response_time: int
+    flight: Flight | None = None
+    since: Fill | None = None
+
+    def drop(self) -> None:
+        """The exchange does not want it."""
+        if self.flight is not None:
+            self.flight.leader = False
+            self.flight.drop()
+        else:
+            self.response.abort()
+        if self.since is not None:
+            self.since.abort("dropped")
+
+
+def request_head_of(method: str, target: bytes, secure: bool, lines: Lines) -> RequestHead:
+    """The request as the general lane sees it; it has been found well-formed."""
+    host = next((value for name, value in lines if name.lower() == "host"), "")
+    authority, path, query = split_target(target, secure, host.encode("latin-1"), method)
+    return RequestHead(method, "https" if secure else "http", authority, path, query, Fields(lines))
+
+
+def fly_on(
+    site: Site, flight: Flight, response: OriginResponse, request_time: int, response_time: int, leader: bool
+) -> None:
+    """The flight goes on with this response; `leader`: an exchange follows that may take it."""
+    flight.leader = leader
+    flight.server = response.server
+    flight.first_byte_us = int(response.first_byte_ms * 1000)
+    site.spawn(site.fly_on(flight, response, request_time, response_time))
+
+
+def restart(site: Site, flight: Flight) -> None:
+    """The kept connection was dead: the flight asks again on its own."""
+    site.spawn(site.fly(flight))
+
+
+def exchange(site: Site, stream: ClientStream, given: Given) -> None:
+    """Start the exchange that goes on with a response."""
+    from cdn.proxy.exchange import Exchange  # it is what knows all the ways; it need not know this one
+
+    stream.task = site.spawn(Exchange(site, stream, given).run())
+
+
+def failed(site: Site, stream: ClientStream, error: OriginError, key: bytes | None) -> None:
+    """Answer a failure of the origin, in the fill lane's name; `key` is that of a miss."""
+    from cdn.proxy.exchange import Exchange
+
+    made = Exchange(site, stream)
+    made.lane = "fill"
+    made.entry.key_hash = None if key is None else log_hash(key)
+    made.origin_failed(error)
+    made.finish_log()
+
+
+def flight_of(
+    site: Site, route: Route, fill: Fill, request: RequestHead, query: str | None, peer: str, trusted: bool
+) -> Flight:
+    """A flight that others can board; its response comes through the lane."""
+    asked = Asked(request, fill.key, query, request.fields, None, [], (), peer, trusted)
+    flight = Flight(site, route, fill, asked)
+    site.flights[fill.key] = flight
+    return flight
+
+
+def streaming(flight: Flight, draft: Draft, aged: bool) -> None:
+    """The lane has begun to store the response."""
+    stored = stored_of_draft(draft)
+    flight.decide(Streaming(flight.fill, stored, (), (), log_hash(flight.fill.key), aged, None))
+
+
+def not_stored(flight: Flight, reason: str, head: ResponseHead) -> None:
+    """The lane gives the response to its own client; whoever waits goes on alone."""
+    flight.decide(NotStored(None, NoStoreReason(reason), head))
+
+
+def broken(flight: Flight, error: OriginError | None) -> None:
+    flight.decide(Broken(error, None))
+
+
+def overflow(flight: Flight, data: bytes) -> None:
+    """The store takes no more of the body: those who read get the rest from here. The lane bounds how much it is."""
+    if not flight.overflow.begun:
+        flight.overflow.begin(flight.fill.arrived)
+    flight.overflow.add(data)
+    flight.wake_readers()
+
+
+def overflow_ended(flight: Flight) -> None:
+    flight.overflow.ended = True
+    flight.wake_readers()

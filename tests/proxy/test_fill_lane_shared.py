@@ -1,0 +1,243 @@
+"""Others and the fill lane: who waits for the same, who leaves, who reads slowly."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.harness import Origin, RawClient, Signal, eventually, fresh, reply, request_bytes, site
+from tests.harness.proxy import Proxy
+from tests.proxy.lanes import WARM
+
+GET = request_bytes("GET", "/a")
+
+
+class Held:
+    """An origin that holds its answer to /a before the head, or in the middle of the body."""
+
+    def __init__(self, head: bytes, body: bytes, first: int = 0) -> None:
+        self.head, self.body, self.first = head, body, first
+        self.before, self.between = Signal("the head"), Signal("the body")
+
+    def __call__(self, request: Any) -> Any:
+        if request.target != "/a":
+            return reply(200, {"Cache-Control": "no-store"}, b"warm")
+        self.before.wait()
+        request.conn.send(self.head + self.body[: self.first])
+        self.between.wait()
+        request.conn.send(self.body[self.first :])
+        return None
+
+
+@contextmanager
+def leading(held: Held, **tree: Any) -> Iterator[tuple[Origin, Proxy, RawClient]]:
+    """A request for /a that the fill lane has taken, and its origin has not answered."""
+    with Origin(held) as origin, Proxy(site(origin, **tree)) as proxy:
+        proxy.ask("POST", WARM)
+        with proxy.client() as leader:
+            leader.send(GET)
+            origin.wait_for(1, "/a")
+            assert proxy._worker.fill_lane.active == 1
+            yield origin, proxy, leader
+            held.before.set()
+            held.between.set()
+        eventually(lambda: proxy._worker.fill_lane.active == 0, "the lane to be idle")
+        assert proxy._worker.site.flights == {}
+        memory = proxy._worker.memory
+        counted = memory.audit()
+        assert counted["filling_runs"] == counted["filling_blocks"] == 0
+
+
+def storable(length: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % length
+
+
+@pytest.mark.parametrize("when", ["before the head", "in the body"])
+def test_one_request_for_all(when: str) -> None:
+    body = bytes(range(256)) * 200
+    held = Held(storable(len(body)), body, 30_000)
+    with leading(held) as (origin, proxy, leader):
+        if when == "in the body":
+            held.before.set()
+            leader.wire.sock.recv(1, socket.MSG_PEEK)
+        others = [proxy.client() for _ in range(5)]
+        for other in others:
+            other.send(GET)
+        eventually(lambda: proxy.stats()["exchanges"] == 6, "all to wait")
+        held.before.set()
+        held.between.set()
+        assert leader.read_response().body == body
+        for other in others:
+            answer = other.read_response()
+            assert answer.body == body
+            assert "collapsed" in (answer["cache-status"] or "")
+        assert origin.count("/a") == 1
+        with proxy.lanes(hit=1):
+            assert leader.get("/a").body == body
+        outcomes = proxy.stats()["outcomes"]
+        assert (outcomes["miss"], outcomes["collapsed"], outcomes["hit"]) == (1, 5, 1)
+
+
+def test_those_who_wait_for_what_is_not_stored_go_on_alone() -> None:
+    held = Held(b"HTTP/1.1 200 OK\r\nCache-Control: private\r\nContent-Length: 2\r\n\r\n", b"me")
+    with leading(held) as (origin, proxy, leader):
+        other = proxy.client()
+        other.send(GET)
+        eventually(lambda: proxy.stats()["exchanges"] == 2, "both to wait")
+        held.before.set()
+        held.between.set()
+        assert leader.read_response().body == other.read_response().body == b"me"
+        assert origin.count("/a") == 2
+
+
+def test_those_who_wait_hear_of_a_failure() -> None:
+    held = Held(b"HTTP/1.1 200 O\x00K\r\n\r\n", b"")
+    with leading(held) as (_, proxy, leader):
+        other = proxy.client()
+        other.send(GET)
+        eventually(lambda: proxy.stats()["exchanges"] == 2, "both to wait")
+        held.before.set()
+        held.between.set()
+        assert leader.read_response().status == other.read_response().status == 502
+
+
+def test_hints_reach_those_who_wait() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\n"
+    held = Held(hints + storable(2), b"ok")
+    with leading(held) as (_, proxy, leader):
+        other = proxy.client()
+        other.send(GET)
+        eventually(lambda: proxy.stats()["exchanges"] == 2, "both to wait")
+        held.before.set()
+        held.between.set()
+        for client in (leader, other):
+            answer = client.read_response()
+            assert [interim.status for interim in answer.interim] == [103]
+            assert answer.body == b"ok"
+
+
+@pytest.mark.parametrize("first", [0, 30_000])
+def test_a_miss_outlives_its_client(first: int) -> None:
+    body = bytes(range(256)) * 200
+    held = Held(storable(len(body)), body, first)
+    with leading(held) as (origin, proxy, leader):
+        if first:
+            held.before.set()
+            leader.wire.sock.recv(1, socket.MSG_PEEK)
+        leader.reset()
+        eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
+        held.before.set()
+        held.between.set()
+        eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
+        with proxy.lanes(hit=1):
+            assert proxy.get("/a").body == body
+        assert origin.count("/a") == 1
+
+
+def test_a_pass_ends_with_its_client() -> None:
+    body = bytes(256) * 200
+    held = Held(storable(len(body)), body, 100)
+    with leading(held, route={"cache": False}) as (origin, proxy, leader):
+        leader.reset()
+        eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
+        eventually(lambda: proxy._worker.fill_lane.active == 0, "the passage to be gone")
+        held.before.set()
+        held.between.set()
+        assert proxy.get("/other").status == 200
+        assert origin.connections == 2  # the one with the unread answer is not used again
+
+
+@pytest.mark.parametrize("broken", [b"x" * 100, b""])
+def test_a_broken_fill_is_not_stored(broken: bytes) -> None:
+    held = Held(storable(50_000), broken, len(broken))
+
+    def rule(request: Any) -> Any:
+        held(request)
+        if request.target == "/a":
+            request.conn.reset()
+            return None
+        return reply(200, {"Cache-Control": "no-store"}, b"warm")
+
+    with Origin(rule) as origin, Proxy(site(origin)) as proxy:
+        origin.rule = lambda request: rule(request) if request.target == "/a" else held(request)
+        proxy.ask("POST", WARM)
+        leader, other = proxy.client(), proxy.client()
+        leader.send(GET)
+        origin.wait_for(1, "/a")
+        held.before.set()
+        other.send(GET)
+        held.between.set()
+        answers = [client.read_response(tolerate_abort=True) for client in (leader, other)]
+        assert all(answer.aborted or answer.status == 502 for answer in answers)
+        assert proxy._worker.memory.stats()["objects"] == 0
+        assert proxy._worker.site.flights == {}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_slow_client_of_a_pass_holds_back_the_origin(framing: str) -> None:
+    piece = hashlib.sha256(b"piece").digest() * 2048
+    count, sent = 400, [0]
+
+    def rule(request: Any) -> Any:
+        if request.target != "/a":
+            return reply(200, {}, b"warm")
+        frame = (
+            "Transfer-Encoding: chunked" if framing == "chunked" else f"Content-Length: {count * len(piece)}"
+        )
+        request.conn.send(f"HTTP/1.1 200 OK\r\n{frame}\r\n\r\n".encode())
+        for _ in range(count):
+            request.conn.chunk(piece) if framing == "chunked" else request.conn.send(piece)
+            sent[0] += 1
+        if framing == "chunked":
+            request.conn.end_chunks()
+        return None
+
+    with Origin(rule) as origin, Proxy(site(origin, route={"cache": False})) as proxy:
+        proxy.ask("POST", WARM)
+        with proxy.client(receive_buffer=8192) as client:
+            client.send(GET)
+            still = -1
+            while still != sent[0]:  # until nothing moves any more
+                still = sent[0]
+                time.sleep(0.3)
+            assert still < count
+            with proxy.lanes(fill=1):
+                assert client.read_response().body == piece * count
+            assert client.get("/b").body == b"warm"
+
+
+def test_a_slow_client_of_a_miss_gets_it_all() -> None:
+    body = b"".join(hashlib.sha256(bytes([n % 256])).digest() for n in range(30_000))
+    with Origin(fresh(60, body)) as origin, Proxy(site(origin)) as proxy:
+        proxy.ask("POST", WARM)
+        with proxy.client(receive_buffer=8192) as client:
+            client.send(GET)
+            eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
+            assert client.read_response().body == body
+            with proxy.lanes(hit=1):
+                assert client.get("/a").body == body
+        assert proxy.stats()["lanes"]["fill"] == 1
+
+
+def test_no_space_for_it() -> None:
+    """The store is full of what is being read: the client gets all of it, and nothing is stored."""
+    body = b"0123456789abcdef" * 60_000
+
+    def rule(request: Any) -> Any:
+        return fresh(60, body)
+
+    with (
+        Origin(rule) as origin,
+        Proxy(site(origin, store={"memory": "1 MiB"})) as proxy,
+        proxy.client() as client,
+    ):
+        proxy.ask("POST", WARM)
+        for n in range(4):
+            assert client.get(f"/{n}").body == body
+        proxy._worker.memory.audit()
