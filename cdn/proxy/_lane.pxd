@@ -47,7 +47,6 @@ cdef struct LaneCounters:
     uint64_t hits
     uint64_t not_modified
     uint64_t ranges
-    uint64_t slices     # of the ranges: those that were cut from one stored slice
 
 
 cdef class HitLane:

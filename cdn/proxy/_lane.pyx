@@ -195,7 +195,6 @@ cdef class HitLane:
             "hits": self.counters.hits,
             "not_modified": self.counters.not_modified,
             "ranges": self.counters.ranges,
-            "slices": self.counters.slices,
         }
 
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
@@ -439,7 +438,6 @@ cdef class HitLane:
             if not self.memory.same(&sight):
                 return 0
             self.memory.touch(b, now)
-            self.counters.slices += 1
         out.record = NULL
         out.status = status if status else h.status
         out.route = route

@@ -28,6 +28,7 @@ from cdn.rules.stored import MetaError, Stored
 from cdn.rules.use import Decision, decide_use
 from cdn.rules.validation import is_conditional
 from cdn.rules.vary import key_extras
+from cdn.store import Entry
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
@@ -180,10 +181,20 @@ async def _alone_or_stored(
             return done is not slicing.Done.AGAIN
     told = None
     if request.method == "HEAD" and stored is None:
-        held = parts.known(exchange, route, policy, request, found)
-        told = None if held is None else (held.index, held.stored)
+        told = _listed(exchange, route, policy, request, found)
     await passing.fetch_alone(exchange, route, request, query, found, stored, told)
     return True
+
+
+def _listed(
+    exchange: Exchange, route: Route, policy: CachePolicy, request: RequestHead, found: Found
+) -> tuple[Entry, Stored] | None:
+    """What is known of a representation that is stored in parts or slices only."""
+    held = parts.known(exchange, route, policy, request, found)
+    if held is not None:
+        return held.index, held.stored
+    sliced = slicing.known(exchange, route, policy, request, found)
+    return (sliced.shown, sliced.stored) if sliced is not None and isinstance(sliced.shown, Entry) else None
 
 
 async def _join_range(exchange: Exchange, flight: Flight, request: RequestHead) -> bool:

@@ -179,8 +179,7 @@ class Exchange:
             ttl=stored.fresh_until - now,
             fwd=self.fwd,
             fwd_status=304 if outcome is Outcome.REVALIDATED else None,
-            stored=outcome is Outcome.MISS
-            or (outcome is Outcome.REVALIDATED and self.entry.no_store is None),
+            stored=outcome in (Outcome.MISS, Outcome.REVALIDATED) and self.entry.no_store is None,
         )
         tail = f"Via: 1.{0 if source.old_origin else 1} {site.name}\r\nCache-Status: {text}\r\n".encode(
             "latin-1"

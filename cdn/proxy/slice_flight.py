@@ -171,9 +171,12 @@ class SliceFlight(Flight):
         if sliced is None or (lies and known is not None and sliced.length != known.length):
             self._unfit(response, NoStoreReason.PARTIAL, request_time, response_time)
             return
-        fill = self._fill_under(sliced.base) if made.length <= self.site.config.limits.object else None
+        if made.length > self.site.config.limits.object:
+            self._unfit(response, NoStoreReason.TOO_LARGE, request_time, response_time)
+            return
+        fill = self._fill_under(sliced.base)
         if fill is None:
-            self._instead(Kind.UNFIT, response, NoStoreReason.TOO_LARGE, request_time, response_time)
+            self._instead(Kind.UNFIT, response, NoStoreReason.PARTIAL, request_time, response_time)
             return
         record = store.slice_draft(made, old_origin=head.version < (1, 1))
         if not fill.start(record, response.length):

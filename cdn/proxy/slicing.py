@@ -288,6 +288,8 @@ class _Answer:
         if spans is None or not any(landed.number in held.numbers(span) for span in spans):
             return False
         outcome = Outcome.MISS if leader else Outcome.COLLAPSED
+        if leader and landed.fill.detached:
+            self.exchange.entry.no_store = landed.fill.reason
         shown = landed.mine if leader else held.shown
         first = flight if landed.number == _first(held, spans) else None
         await self._serve(held, spans, shown, outcome, first, landed.aged)

@@ -88,7 +88,7 @@ class Vast:
     def _send(self, request: Request, version: int, first: int, last: int) -> None:
         self.before(request, first)
         at = first
-        while at <= last:
+        while at <= last and not request.conn.over:
             end = min(at + _PIECE - 1, last)
             if self.cut_at is not None and at <= self.cut_at <= end:
                 request.conn.send(content(version, at, self.cut_at)[:-1])

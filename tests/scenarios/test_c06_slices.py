@@ -763,3 +763,58 @@ def test_explain_names_the_slices() -> None:
         assert told["slices"]["there"] == [0, 3]
         assert (told["slices"]["length"], told["slices"]["of"]) == (10 * GIB, S)
         assert told["sliceable"] is True
+
+
+def test_a_slice_that_stalls_is_asked_for_once_more() -> None:
+    a = Vast()
+    stalled: list[int] = []
+
+    def stall(request: Request, first: int) -> None:
+        if first == S and len(stalled) < 1:
+            stalled.append(first)
+            request.conn.send(content(1, S, S + 9999))
+            request.conn.stall()
+            request.conn.close()
+
+    a.before = stall
+    with Origin(a) as origin:
+        tree = site(origin, store=STORE, origin_timeouts={"between_bytes": "300ms"})
+        with Proxy(tree) as proxy:
+            same(part(proxy, 10, 2 * S + 10), 10, 2 * S + 10)
+            assert stalled == [S]
+            assert is_hit(part(proxy, S, S + 9))
+
+
+def test_head_that_shows_another_version_makes_the_slices_stale() -> None:
+    a = Vast()
+    with serving(a) as (origin, proxy):
+        part(proxy, 0, 99)
+        assert proxy.ask("HEAD", "/a")["content-length"] == str(10 * GIB)
+        assert is_hit(part(proxy, 0, 9))
+        a.change()
+        proxy.ask("HEAD", "/a")
+        same(part(proxy, 0, 99), 0, 99, version=2)
+        assert origin.last["if-none-match"] == '"v1"'
+
+
+def test_without_room_slices_pass_by_the_store() -> None:
+    """A reader that holds what is stored leaves no room; everybody is answered, and told that nothing was kept."""
+    a = Vast(length=40 * MIB)
+    with serving(a, store={"memory": "1 MiB", "slice": "64 KiB"}) as (_, proxy):
+        size = proxy._worker.site.slice
+        assert size == 64 * KIB
+        with proxy.client(receive_buffer=4096) as slow, proxy.client() as other:
+            slow.request("GET", "/a", {"Range": "bytes=0-2000000"})
+            _, body = slow.read_head()
+            other.request("GET", "/a", {"Range": "bytes=20000000-22000000"})
+            got = other.read_response()
+            assert got.body == content(1, 20_000_000, 22_000_000)
+            assert body.rest() == content(1, 0, 2_000_000)
+
+
+def test_what_is_longer_than_an_object_may_be_is_asked_for_as_the_client_does() -> None:
+    a = Vast(length=10 * GIB + 1)  # the default of `limits.object` is a byte less
+    with serving(a) as (origin, proxy):
+        for first in (0, 50, 5000):
+            same(part(proxy, first, first + 9), first, first + 9, length=10 * GIB + 1)
+        assert asked(origin) == [*spans(0), "bytes=0-9", "bytes=50-59", "bytes=5000-5009"]
