@@ -90,7 +90,7 @@ def _stored(entry: Entry | Draft, body_length: int) -> Stored:
         head, meta = meta[5 : 5 + n], meta[5 + n :]
     else:
         meta = meta[1:]
-    return decode(
+    stored = decode(
         head=head,
         meta=meta,
         born=entry.born,
@@ -101,6 +101,7 @@ def _stored(entry: Entry | Draft, body_length: int) -> Stored:
         last_modified=entry.last_modified,
         body_length=body_length,
     )
+    return soft_window(stored)
 
 
 def soft_window(stored: Stored) -> Stored:
