@@ -152,7 +152,9 @@ cdef void claim_fills(Space* s) noexcept nogil:
         else:
             claim_run(s, f.run, 0)
             for k in range(f.gone, f.nblocks):
-                claim_block(s, fill_list(s, f)[k - f.base])
+                if not claim_block(s, fill_list(s, f)[k - f.base]):
+                    f.nblocks = <uint32_t> k    # its owner died while it was laid out anew
+                    break
         for k in range(OLD_RUNS):
             if f.old[k] and not claim_run(s, f.old[k], 0):
                 f.old[k] = 0
@@ -195,8 +197,9 @@ cdef bint mended(Space* s) noexcept nogil:
         s.table[page].free = PAGE_GRANULES
     claim_index(s)
     restore_queues(s)
-    claim_pinned(s)
+    # a pin may be one of an instant, of what was found and gone again: it comes last, for it may point into anything
     claim_fills(s)
+    claim_pinned(s)
     memset(s.tree[RUNS], 0, 2 * s.top.tree_entries * sizeof(uint16_t))
     for page in range(s.top.npages):
         if s.table[page].kind == PAGE_BLOCK:
