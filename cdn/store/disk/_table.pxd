@@ -34,7 +34,7 @@ cdef struct Slot:               # 32 bytes
     uint64_t where              # segment << 48 | offset << 24 | length
     uint64_t serial
     uint32_t used               # read since it was written
-    uint32_t spare
+    uint32_t owner                  # process that has to write what is pending, or to log what is gone
 
 cdef struct Seg:                # 32 bytes
     uint64_t number             # the file's name; counts up and is never given twice

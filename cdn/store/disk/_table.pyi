@@ -28,6 +28,9 @@ class Table:
     def remove_at(self, hash: int, where: int) -> int:
         """The same, if it is stored at that place."""
 
+    def orphans(self) -> list[tuple[int, int]]:
+        """What a dead process was to write or to log: removed now; hash and serial number, for the caller to log."""
+
     def forget(self, hash: int, serial: int) -> None:
         """Give back the slot of a removal, or of what was never written."""
 
@@ -64,7 +67,14 @@ class Table:
     def note_serial(self, segment: int, serial: int) -> None: ...
     def seal(self, segment: int) -> None: ...
     def leave(self) -> tuple[int, int] | None:
-        """The oldest segment that nobody writes, for the caller to clear and `free`."""
+        """The oldest segment that nobody alive writes, for the caller to clear and `free`."""
+
+    @property
+    def serial(self) -> int:
+        """The latest number given."""
+
+    noted: int
+    """A number that all processes share: up to where notes are safe."""
 
     def free(self, segment: int) -> None: ...
     def number_of(self, segment: int) -> int:

@@ -36,6 +36,18 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef extern from "<errno.h>" nogil:
     int EOWNERDEAD
+    int ESRCH
+    int errno
+
+cdef extern from "<signal.h>" nogil:
+    int kill(int, int)
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
+
+
+cdef bint alive(int process) noexcept nogil:
+    return kill(process, 0) == 0 or errno != ESRCH
 
 cdef extern from *:
     """
@@ -87,6 +99,7 @@ cdef struct Top:
     uint64_t serial                 # the latest given
     uint64_t number                 # of the newest segment
     uint64_t objects, units         # stored now
+    uint64_t noted                  # for whoever writes notes: up to where
     uint64_t lost                   # slots given up because both buckets were full
     pthread_mutex_t lock
 
@@ -184,6 +197,7 @@ cdef class Table:
             dt_store64(&s.serial, 0)        # empty for whoever looks meanwhile
         s.hash = hash
         s.where = where
+        s.owner = getpid()
         dt_store32(&s.used, 0)
         if state == SLOT_STORED:
             self.top.objects += 1
@@ -266,7 +280,7 @@ cdef class Table:
         cdef uint64_t serial = 0
         self.lock()
         s = self.seek(hash)
-        if s != NULL and state_of(s) != SLOT_GONE:
+        if s != NULL:       # also where it is gone: whoever removed it may die before that is logged
             serial = dt_add64(&self.top.serial, 1)
             self.set(s, hash, SLOT_GONE, serial, 0)
         self.unlock()
@@ -337,6 +351,27 @@ cdef class Table:
             if state_of(self.slots + i) == SLOT_STORED:
                 self.set(self.slots + i, self.slots[i].hash, SLOT_GONE, dt_add64(&self.top.serial, 1), 0)
         self.unlock()
+
+    def orphans(self):
+        cdef list out = []
+        cdef Slot* s
+        cdef uint64_t i
+        cdef int state
+        cdef uint64_t serial
+        cdef int dead = 0
+        self.lock()
+        for i in range(self.top.nbuckets * WAYS):
+            s = self.slots + i
+            state = state_of(s)
+            if state != SLOT_PENDING and state != SLOT_GONE:
+                continue
+            if <int> s.owner == dead or not alive(s.owner):
+                dead = s.owner
+                serial = dt_add64(&self.top.serial, 1)
+                self.set(s, s.hash, SLOT_GONE, serial, 0)
+                out.append((s.hash, serial))
+        self.unlock()
+        return out
 
     # -- after a start ----------------------------------------------------------------------------------------------
 
@@ -433,12 +468,18 @@ cdef class Table:
         self.segs[segment].state = SEG_SEALED
 
     def leave(self):
-        """The sealed segment with the lowest number, to be cleared by the caller."""
+        """The sealed segment with the lowest number, to be cleared by the caller. What a dead process left is sealed."""
         cdef int i
         cdef int best = -1
+        cdef int state
         self.lock()
         for i in range(<int> self.top.nsegments):
-            if self.segs[i].state == SEG_SEALED and (best < 0 or self.segs[i].number < self.segs[best].number):
+            state = self.segs[i].state
+            if state == SEG_OPEN or state == SEG_LEAVING:
+                if alive(self.segs[i].owner):
+                    continue
+                state = SEG_SEALED
+            if state == SEG_SEALED and (best < 0 or self.segs[i].number < self.segs[best].number):
                 best = i
         if best >= 0:
             self.segs[best].state = SEG_LEAVING
@@ -471,6 +512,18 @@ cdef class Table:
             (i, self.segs[i].number, self.segs[i].state)
             for i in range(<int> self.top.nsegments) if self.segs[i].state != SEG_FREE
         ]
+
+    @property
+    def serial(self):
+        return dt_load64(&self.top.serial)
+
+    @property
+    def noted(self):
+        return dt_load64(&self.top.noted)
+
+    @noted.setter
+    def noted(self, uint64_t value):
+        dt_store64(&self.top.noted, value)
 
     def stats(self):
         return {

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 Bytes = bytes | bytearray | memoryview
 
@@ -41,7 +42,13 @@ class Files:
 
     def lock(self, name: str) -> bool:
         """Take the folder for this process and its children; False when another process has it."""
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(name, flags, 0o600, dir_fd=self._folder)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            fd = os.open(name, _READ, dir_fd=self._folder)  # what is there can be read all the same
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -51,6 +58,16 @@ class Files:
             raise
         self._lock = fd
         return True
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process of the node is in here meanwhile; its end ends this, too."""
+        assert self._lock is not None
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
         self._writing.clear()
@@ -129,8 +146,8 @@ class Files:
     def open(self, name: str) -> OpenFile:
         return OpenFile(os.open(name, _READ, dir_fd=self._folder))
 
-    def append_to(self, name: str) -> int:
-        """Open a file that is there for writing behind its end; its length."""
+    def reopen(self, name: str) -> int:
+        """Open a file that is there for writing, as it is now; its length."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         file = OpenFile(os.open(name, flags, dir_fd=self._folder))
         self._writing[name] = file

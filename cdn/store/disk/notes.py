@@ -16,7 +16,7 @@ from cdn.store.disk.files import Files
 
 NAME = "purges"
 NEW = "purges.new"
-MOST = 1 << 20  # bytes at which the file is written anew, when less would do
+
 _HEAD = b"cdn-nts\0" + struct.pack("<I", 1)
 HEAD = _HEAD + struct.pack("<I", crc32c(_HEAD))
 _RECORD = struct.Struct("<II")
@@ -46,33 +46,31 @@ def read_notes(data: bytes) -> tuple[list[bytes], bool]:
 
 
 class Notes:
-    """Methods raise OSError, and are called by one thread at a time."""
+    """The file as any process of the node may write it, one at a time (`Files.alone`). Methods raise OSError."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._end = 0  # until `rewrite`, which comes first
 
     def rewrite(self, notes: Iterable[bytes]) -> None:
         """These and no others; what was there stays until they are safe."""
-        data = b"".join([HEAD, *map(_record, notes)])
         self._files.unlink(NEW)
-        self._files.done(NAME)
         self._files.create(NEW)
-        self._files.write(NEW, [data], 0)
+        self._files.write(NEW, [b"".join([HEAD, *map(_record, notes)])], 0)
         self._files.sync(NEW)
         self._files.rename(NEW, NAME)
+        self._files.done(NAME)
         self._files.sync_folder()
-        self._end = len(data)
 
-    def add(self, notes: Iterable[bytes]) -> None:
-        """Safe when it returns."""
-        if not self._end:
-            raise ValueError("notes are added to a file that has been written anew")
+    def add(self, notes: Iterable[bytes]) -> int:
+        """Safe when it returns. How long the file is."""
         data = b"".join(map(_record, notes))
-        self._files.write(NAME, [data], self._end)
-        self._files.sync(NAME)
-        self._end += len(data)
-
-    @property
-    def long(self) -> bool:
-        return self._end > MOST
+        end = self._files.reopen(NAME)
+        try:
+            self._files.write(NAME, [data], end)
+            self._files.sync(NAME)
+        except OSError:
+            self._files.truncate(NAME, end)
+            raise
+        finally:
+            self._files.done(NAME)
+        return end + len(data)

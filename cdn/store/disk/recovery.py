@@ -42,9 +42,12 @@ def recover(files: Files, table: Table) -> Recovered:
             kinds.setdefault(int(match[1], 16), set()).add(match[2])
     for number in sorted(kinds):
         if not number or not (kinds[number] == {"data", "log"} and _load(files, table, number, out)):
-            files.unlink(log_name(number))
-            files.unlink(data_name(number))
             out.dropped += 1
+            try:
+                files.unlink(log_name(number))
+                files.unlink(data_name(number))
+            except OSError:
+                continue  # tried again at the next start
     table.settled()
     return out
 

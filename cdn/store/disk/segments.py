@@ -27,12 +27,12 @@ LOG_SHARE = 16  # a segment's log may take this part of it
 LEAST_SEGMENT = 4 << 20
 MOST_SEGMENT = 256 << 20
 MOST_SEGMENTS = 4096
-RESERVE = 2 << 20  # of the size: purges, lock, format
+RESERVE = 8 << 20  # of the size: the purges, twice while they are written anew; lock, format, secret
 
 
-def segment_bytes(size: int) -> int:
-    """How big a segment of a disk of `size` bytes is, its log included."""
-    wanted = max(min(size // 16, MOST_SEGMENT), size // MOST_SEGMENTS)
+def segment_bytes(size: int, writers: int = 1) -> int:
+    """How big a segment of a disk of `size` bytes is, its log included, where so many processes write one each."""
+    wanted = max(min(size // max(32, 4 * writers), MOST_SEGMENT), size // MOST_SEGMENTS)
     return max(LEAST_SEGMENT, (wanted + (1 << 20) - 1) >> 20 << 20)
 
 
@@ -109,7 +109,8 @@ class _Batch:
 class Segments:
     """The segment files of one writing process. Every method that writes raises OSError.
 
-    `keep(key)`: whether memory has this key now. `count`: how many segments there may be.
+    `keep(key)`: whether memory has this key now. `count`: how many segments may stay; there is one more for each
+    process while it begins one.
     """
 
     def __init__(
@@ -123,7 +124,6 @@ class Segments:
         self._keep = keep
         self._active: _Active | None = None
         self._cleared_in_vain = False
-        self._again: list[Gone] = []  # to be logged with the next batch
         self.log_room = size // LOG_SHARE // fmt.PAGE * fmt.PAGE
         self.data_room = size - self.log_room
         self.moved = self.evicted = self.cleared = self.syncs = 0
@@ -141,12 +141,11 @@ class Segments:
         """All of it is on disk and in the index when this returns; what was superseded meanwhile is left out."""
         self._forget_what_was()
         waiting = [put for put in puts if self._table.pending(put.hash, put.serial)]
-        removed = [*self._again, *gones]
-        self._again = []
+        removed = list(gones)
         while waiting or removed:
             active = self._active or self._next()
             batch = _Batch(active.data)
-            room = (self.log_room - active.log) // fmt.RECORD
+            room = max(0, (self.log_room - active.log) // fmt.RECORD)
             taken = 0
             while taken < len(waiting) and taken < room:
                 if batch.end + waiting[taken].size > self.data_room:
@@ -188,6 +187,9 @@ class Segments:
 
     def _log(self, active: _Active, batch: _Batch, gones: list[Gone]) -> None:
         table, number = self._table, active.number
+        if batch.puts:
+            # before it is looked whether they are still wanted: whoever clears a segment meanwhile must know of them
+            table.note_serial(active.place, min(item[0].serial for item in batch.puts))
         still = [item for item in batch.puts if table.pending(item[0].hash, item[0].serial)]
         records = [
             fmt.log_record(fmt.ENTRY, number, put.hash, put.serial, stamp, offset, size)
@@ -231,11 +233,8 @@ class Segments:
 
     def _next(self) -> _Active:
         """A new segment to write, then room again for the one after it."""
-        while len(self._table.segments()) >= self._count and self._clear(None):
-            pass
-        active = self._create()
-        self._active = active
-        while len(self._table.segments()) >= self._count:
+        active = self._active = self._create()
+        while len(self._table.segments()) > self._count:
             if not self._clear(active):
                 break
         return self._active or self._next()
@@ -274,7 +273,7 @@ class Segments:
         finally:
             self._table.free(place)
 
-    def _clear(self, into: _Active | None) -> bool:
+    def _clear(self, into: _Active | None, whatever: bool = False) -> bool:
         """Clear the oldest sealed segment, copying what is wanted `into` another. False: there is none."""
         got = self._table.leave()
         if got is None:
@@ -284,6 +283,9 @@ class Segments:
             log = fmt.log_records(self._files.read(log_name(number))[fmt.RECORD :], number)
         except OSError:
             log = []  # it is gone or cannot be read: what it held is found missing when it is asked for
+        if into is None and not whatever and self._holds_back(place, log):
+            self._table.seal(place)
+            return False
         try:
             if into is not None:
                 moving = self._wanted(place, number, log)
@@ -292,11 +294,25 @@ class Segments:
         finally:
             again = self._evict(place, log)
             try:
-                self._log_again(into, again)
+                if into is not None:
+                    self._log_again(into, again)
             finally:
                 self._remove(place, number)
         self.cleared += 1
         return True
+
+    def _holds_back(self, place: int, log: list[LogRecord]) -> bool:
+        """Whether something older would come back at the next start if nothing of this segment was logged again."""
+        oldest = self._table.oldest_elsewhere(place)
+        return any(
+            record.serial > oldest
+            and (
+                record.kind == fmt.GONE
+                or self._table.stored_at(record.hash, fmt.place(place, record.offset, record.length))
+                is not None
+            )
+            for record in log
+        )
 
     def _wanted(self, place: int, number: int, log: list[LogRecord]) -> list[tuple[LogRecord, bytes]]:
         """The entries of a segment that are read or in memory, up to half of what a segment holds."""
@@ -351,6 +367,7 @@ class Segments:
         self._files.sync(data_name(into.number))
         self.syncs += 1
         into.data = -(-at // fmt.PAGE) * fmt.PAGE
+        self._table.note_serial(into.place, self._table.serial)
         records, renewed = [], []
         for record, offset in placed:
             serial = self._table.renew(record.hash, fmt.place(place, record.offset, record.length))
@@ -383,18 +400,16 @@ class Segments:
                 again.append(Gone(record.hash, record.serial))
         return again
 
-    def _log_again(self, active: _Active | None, gones: list[Gone]) -> None:
-        room = 0 if active is None else (self.log_room - active.log) // fmt.RECORD
-        self._again += gones[room:]
-        if active is not None:
-            number, now = active.number, gones[:room]
-            records = [fmt.log_record(fmt.GONE, number, gone.hash, gone.serial, 0, 0, 0) for gone in now]
-            self._write_log(active, records, [gone.serial for gone in now])
+    def _log_again(self, active: _Active, gones: list[Gone]) -> None:
+        """There is room: the log of a segment that has just begun takes as many records as any other's."""
+        number = active.number
+        records = [fmt.log_record(fmt.GONE, number, gone.hash, gone.serial, 0, 0, 0) for gone in gones]
+        self._write_log(active, records, [gone.serial for gone in gones])
 
     def _forget_what_was(self) -> None:
         if self.forget_all:
             self.seal()
-            while self._clear(None):
+            while self._clear(None, whatever=True):
                 pass
             self.forget_all = False
 
@@ -406,7 +421,6 @@ class Segments:
 
     def stats(self) -> dict[str, int]:
         return {
-            "segments": len(self._table.segments()),
             "moved": self.moved,
             "evictions": self.evicted,
             "cleared": self.cleared,

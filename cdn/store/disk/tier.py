@@ -10,9 +10,9 @@ import errno
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cdn.config.values import DiskConfig
 from cdn.store.disk import recovery
@@ -34,6 +34,7 @@ __all__ = ["ColdError", "Disk", "Loaded", "LostError", "open_disk"]
 VERSION = 1
 FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET = "format", "format.new", "lock", "secret", "secret.new"
 OURS = frozenset({FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET, NOTES, NEW_NOTES})
+MOST_NOTES = 4 << 20  # bytes of the notes' file at which it is written anew
 PER_OBJECT = 16 << 10  # bytes of disk for which the index has room for one object
 _FORMAT = re.compile(rb"cdn disk cache\nformat (\d{1,9})\nsegment (\d{1,12})\n")
 
@@ -68,6 +69,7 @@ class Disk:
         *,
         segment: int,
         count: int,
+        writers: int,
         delay: float,
     ) -> None:
         self.secret = secret
@@ -78,8 +80,10 @@ class Disk:
         self._table = table
         self._segment = segment
         self._count = count
+        self._writers = writers
         self._delay = delay
         self._notes = Notes(files)
+        self._noting = threading.Lock()
         self._reader = Reader(files, table)
         self._writer: Writer | None = None
         self._times: Times | None = None
@@ -87,17 +91,28 @@ class Disk:
 
     def start(
         self,
-        now: Callable[[], int],
+        times: Times,
         room: int,
         report: Callable[[str], None],
         keep: Callable[[bytes], bool],
-        times: Times | None = None,
+        notes: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin to write, in a thread. `now` is node time; `room`: bytes that may wait for the disk."""
-        self._times = times or Times(now)
-        self._segments = Segments(self._files, self._table, self._times, self._segment, self._count, keep)
+        """Begin to write, in a thread. `room`: bytes that may wait for the disk.
+
+        `notes()` is called in the thread after `note_soon`; it raises OSError.
+        """
+        self._times = times
+        self._segments = Segments(
+            self._files, self._table, self._times, self._segment, self._count - self._writers, keep
+        )
         self._writer = Writer(
-            self._segments, self._table, self._reader, delay=self._delay, room=room, report=report
+            self._segments,
+            self._table,
+            self._reader,
+            delay=self._delay,
+            room=room,
+            report=report,
+            notes=notes,
         )
 
     # -- what memory tells ------------------------------------------------------------------------------------------
@@ -116,6 +131,17 @@ class Disk:
         """Whether it may be there; cheap."""
         assert self._writer is not None
         return self._writer.waiting(key) is not None or self._reader.find(key) is not None
+
+    def current(self, loaded: Loaded) -> bool:
+        """Whether nothing has come in the place of what was loaded, and it was not removed."""
+        assert self._writer is not None
+        if loaded.stored is None:
+            return self.has(loaded.key)
+        stored = loaded.stored
+        return self._writer.waiting(loaded.key) is None and self._reader.find(loaded.key) == (
+            stored.hash,
+            stored.where,
+        )
 
     def load(self, key: bytes, now: bool = False, whole: int = 0) -> Loaded | None:
         """What is stored under this key, verified; with its body if that is at most `whole` bytes long.
@@ -152,10 +178,10 @@ class Disk:
             self._writer.close()
         self._files.close()
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, int]:
+        """What this process has done."""
         reads = self._reader.counts
-        out = self._table.stats()
-        out["size"] = self._segment * self._count + RESERVE
+        out: dict[str, int] = {}
         if self._segments is not None and self._writer is not None:
             out |= self._segments.stats() | self._writer.stats()
         return out | {
@@ -165,22 +191,40 @@ class Disk:
             "bad_blocks": reads.damaged,
         }
 
+    def shared_stats(self) -> dict[str, int]:
+        """What is there, whoever wrote it."""
+        return {
+            **self._table.stats(),
+            "size": self._segment * self._count + RESERVE,
+            "segments": len(self._table.segments()),
+        }
+
     # -- notes ------------------------------------------------------------------------------------------------------
 
-    def note(self, notes: list[bytes]) -> None:
-        """Durable when it returns; OSError when it is not. Waits for the disk."""
-        self._notes.add(notes)
-
-    def rewrite_notes(self, notes: list[bytes]) -> None:
+    def begin_notes(self, notes: list[bytes], upto: int) -> None:
+        """What the file holds from now on, and the number of the first note that is not in it."""
         self._notes.rewrite(notes)
+        self._table.noted = upto
 
-    @property
-    def notes_long(self) -> bool:
-        return self._notes.long
+    def note(self, since: Callable[[int], tuple[list[bytes], int]]) -> None:
+        """Have notes durable; waits for the disk, and for other processes that do the same. OSError.
+
+        `since(n)` gives the notes from number `n` on, and the number behind them.
+        """
+        with self._noting, self._files.alone():
+            notes, upto = since(self._table.noted)
+            if notes and self._notes.add(notes) > MOST_NOTES:
+                self._notes.rewrite(since(0)[0])
+            self._table.noted = upto
+
+    def note_soon(self) -> None:
+        """Call `notes` of `start` in the thread, with the next batch."""
+        assert self._writer is not None
+        self._writer.note_soon()
 
 
-def open_disk(config: DiskConfig, files: Files | None = None) -> Disk:
-    """The disk tier in `config.path`, which is made where it does not exist.
+def open_disk(config: DiskConfig, files: Files | None = None, writers: int = 1) -> Disk:
+    """The disk tier in `config.path`, which is made where it does not exist, for so many writing processes.
 
     StoreError, one sentence, when the folder cannot be had, is another node's or not of this format.
     """
@@ -190,7 +234,7 @@ def open_disk(config: DiskConfig, files: Files | None = None) -> Disk:
     except OSError as error:
         raise StoreError(_sentence(path, error)) from None
     try:
-        return _open(config, files)
+        return _open(config, files, writers)
     except StoreError:
         files.close()
         raise
@@ -224,7 +268,7 @@ def _folder(path: str) -> Files:
     return files
 
 
-def _open(config: DiskConfig, files: Files) -> Disk:
+def _open(config: DiskConfig, files: Files, writers: int) -> Disk:
     path = config.path
     names = files.names()
     foreign = [name for name in names if name not in OURS and not recovery.is_segment_file(name)]
@@ -238,9 +282,14 @@ def _open(config: DiskConfig, files: Files) -> Disk:
             f"store.disk.path: {path} is in use by another node: stop it, or name another folder"
         )
     segment = _format(files, path) if FORMAT in names else None
-    wanted = segment_bytes(config.size)
-    if segment is not None and (config.size - RESERVE) // segment < 3:
-        # the size was lowered so far that segments of the old size are too big
+    wanted, least = segment_bytes(config.size, writers), writers + 3
+    if (config.size - RESERVE) // wanted < least:
+        raise StoreError(
+            f"store.disk.size: too small for {writers} workers: give it at least "
+            f"{(RESERVE + least * wanted) >> 20} MiB"
+        )
+    if segment is not None and (config.size - RESERVE) // segment < least:
+        # the size was lowered, or there are more workers: segments of the old size are too big
         for name in files.names():
             if recovery.is_segment_file(name):
                 files.unlink(name)
@@ -270,6 +319,7 @@ def _open(config: DiskConfig, files: Files) -> Disk:
         whole,
         segment=segment,
         count=count,
+        writers=writers,
         delay=config.write_delay / 1000,
     )
 

@@ -7,7 +7,6 @@ is from the future nobody knows how old it is, and it has to be validated before
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,6 @@ from cdn.store.disk.format import MOST_TIME, Front, Written
 from cdn.store.record import Draft
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def boot_ms() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def boot_id() -> int:
@@ -35,13 +26,13 @@ def boot_id() -> int:
 
 
 class Times:
-    """`now` is node time, ms."""
+    """`now` gives node time, `wall` and `boot` the wall clock and CLOCK_BOOTTIME, all ms; `which`: the boot."""
 
     def __init__(
         self,
         now: Callable[[], int],
-        wall: Callable[[], int] = wall_ms,
-        boot: Callable[[], int] = boot_ms,
+        wall: Callable[[], int],
+        boot: Callable[[], int],
         which: int | None = None,
     ) -> None:
         self.now = now

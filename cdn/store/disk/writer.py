@@ -17,9 +17,11 @@ from cdn.store.disk import format as fmt
 from cdn.store.disk._table import Table
 from cdn.store.disk.reader import Reader
 from cdn.store.disk.segments import Gone, Put, Segments, Storable
+from cdn.store.record import Draft
 
 BATCH = 4 << 20  # bytes (or a quarter of the room) that are written before the delay is over
 DIRECT = 256 << 10  # an entry that big is written at once
+COPIED = 64 << 10  # bytes of a body that is copied when it is handed over
 OVERHEAD = 1024  # what a waiting entry counts beside its size
 RETRY = 3.0  # seconds between attempts on a disk that failed
 MOST_GONE = 1 << 17  # removals that a disk which takes nothing may leave waiting
@@ -33,6 +35,36 @@ class Counts:
     dropped: int = 0  # entries that were not written: no room in the queue, or the disk failed
     too_large: int = 0
     write_errors: int = 0
+
+
+class Copy:
+    """A short entry, so that it does not hold memory's own; there may be thousands that wait."""
+
+    __slots__ = ("_body", "_draft", "key", "stamp")
+
+    def __init__(self, entry: Storable) -> None:
+        self.key = entry.key
+        self.stamp = entry.stamp
+        self._draft = entry.draft()
+        self._body = entry.read()
+
+    @property
+    def head(self) -> bytes:
+        return self._draft.head
+
+    @property
+    def meta(self) -> bytes:
+        return self._draft.meta
+
+    @property
+    def body_length(self) -> int:
+        return len(self._body)
+
+    def draft(self) -> Draft:
+        return self._draft
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        return self._body[offset:] if length is None else self._body[offset : offset + length]
 
 
 class Writer:
@@ -50,6 +82,7 @@ class Writer:
         delay: float,
         room: int,
         report: Callable[[str], None],
+        notes: Callable[[], None],
     ) -> None:
         self._segments = segments
         self._table = table
@@ -58,9 +91,11 @@ class Writer:
         self._room = room
         self._batch = min(BATCH, room // 4)
         self._report = report
+        self._notes = notes
+        self._noting = False  # notes are to be written
         self._wake = threading.Condition()
         self._puts: deque[Put] = deque()
-        self._gones: deque[Gone] = deque()
+        self._gones = deque(Gone(hash, serial) for hash, serial in table.orphans())
         self._pending: dict[bytes, Put] = {}
         self._waiting = 0  # bytes
         self._urgent = False
@@ -76,13 +111,13 @@ class Writer:
     # -- what the store tells ---------------------------------------------------------------------------------------
 
     def stored(self, entry: Storable) -> None:
-        """An entry was published. It is held until it is on disk."""
+        """An entry was published. It is held, or copied where it is short, until it is on disk."""
         key = entry.key
         hash = self._table.hash(key)
         size = fmt.entry_size(len(key), len(entry.head), len(entry.meta), entry.body_length)
         size = fmt.units(size) * fmt.UNIT
         with self._wake:
-            late = self._waiting + size + OVERHEAD > self._room
+            late = self._waiting > 0 and self._waiting + size + OVERHEAD > self._room  # one may always wait
             if size > self._segments.largest:
                 self.counts.too_large += 1
                 self._remove(key, hash)
@@ -90,7 +125,8 @@ class Writer:
                 self.counts.dropped += 1
                 self._remove(key, hash)
             else:
-                put = Put(key, hash, self._table.pend(hash), entry, size)
+                held = Copy(entry) if entry.body_length <= COPIED else entry
+                put = Put(key, hash, self._table.pend(hash), held, size)
                 self._pending[key] = put
                 self._puts.append(put)
                 self._waiting += size + OVERHEAD
@@ -107,7 +143,9 @@ class Writer:
     def waiting(self, key: bytes) -> Storable | None:
         """What is on its way to the disk under this key."""
         put = self._pending.get(key)
-        return None if put is None else put.entry
+        if put is None or not self._table.pending(put.hash, put.serial):
+            return None  # written, or superseded by another process
+        return put.entry
 
     def _remove(self, key: bytes, hash: int) -> None:
         self._pending.pop(key, None)
@@ -124,6 +162,12 @@ class Writer:
             self._table.clear()
             self._segments.forget_all = True
 
+    def note_soon(self) -> None:
+        """Call `notes` with the next batch."""
+        with self._wake:
+            self._noting = True
+            self._wake.notify_all()
+
     def _hurry(self, urgent: bool) -> None:
         if urgent and not self._urgent:
             self._urgent = True
@@ -137,7 +181,7 @@ class Writer:
         with self._wake:
             self._urgent = True
             self._wake.notify_all()
-            while self._puts or self._gones or self._busy:
+            while self._puts or self._gones or self._noting or self._busy:
                 left = end - time.monotonic()
                 if left <= 0 or self.failing:
                     return False
@@ -169,7 +213,7 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._puts or self._gones or self._closing or self.failing):
+                while not (self._puts or self._gones or self._noting or self._closing or self.failing):
                     self._wake.wait()
                 self._until_due()
                 if self._closing:
@@ -178,8 +222,9 @@ class Writer:
                 self._puts.clear()
                 self._gones.clear()
                 self._urgent = False
+                noting, self._noting = self._noting, False
                 self._busy = True
-            self._turn(puts, gones)
+            self._turn(puts, gones, noting)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
@@ -193,14 +238,18 @@ class Writer:
                 return
             self._wake.wait(left)
 
-    def _turn(self, puts: list[Put], gones: list[Gone]) -> None:
+    def _turn(self, puts: list[Put], gones: list[Gone], noting: bool) -> None:
         gones += [Gone(hash, serial) for hash, serial in self._reader.take_removed()]
         try:
             if self.failing:
                 self._segments.probe()
+            if noting:
+                self._notes()
+                noting = False
             self._segments.append(puts, gones)
             self._reader.prune()
         except Exception as error:
+            self._noting = self._noting or noting
             self._failed(error, puts, gones)
             return
         with self._wake:

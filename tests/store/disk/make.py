@@ -102,7 +102,7 @@ def opened(
 ) -> Disk:
     disk = open_disk(DiskConfig(str(path), size, delay, objects), files)
     lines: list[str] = [] if said is None else said
-    disk.start(lambda: NOW, room, lines.append, keep, (clock or Clock()).times())
+    disk.start((clock or Clock()).times(), room, lines.append, keep)
     return disk
 
 
@@ -121,3 +121,16 @@ def check(disk: Disk, key: bytes, **how: Any) -> int | None:
     assert loaded.body == made.read()
     assert (loaded.draft.head, loaded.draft.meta) == (made.head, made.meta)
     return version
+
+
+class Notebook:
+    """Notes of a test: written here, then made durable."""
+
+    def __init__(self, disk: Disk, notes: list[bytes] | None = None) -> None:
+        self._disk = disk
+        self.notes = [] if notes is None else notes
+        disk.begin_notes(self.notes, len(self.notes))
+
+    def add(self, note: bytes) -> None:
+        self.notes.append(note)
+        self._disk.note(lambda since: (self.notes[since:], len(self.notes)))

@@ -12,7 +12,7 @@ import pytest
 from cdn.store import StoreError
 from cdn.store.disk.reader import LostError
 from cdn.store.disk.tier import Disk
-from tests.store.disk.make import Made, check, opened
+from tests.store.disk.make import Made, Notebook, check, opened
 
 KEYS = {b"small": 200, b"empty": 0, b"block": 16_384, b"longer": 40_000}
 
@@ -27,8 +27,7 @@ def filled(path: Path) -> Path:
     disk.stored(Made(b"removed", 1, 50))
     assert disk.flush()
     disk.gone(b"removed")
-    disk.rewrite_notes([])
-    disk.note([b"a purge"])
+    Notebook(disk).add(b"a purge")
     assert disk.flush()
     disk.close()
     return path

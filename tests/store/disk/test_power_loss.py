@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cdn.store.disk.notes import read_notes
-from tests.store.disk.make import Made, check, opened
+from tests.store.disk.make import Made, Notebook, check, opened
 from tests.store.disk.powerloss import Recorder, Replay
 
 SIZE = 32 << 20
@@ -36,8 +36,8 @@ def live(path: Path, seed: int, steps: int, biggest: int) -> Story:
     path.mkdir(mode=0o700)
     files = Recorder(str(path))
     disk = opened(path, SIZE, files=files, delay=60_000, keep=lambda key: key.endswith(b"7"))
-    disk.rewrite_notes([])
     story = Story(files.ops, {b"key %d" % i: [] for i in range(KEYS)})
+    notebook = Notebook(disk, story.notes)
     for step in range(1, steps + 1):
         key = b"key %d" % rng.randrange(KEYS)
         if rng.random() < 0.8:
@@ -47,8 +47,7 @@ def live(path: Path, seed: int, steps: int, biggest: int) -> Story:
             disk.gone(key)
             story.events[key].append(-step)
         if rng.random() < 0.05:
-            story.notes.append(b"note %d" % step)
-            disk.note([story.notes[-1]])
+            notebook.add(b"note %d" % step)
         if rng.random() < 0.15:
             assert disk.flush(30)
             story.barriers.append((len(files.ops), step, len(story.notes), disk.stats()["evictions"]))

@@ -40,7 +40,7 @@ def ready(path: Path, objects: int, per_segment: int) -> float:
     took = time.perf_counter() - begun
     assert disk.recovered.records == objects
     assert disk.recovered.bad == 0
-    assert disk.stats()["objects"] >= objects * 0.999
+    assert disk.shared_stats()["objects"] >= objects * 0.999
     disk._table.audit()
     disk.close()
     return took
