@@ -10,7 +10,7 @@ import pytest
 from ..harness import Crew, Origin, RawClient, Reply, Request, Signal, Tree, fresh, reply, site
 from ..harness.site import yaml_text
 from ..harness.sync import eventually
-from ..harness.tls import certificate, server_context
+from ..harness.tls import tls_of
 from ..peers import need
 from .content import LARGE, answer, node, page, slow_client
 from .node import Node
@@ -130,18 +130,13 @@ def changed_origins(tree: Tree) -> Tree:
 @pytest.mark.parametrize("changed", [False, True], ids=["same", "changed"])
 @pytest.mark.parametrize("target", ["/large", "/large-passed"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_reload_in_the_middle_of_a_download(
-    scheme: str, target: str, changed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether the configuration says something else about its origin or not; over either client of origins."""
-    context = None
+def test_a_reload_in_the_middle_of_a_download(scheme: str, target: str, changed: bool) -> None:
+    """Whether the configuration says something else about its origin or not; in the clear and over TLS."""
     if scheme == "https":
         need("openssl")
-        context = server_context("origin.test")
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate("origin.test")[0]))
     with (
-        Origin(answer, patience=20, tls=context) as origin,
-        Node(site(origin, origin_host="origin.test", store={"memory": "64 MiB"})) as serve,
+        Origin(answer, patience=20, tls=tls_of(scheme)) as origin,
+        Node(site(origin, store={"memory": "64 MiB"})) as serve,
         slow_client(serve.port) as client,
     ):
         client.request("GET", target)
