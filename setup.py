@@ -14,6 +14,7 @@ MODULES = {
     "cdn.store._memory": "cdn/store/_memory.pyx",
     "cdn.store.disk._crc": "cdn/store/disk/_crc.pyx",
     "cdn.store.disk._table": "cdn/store/disk/_table.pyx",
+    "cdn.store._journal": "cdn/store/_journal.pyx",
     "cdn.proxy._clock": "cdn/proxy/_clock.pyx",
     "cdn.proxy._routes": "cdn/proxy/_routes.pyx",
     "cdn.proxy._variants": "cdn/proxy/_variants.pyx",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Callable
 
 from cdn.cli.errors import FAILED, Refused
@@ -73,38 +72,24 @@ def serve(
     read_config: Callable[[], Config] | None,
     started: Callable[[], None] | None = None,
 ) -> int:
-    """Runs a node for `config` in this process until it is told to leave; Refused when it cannot start."""
-    import uvloop
-
+    """Runs a node for `config` until it is told to leave, this process its supervisor; Refused when it cannot start."""
     from cdn.control.log import NodeLog, take_over_logging
-    from cdn.control.node import CannotStartError, Node
-    from cdn.control.preflight import problems
-    from cdn.control.sink import LineSink
+    from cdn.control.sink import write_now
+    from cdn.control.supervisor import CannotStartError, Supervisor
     from cdn.proxy.log_entry import AccessSink
-    from cdn.proxy.worker import Worker
+    from cdn.proxy.worker import Shared, Worker
 
-    mistakes = problems(config)
-    if mistakes:
-        raise Refused(*mistakes)
-    stderr = LineSink("stderr")
-    log = NodeLog(stderr.write)
+    log = NodeLog(write_now)
     take_over_logging(log)
 
-    async def main() -> int:
-        def make_worker(
-            config: Config, access_log: AccessSink | None, report: Callable[[str, str], None]
-        ) -> Worker:
-            return Worker(config, access_log=access_log, report=report)
-
-        node = Node(config, make_worker, log, read_config=read_config, drain=drain)
-        return await node.run(started)
+    def make_worker(
+        config: Config, shared: Shared, access_log: AccessSink | None, report: Callable[[str, str], None]
+    ) -> Worker:
+        return Worker(config, access_log=access_log, report=report, shared=shared)
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(main())
+        return Supervisor(config, make_worker, log, read_config=read_config, drain=drain).run(started)
     except CannotStartError as error:
-        raise Refused(str(error)) from error
+        raise Refused(*error.sentences) from error
     except (OSError, MemoryError) as error:
         raise Refused(f"cannot run: {error}", code=FAILED) from error
-    finally:
-        stderr.close()

@@ -26,12 +26,15 @@ from cdn import __version__
 from cdn.config.values import Admin
 from cdn.control import metrics
 from cdn.control.log import NodeLog, describe, one_line
+from cdn.control.node import UnavailableError
 from cdn.control.preflight import admin_token, is_loopback
 
 BODY = 1 << 20  # bytes of a purge request
 NAMED = 1_000  # URLs, tags, prefixes or hosts of one purge
 NAME = 8_192  # characters of one
 DEADLINE = 15.0  # seconds for a whole request
+
+CONNECTIONS = 100  # at once; the next ones are told so
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,8 +54,8 @@ class NodeView(Protocol):
         """False while starting and draining: a balancer should send nothing new."""
         ...
 
-    def stats(self) -> Mapping[str, Any]: ...
-    def purge(
+    async def stats(self) -> Mapping[str, Any]: ...
+    async def purge(
         self,
         urls: list[str],
         all: bool,
@@ -61,11 +64,11 @@ class NodeView(Protocol):
         prefixes: Sequence[str] = (),
         hosts: Sequence[str] = (),
     ) -> int: ...
-    def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]: ...
+    async def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]: ...
 
 
 class AdminServer:
-    """Serves `node` on `config.address`; `start` raises OSError when the port cannot be had."""
+    """Serves `node` on sockets that listen already, which it closes at its end."""
 
     def __init__(self, config: Admin, node: NodeView, log: NodeLog) -> None:
         self._config = config
@@ -74,14 +77,14 @@ class AdminServer:
         token = admin_token(config)
         self._token = token.encode("ascii") if token is not None else None
         self._runner: web.AppRunner | None = None
-        self.port = config.address.port
+        self._servers: list[asyncio.AbstractServer] = []
         self._page, self._policy = dashboard()
         self._wild = config.address.host in ("", "0.0.0.0", "::")
         self._names = {config.address.host.lower(), "localhost"}
         if self._wild:
             self._names |= {socket.gethostname().lower(), node.name.lower()}
 
-    async def start(self) -> None:
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
         app = web.Application(client_max_size=BODY, middlewares=[self._guard])
         app.router.add_get("/", self._dashboard)
         app.router.add_get("/healthz", self._healthz)
@@ -95,16 +98,22 @@ class AdminServer:
             app, access_log=None, keepalive_timeout=DEADLINE, handle_signals=False, shutdown_timeout=1.0
         )
         await self._runner.setup()
-        address = self._config.address
-        site = web.TCPSite(self._runner, address.host or None, address.port, reuse_address=True)
-        try:
-            await site.start()
-        except OSError:
-            await self._runner.cleanup()
-            raise
-        self.port = self._runner.addresses[0][1]
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._servers.append(await loop.create_server(self._connection, sock=sock))
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        assert self._runner is not None
+        assert self._runner.server is not None
+        if len(self._runner.server.connections) >= CONNECTIONS:
+            self._log.event("admin-connections", f"admin: more than {CONNECTIONS} connections", "warning")
+            return _Full()
+        return self._runner.server()
 
     async def stop(self) -> None:
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -123,6 +132,8 @@ class AdminServer:
             response = _error(error.status, error.reason)
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
+        except UnavailableError as error:
+            response = _error(503, str(error))
         except TimeoutError:
             response = _error(408, f"the request took longer than {DEADLINE:.0f} s")
         except Exception as error:  # a fault of ours must not end the admin listener, nor show its inside
@@ -184,11 +195,11 @@ class AdminServer:
         return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        text = metrics.render(self._node.stats(), self._node.name, __version__)
+        text = metrics.render(await self._node.stats(), self._node.name, __version__)
         return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _stats(self, _request: web.Request) -> web.Response:
-        return _json({"node": self._node.name, "version": __version__, **self._node.stats()})
+        return _json({"node": self._node.name, "version": __version__, **await self._node.stats()})
 
     async def _explain(self, request: web.Request) -> web.Response:
         url = request.query.get("url", "")
@@ -201,7 +212,7 @@ class AdminServer:
                 return _error(400, f"header has to be Name:value, got {one_line(text, 80)!r}")
             fields.append(field)
         try:
-            return _json(self._node.explain(url, fields))
+            return _json(await self._node.explain(url, fields))
         except ValueError as error:
             return _error(400, one_line(str(error), 300))
 
@@ -216,7 +227,7 @@ class AdminServer:
         everything, soft = wanted.get("all", False), wanted.get("soft", False)
         lists = {key: wanted.get(key, []) for key in _PURGE_LISTS}
         try:
-            count = self._node.purge(lists.pop("urls"), everything, soft, **lists)
+            count = await self._node.purge(lists.pop("urls"), everything, soft, **lists)
         except ValueError as error:
             return _error(400, one_line(str(error), 300))
         kind = "soft purge" if soft else "purge"
@@ -224,6 +235,19 @@ class AdminServer:
         self._log.say(one_line(f"audit: {kind} of {what} by {request.remote}: {count} reached", 600))
         given = {key: len(wanted.get(key, [])) for key in _PURGE_LISTS}
         return _json({"purged": count, **given, "all": everything, "soft": soft})
+
+
+class _Full(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        sentence = b'{"error": "too many connections to the admin listener"}\n'
+        transport.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(sentence), sentence)
+        )
+        transport.close()
 
 
 _FIELD = re.compile(

@@ -1,165 +1,162 @@
-"""One node in the foreground: a worker, its access log and its admin listener, from the first signal to the
-last.
+"""The whole node as the admin listener sees it: its workers asked and added up, purges, reloads.
 
-SIGHUP reads the configuration again and opens the access log anew; SIGTERM and SIGINT drain, and a second
-one leaves at once. How a byte is served is the worker's alone; this file sees it through the seam.
+Lives in the control process, which has a line to every worker and one to the supervisor. Decides how a reload is all or
+nothing and when a purge is in force; no worker is needed for that, so that one which hangs holds up no purge. How a
+byte is served is the workers'.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import resource
-import signal
+import pickle
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cdn import __version__
 from cdn.config.values import Config
-from cdn.control.access_log import AccessLogWriter
-from cdn.control.admin import AdminServer
-from cdn.control.log import NodeLog, describe, loop_exception_handler, one_line
-from cdn.control.preflight import admin_token, explain_bind_error
-from cdn.control.seams import WorkerFactory, WorkerSeam
-from cdn.store.opening import StoreError
+from cdn.control.figures import process_figures
+from cdn.control.lines import Caller, Gone
+from cdn.control.log import NodeLog, describe, one_line
+from cdn.control.totals import left_behind, total
+from cdn.proxy._routes import RouteTable
+from cdn.proxy.clock import Clock
+from cdn.proxy.purge_log import PurgeLog
+from cdn.proxy.purging import key_of, named
+from cdn.store import JournalBusyError, Memory
 
-SPARE_FILES = 256  # descriptors beside one per client connection
+SOON = 1.0  # seconds that a worker has for an answer that somebody waits for
+PATIENCE = 10.0  # and for compiling a configuration
 
 _NEEDS_RESTART = ("listen", "admin", "workers", "store", "node")
 
 
-class CannotStartError(Exception):
-    """The node cannot start; one sentence with the way out."""
+class UnavailableError(Exception):
+    """What was asked cannot be done just now; one sentence."""
+
+
+@dataclass
+class Peer:
+    """A worker, as the control process knows it. `generation` of the configuration that it serves by."""
+
+    number: int
+    pid: int
+    restarts: int
+    generation: int
+    caller: Caller
+    since: float = field(default_factory=time.monotonic)
+    last: Mapping[str, Any] = field(default_factory=dict)  # the counters it told last
 
 
 class Node:
-    """Runs `config` with the worker that `factory` makes; `read_config` gives the configuration anew for a
-    reload.
-
-    `read_config` raises ValueError with one line when the file cannot be used.
+    """`publish(config, generation)` gives a configuration to the supervisor, for workers to come, and returns when it
+    has it; `kill(number)` has a worker replaced. `read_config` raises ValueError with one line when the file cannot be
+    used.
     """
 
     def __init__(
         self,
         config: Config,
-        factory: WorkerFactory,
+        memory: Memory,
+        purges: PurgeLog,
+        clock: Clock,
         log: NodeLog,
         *,
+        publish: Callable[[bytes, int, int], Awaitable[None]],
+        kill: Callable[[int], None],
         read_config: Callable[[], Config] | None = None,
-        drain: float | None = None,
+        started: float | None = None,
+        generation: int = 0,
     ) -> None:
         self.config = config
         self.name = config.node.name
-        self.ready = False
-        self.worker: WorkerSeam | None = None
-        self.admin: AdminServer | None = None
-        self._factory = factory
+        self.draining = False
+        self.peers: dict[int, Peer] = {}
+        self._table = RouteTable(config.routes)
+        self._memory = memory
+        self._purge_log = purges
+        self._clock = clock
         self._log = log
+        self._publish = publish
+        self._kill = kill
         self._read_config = read_config
-        self._drain = drain  # seconds; None: as the configuration says
-        self._access: AccessLogWriter | None = None
-        self._started = time.monotonic()
-        self._signals = 0
-        self._leave = asyncio.Event()
-        self._leave_now = asyncio.Event()
-        self._reload_wanted = asyncio.Event()
+        self._started = time.monotonic() if started is None else started
+        self._generation = generation
+        self._past: dict[str, Any] = {}  # what workers that have ended had counted
         self._purges = {"requests": 0, "reached": 0}
         self._reloads = {"done": 0, "refused": 0}
+        self._reloading = asyncio.Lock()
 
-    async def run(self, started: Callable[[], None] | None = None) -> int:
-        """Serves until a signal; the exit code is 0 after a drain that finished, 1 when connections were
-        cut.
-        """
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(loop_exception_handler(self._log))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.leave)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
-        try:
-            await self.start()
-            if started is not None:
-                started()
-            reloads = asyncio.create_task(self._reload_when_wanted())
-            await self._leave.wait()
-            reloads.cancel()
-            clean = await self._drain_out()
-            self._log.say("ended" if clean else "ended; connections that were not finished are cut")
-            return 0 if clean else 1
-        finally:
-            await self.close()
+    @property
+    def ready(self) -> bool:
+        return bool(self.peers) and not self.draining
 
-    def leave(self) -> None:
-        """What SIGTERM and SIGINT do: the first call drains, the second leaves at once."""
-        self._signals += 1
-        (self._leave if self._signals == 1 else self._leave_now).set()
+    # Workers come and go
 
-    async def start(self) -> None:
-        """Everything up and announced, or CannotStartError and nothing left behind."""
-        config = self.config
-        raise_file_limit(config.limits.connections + SPARE_FILES, self._log)
-        if config.access_log is not None:
-            try:
-                self._access = AccessLogWriter(
-                    config.access_log.to, config.access_log.format, on_trouble=self._log_trouble
-                )
-            except OSError as error:
-                raise CannotStartError(
-                    f"log: cannot open {config.access_log.to}: {error.strerror}"
-                ) from error
-        worker = self._factory(config, self._access, self._log.event)
-        try:
-            await worker.start()
-        except OSError as error:
-            address = getattr(error, "address", None)
-            if address is None and len(config.listen) == 1:
-                address = config.listen[0].address
-            sentence = explain_bind_error(address, error) if address else f"cannot start: {describe(error)}"
-            raise CannotStartError(sentence) from error
-        except StoreError as error:
-            raise CannotStartError(str(error)) from error
-        self.worker = worker
-        self._log.say(f"cdn {__version__}: node {self.name}, process {os.getpid()}")
-        for listener, port in zip(config.listen, worker.ports, strict=True):
-            self._log.say(f"listening on {replace(listener.address, port=port)}")
-        if config.workers is None or config.workers > 1:
-            asked = "auto" if config.workers is None else str(config.workers)
-            self._log.say(f"workers: {asked}: runs one worker until the store is shared by several")
-        await self._start_admin()
-        gc.collect()
-        gc.freeze()  # what exists by now stays: no collection has to walk it again
-        self.ready = True
+    async def meet(self, peer: Peer) -> None:
+        """A worker has started. One that was forked before the latest reload takes that now."""
+        old = self.peers.pop(peer.number, None)
+        if old is not None:
+            self._bury(old)
+        self.peers[peer.number] = peer
+        async with self._reloading:
+            if peer.generation < self._generation and self.peers.get(peer.number) is peer:
+                await self._bring_up_to_date(peer, self.config, False)
+                self._begin_epoch()
 
-    async def close(self) -> None:
-        """Ends what is running; what the log still holds is written out within a bound."""
-        self.ready = False
-        if self.admin is not None:
-            await self.admin.stop()
-            self.admin = None
-        if self.worker is not None:
-            await self.worker.stop()
-        if self._access is not None and not self._access.close():
-            self._log.say("the access log's reader is stuck: its last lines are lost")
-        self._log.flush()
+    def part(self, number: int) -> None:
+        """A worker has ended."""
+        peer = self.peers.pop(number, None)
+        if peer is not None:
+            self._bury(peer)
+
+    def _bury(self, peer: Peer) -> None:
+        self._past = total((self._past, left_behind(peer.last)))
 
     # What the admin listener asks
 
-    def stats(self) -> Mapping[str, Any]:
-        """The worker's counters and the node's own."""
-        all_counters: dict[str, Any] = dict(self.worker.stats()) if self.worker is not None else {}
-        all_counters["uptime_ms"] = int((time.monotonic() - self._started) * 1000)
-        all_counters["ready"] = self.ready
-        if self._access is not None:
-            all_counters["access_log"] = self._access.counters()
-        all_counters["log_events"] = self._log.counts()
-        all_counters["purges"] = dict(self._purges)
-        all_counters["reloads"] = dict(self._reloads)
-        all_counters["process"] = process_figures()
-        return all_counters
+    async def stats(self) -> Mapping[str, Any]:
+        """Counters of all workers, those that have ended included, and the node's own."""
+        peers = sorted(self.peers.values(), key=lambda peer: peer.number)
+        answered = await asyncio.gather(*(self._counters(peer) for peer in peers))
+        node = total((self._past, *(peer.last for peer in peers)))
+        own = [process_figures(), process_figures(os.getppid())]
+        node["process"] = {
+            name: node.get("process", {}).get(name, 0) + sum(one[name] for one in own)
+            for name in ("rss", "cpu_ms")
+        }
+        node["log_events"] = total((node.get("log_events", {}), self._log.counts()))
+        node["uptime_ms"] = int((time.monotonic() - self._started) * 1000)
+        node["ready"] = self.ready
+        node["purges"] = dict(self._purges)
+        node["reloads"] = dict(self._reloads)
+        node["store"] = {**node.get("store", {}), **self._memory.stats(), "fills": _fills(node)}
+        node["workers"] = [
+            {
+                "worker": peer.number,
+                "pid": peer.pid,
+                "restarts": peer.restarts,
+                "answers": answers,
+                "uptime_ms": int((time.monotonic() - peer.since) * 1000),
+                "connections": peer.last.get("connections", {}).get("open", 0),
+                "requests": sum(peer.last.get("outcomes", {}).values()),
+                "bytes_out": peer.last.get("bytes", {}).get("out", 0),
+                **peer.last.get("process", {}),
+            }
+            for peer, answers in zip(peers, answered, strict=True)
+        ]
+        return node
 
-    def purge(
+    async def _counters(self, peer: Peer) -> bool:
+        """Whether it told its counters anew; the latest it told are in `last`."""
+        try:
+            peer.last = await peer.caller.ask("stats", timeout=SOON)
+        except (Gone, ValueError):
+            return False
+        return True
+
+    async def purge(
         self,
         urls: list[str],
         all: bool,
@@ -168,95 +165,138 @@ class Node:
         prefixes: Sequence[str] = (),
         hosts: Sequence[str] = (),
     ) -> int:
-        worker = self._running()
-        reached = worker.purge(urls, all, soft, tags, prefixes, hosts)
+        """In force on every worker when it returns, also for what is on its way from an origin.
+
+        How many of the URLs had something stored, or with `all` how much was; tags, prefixes and hosts are noted and
+        not counted. ValueError with one sentence for what is none; then nothing is purged. UnavailableError.
+        """
+        keys = {key_of(self._table, url) for url in urls}
+        names = named(tags, prefixes, hosts)
+        objects = int(self._memory.stats()["objects"])
+        if urls:
+            keys.update(*[found for found in await self._ask_all("equivalent_keys", urls) if found])
+        try:
+            self._purge_log.purge(
+                names.tags, names.prefixes, names.hosts, soft, self._clock.now(), urls=keys, everything=all
+            )
+        except JournalBusyError as error:
+            raise UnavailableError(f"{error}; nothing is purged, try again") from error
+        reached = objects if all else 0
+        if keys:
+            dropped = await self._ask_all("drop", keys, soft)
+            counts = [count for count in dropped if count is not None]
+            # what one worker has removed no other finds; what only gets stale all of them do
+            reached = max(counts, default=0) if soft else sum(counts)
         self._purges["requests"] += 1
         self._purges["reached"] += reached
         return reached
 
-    def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
-        return self._running().explain(url, fields)
+    async def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
+        """As the first worker that answers sees it. ValueError for a bad URL, UnavailableError."""
+        for peer in sorted(self.peers.values(), key=lambda peer: peer.number):
+            try:
+                answer: Mapping[str, Any] = await peer.caller.ask("explain", url, fields, timeout=SOON)
+            except Gone:
+                continue
+            return answer
+        raise UnavailableError("no worker answers; try again")
 
-    def _running(self) -> WorkerSeam:
-        if self.worker is None:
-            raise ValueError("the node has not started yet")
-        return self.worker
+    async def _ask_all(self, name: str, *args: Any) -> list[Any]:
+        """What each worker answers; None from one that has ended or hangs."""
+
+        async def one(peer: Peer) -> Any:
+            try:
+                return await peer.caller.ask(name, *args, timeout=SOON)
+            except Gone:
+                return None
+
+        return await asyncio.gather(*(one(peer) for peer in self.peers.values()))
 
     # Reload
 
     async def reload(self) -> bool:
-        """Takes the configuration file as it is now; a bad one changes nothing and is one line in the log."""
-        if self._access is not None:
-            self._access.reopen()
-        if self._read_config is None:
-            return False
+        """Takes the configuration file as it is now, in all workers or in none; a bad one is one line in the log."""
+        async with self._reloading:
+            await self._ask_all("reopen", None)
+            if self._read_config is None:
+                return False
+            try:
+                fresh = await asyncio.to_thread(self._read_config)
+                merged, left = merge(self.config, fresh)
+                await self._take(merged)
+            except ValueError as error:
+                return self._refuse(str(error))
+            except Exception as error:
+                return self._refuse(describe(error))
+            old, log = self.config.access_log, merged.access_log
+            self.config = merged
+            if old is not None and log is not None and old.to != log.to:
+                await self._ask_all("reopen", log.to)
+            self._reloads["done"] += 1
+            later = f"; {', '.join(left)} as before until the next start" if left else ""
+            self._log.say(f"reloaded {self.config.source or 'the configuration'}{later}")
+            return True
+
+    def _refuse(self, why: str) -> bool:
+        self._reloads["refused"] += 1
+        self._log.say(one_line(f"reload: {why}; the old configuration stays", 600))
+        return False
+
+    async def _take(self, config: Config) -> None:
+        """In two steps: all compile it, then all take it. What is stored is decided again when all have."""
+        table = RouteTable(config.routes)
+        generation = self._generation + 1
         try:
-            fresh = await asyncio.to_thread(self._read_config)
-            merged, left = merge(self.config, fresh)
-            self._running().reload(merged)
-        except ValueError as error:
-            self._reloads["refused"] += 1
-            self._log.say(one_line(f"reload: {error}; the old configuration stays", 600))
-            return False
-        except Exception as error:
-            self._reloads["refused"] += 1
-            self._log.say(one_line(f"reload: {describe(error)}; the old configuration stays", 600))
-            return False
-        if self._access is not None and merged.access_log is not None:
-            old = self.config.access_log
-            if old is not None and old.to != merged.access_log.to:
-                self._access.reopen(merged.access_log.to)
-        self.config = merged
-        self._reloads["done"] += 1
-        later = f"; {', '.join(left)} as before until the next start" if left else ""
-        self._log.say(f"reloaded {self.config.source or 'the configuration'}{later}")
-        return True
+            prepared = [peer for peer, good in await self._prepare_all(config) if good]
+            await self._publish(pickle.dumps(config), generation, config.timeouts.drain)
+        except BaseException:
+            await self._ask_all("discard")
+            raise
+        self._generation, self._table = generation, table
+        # Who has come meanwhile was forked with the configuration of before, or with this one.
+        late = [peer for peer in self.peers.values() if peer.generation < generation]
+        await asyncio.gather(*(self._bring_up_to_date(peer, config, peer in prepared) for peer in late))
+        self._begin_epoch()
 
-    async def _reload_when_wanted(self) -> None:
-        while True:
-            await self._reload_wanted.wait()
-            self._reload_wanted.clear()
-            await self.reload()
-
-    # Start and end
-
-    async def _start_admin(self) -> None:
-        admin = self.config.admin
-        if admin is None:
-            return
-        server = AdminServer(admin, self, self._log)
+    def _begin_epoch(self) -> None:
         try:
-            await server.start()
-        except OSError as error:
-            raise CannotStartError(explain_bind_error(admin.address, error)) from error
-        self.admin = server
-        guard = "no token, so it answers this machine only"
-        if admin_token(admin) is not None:
-            guard = f"with the token in {admin.token_env}"
-        self._log.say(f"admin and dashboard on {replace(admin.address, port=server.port)} ({guard})")
+            self._purge_log.new_epoch(self._clock.now())
+        except JournalBusyError as error:
+            self._log.say(f"reload: {error}; what is stored stays as the old configuration decided it")
 
-    async def _drain_out(self) -> bool:
-        """True when every exchange ended by itself."""
-        worker = self._running()
-        self.ready = False
-        bound = self.config.timeouts.drain / 1000 if self._drain is None else self._drain
-        self._log.say(f"draining for at most {bound:g} s; signal again to leave at once")
-        drain = asyncio.create_task(worker.drain(bound))
-        now = asyncio.create_task(self._leave_now.wait())
-        begun = time.monotonic()
-        await asyncio.wait((drain, now), timeout=bound + 1.0, return_when=asyncio.FIRST_COMPLETED)
-        clean = drain.done() and not now.done() and time.monotonic() - begun < bound
-        if drain.done() and drain.exception() is not None:
-            error = drain.exception()
-            self._log.say(f"drain: {describe(error) if error else ''}")
-            clean = False
-        for task in (drain, now):
-            task.cancel()
-        await asyncio.wait((drain, now), timeout=1.0)
-        return clean
+    async def _prepare_all(self, config: Config) -> list[tuple[Peer, bool]]:
+        """Every worker, and whether it is ready to take the configuration; one that has ended is not needed for that.
 
-    def _log_trouble(self, sentence: str) -> None:
-        self._log.event("access-log", f"access log: {sentence}", "warning")
+        ValueError when one refuses or hangs.
+        """
+        peers = list(self.peers.values())
+
+        async def one(peer: Peer) -> tuple[Peer, bool]:
+            try:
+                await peer.caller.ask("prepare", config, timeout=PATIENCE)
+            except Gone as gone:
+                if not peer.caller.ended:
+                    raise ValueError(f"worker {peer.number} (process {peer.pid}): {gone}") from gone
+                return peer, False
+            return peer, True
+
+        return await asyncio.gather(*(one(peer) for peer in peers))
+
+    async def _bring_up_to_date(self, peer: Peer, config: Config, prepared: bool) -> None:
+        """A worker that cannot follow the others is replaced: the next one is forked with the configuration."""
+        try:
+            if not prepared:
+                await peer.caller.ask("prepare", config, timeout=PATIENCE)
+            await peer.caller.ask("adopt", timeout=PATIENCE)
+            peer.generation = self._generation
+        except (Gone, ValueError) as error:
+            if self.peers.get(peer.number) is peer and not peer.caller.ended:
+                self._log.say(f"reload: worker {peer.number} (process {peer.pid}): {error}; it is replaced")
+                self._kill(peer.number)
+
+
+def _fills(node: Mapping[str, Any]) -> int:
+    return int(node.get("store", {}).get("fills", 0))
 
 
 def merge(old: Config, fresh: Config) -> tuple[Config, list[str]]:
@@ -268,32 +308,3 @@ def merge(old: Config, fresh: Config) -> tuple[Config, list[str]]:
         left.append("log.access")
         merged = replace(merged, access_log=before)
     return merged, left
-
-
-def raise_file_limit(wanted: int, log: NodeLog) -> None:
-    """Open files up to what the system allows this process; says so when that is less than the connections
-    need.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        log.say(
-            f"open files are limited to {soft}, fewer than limits.connections needs; "
-            f"raise them (ulimit -n) to {wanted}"
-        )
-
-
-def process_figures() -> dict[str, int]:
-    """Resident bytes now and processor milliseconds so far, of this process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            resident = int(statm.read().split()[1]) * resource.getpagesize()
-    except (OSError, IndexError, ValueError):
-        resident = usage.ru_maxrss * 1024
-    return {"rss": resident, "cpu_ms": int((usage.ru_utime + usage.ru_stime) * 1000)}

@@ -1,41 +1,13 @@
-"""What can be known to fail before a node starts: ports, certificates, files, the admin token. One sentence
-each.
-
-A port is tried without SO_REUSEPORT, so that a foreign owner is noticed even when it shares its port with
-everybody.
-"""
+"""Why a node cannot start, in sentences that say the way out: an address that cannot be had, an admin token."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
 import os
-import socket
 from collections.abc import Iterator
 
-from cdn.config.values import Address, Admin, Config
-from cdn.tier.s3.origin import CredentialsError, credentials
-
-
-def problems(config: Config) -> list[str]:
-    """Everything that would stop this configuration from serving on this machine, now."""
-    found: list[str] = []
-    addresses = [listener.address for listener in config.listen]
-    if config.admin is not None:
-        addresses.append(config.admin.address)
-    for address in addresses:
-        problem = port_problem(address)
-        if problem is not None:
-            found.append(problem)
-    if config.admin is not None:
-        found += admin_problems(config.admin)
-    for name, origin in config.origins.items():
-        if origin.s3 is not None:
-            try:
-                credentials(name, origin.s3)
-            except CredentialsError as error:
-                found.append(str(error))
-    return found
+from cdn.config.values import Address, Admin
 
 
 def explain_bind_error(address: Address, error: OSError) -> str:
@@ -50,28 +22,6 @@ def explain_bind_error(address: Address, error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{address}: this machine has no such address; use one of its own, 127.0.0.1 or 0.0.0.0"
     return f"{address}: cannot listen there: {error.strerror or error}"
-
-
-def port_problem(address: Address) -> str | None:
-    """None when the address could be bound just now; nothing stays bound."""
-    try:
-        candidates = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        return f"{address}: the name cannot be resolved: {error.strerror or error}"
-    for family, kind, protocol, _name, where in candidates:
-        try:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(where)
-                # Two sockets bound with SO_REUSEADDR only meet here.
-                probe.listen(1)
-        except OSError as error:
-            return explain_bind_error(address, error)
-    return None
 
 
 def is_loopback(host: str) -> bool:

@@ -1,59 +1,55 @@
-"""What `control` needs of a worker, and nothing more: the only way it touches the proxy.
+"""What `control` needs of a worker, and nothing more: the only way it touches the proxy's serving.
 
 `cdn.proxy.worker.Worker` is the real one. Tests use a small one of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from cdn.config.values import Config
 from cdn.proxy.log_entry import AccessSink
+from cdn.proxy.worker import Shared
 
 
 class WorkerSeam(Protocol):
-    """One worker: its listeners, its lanes, its store."""
-
-    @property
-    def ports(self) -> Sequence[int]:
-        """The bound ports in the order of `config.listen`."""
-        ...
+    """One worker: its part of the listeners, its lanes, its connections to origins."""
 
     async def start(self) -> None:
-        """Binds and listens. OSError when a port or file cannot be had (with `address` where it is a
-        listener's port), ValueError or another error with one sentence when the store cannot be opened."""
+        """Serves. OSError, ValueError or store.StoreError with one sentence when it cannot."""
         ...
 
     async def stop(self) -> None:
         """Closes everything at once."""
         ...
 
-    async def drain(self, seconds: float) -> None:
-        """No new connections; returns when the last exchange has ended, or after `seconds`."""
+    async def drain(self, seconds: float) -> bool:
+        """No new connections; returns when the last exchange has ended, or after `seconds` with False."""
         ...
 
-    def reload(self, config: Config) -> None:
-        """Takes routes, origins, limits and timeouts of a new configuration; ValueError when it cannot."""
+    def prepare(self, config: Config) -> None:
+        """Everything that can fail of taking a new configuration; ValueError when it cannot, and nothing is changed."""
+        ...
+
+    def discard(self) -> None:
+        """What was prepared is not taken."""
+        ...
+
+    def adopt(self) -> None:
+        """Takes routes, origins, limits and timeouts of what was prepared."""
         ...
 
     def stats(self) -> Mapping[str, Any]:
         """Counters since the start, nested by name; every leaf a number or a text. See docs/operations.md."""
         ...
 
-    def purge(
-        self,
-        urls: list[str],
-        all: bool,
-        soft: bool,
-        tags: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        hosts: Sequence[str] = (),
-    ) -> int:
-        """How many stored objects the URLs or `all` reached; tags, prefixes and hosts are noted and not counted.
+    def equivalent_keys(self, urls: Sequence[str]) -> set[bytes]:
+        """Keys that it answers these URLs from, beside their own; ValueError with one sentence for a bad URL."""
+        ...
 
-        ValueError with one sentence for what it refuses; then nothing is purged.
-        """
+    def drop(self, keys: Iterable[bytes], soft: bool) -> int:
+        """Of a purge that is in force: free what lies under these keys; how many had something stored."""
         ...
 
     def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
@@ -61,6 +57,6 @@ class WorkerSeam(Protocol):
         ...
 
 
-# The configuration, where access log lines go, and where `report(kind, sentence)` puts those of the node's
-# log.
-WorkerFactory = Callable[[Config, AccessSink | None, Callable[[str, str], None]], WorkerSeam]
+# The configuration, what all workers have in common, where access log lines go, and where `report(kind, sentence)`
+# puts those of the node's log.
+WorkerFactory = Callable[[Config, Shared, AccessSink | None, Callable[[str, str], None]], WorkerSeam]

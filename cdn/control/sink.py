@@ -2,13 +2,16 @@
 file.
 
 A reader that is stuck (a full pipe, a dead NFS server) costs lines, which are counted, and never a request.
-This file does not know what a line says.
+Several processes write to one target without tearing each other's lines: to a file, which takes each write whole
+at its end (O_APPEND), in batches; to anything else in pieces of whole lines that the kernel does not part
+(PIPE_BUF). This file does not know what a line says.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
@@ -36,6 +39,30 @@ def open_target(to: str) -> int:
     return fd
 
 
+def atom(fd: int) -> int:
+    """Bytes of one write that no other writer's come into."""
+    return BATCH if stat.S_ISREG(os.fstat(fd).st_mode) else select.PIPE_BUF
+
+
+def whole_lines(batch: bytes, begin: int, most: int) -> int:
+    """Bytes from `begin` on for one write: whole lines, as many as fit; a longer one alone."""
+    if len(batch) - begin <= most:
+        return len(batch) - begin
+    end = batch.rfind(b"\n", begin, begin + most) + 1
+    if end <= begin:
+        end = batch.find(b"\n", begin) + 1 or len(batch)
+    return end - begin
+
+
+def write_now(line: bytes) -> None:
+    """One line to stderr at once, or not at all: for a process without threads that must not wait for a reader."""
+    try:
+        if select.select((), (2,), (), 0)[1]:
+            os.write(2, line)
+    except (OSError, ValueError):  # nobody is there to be told
+        pass
+
+
 class LineSink:
     """`write` appends whole lines to the buffer and returns at once; what does not fit is dropped and
     counted.
@@ -53,6 +80,7 @@ class LineSink:
     ) -> None:
         self.to = to
         self._fd = open_target(to)
+        self._atom = atom(self._fd)
         self._buffer = buffer
         self._gather = gather
         self._on_trouble = on_trouble
@@ -145,7 +173,9 @@ class LineSink:
         try:
             while left:
                 try:
-                    left = left[os.write(self._fd, left) :]
+                    left = left[
+                        os.write(self._fd, left[: whole_lines(batch, len(batch) - len(left), self._atom)]) :
+                    ]
                 except BlockingIOError:  # somebody made our stdout non-blocking
                     select.select((), (self._fd,), (), 1.0)
         except OSError as error:
@@ -165,6 +195,7 @@ class LineSink:
             return
         os.close(self._fd)
         self._fd = fd
+        self._atom = atom(fd)
         self.to = to
         self._torn = False
         self._troubled = False

@@ -63,6 +63,7 @@ cdef enum:
     WRITE_HIGH = 256 << 10
     DRAIN_BOUND = 256 << 10     # of an unread request body
     LINGER = 2000               # ms
+    FRESH = 1000                # ms that a connection has for its first request once the node drains
     GRACE = 5000                # ms between two looks at a transfer's rate
 
 # One scratch head a process: a head is scanned and used up within one callback.

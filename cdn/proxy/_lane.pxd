@@ -6,6 +6,7 @@ from cdn._core cimport RequestHead
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
+from cdn.store._journal cimport Journal
 from cdn.store._memory cimport Memory
 from cdn.store.layout cimport Record
 
@@ -52,6 +53,7 @@ cdef struct LaneCounters:
 cdef class HitLane:
     cdef readonly RouteTable routes
     cdef readonly Memory memory
+    cdef readonly Journal journal
     cdef readonly Clock clock
     cdef readonly Normaliser normaliser
     cdef public bint enabled

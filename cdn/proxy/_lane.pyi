@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy._variants import Normaliser
+from cdn.store._journal import Journal
 from cdn.store._memory import Memory
 
 class NameSet:
@@ -18,8 +19,11 @@ class HitLane:
     enabled: bool
     routes: RouteTable
     memory: Memory
+    journal: Journal
     clock: Clock
-    def __init__(self, memory: Memory, clock: Clock, name: str, normaliser: Normaliser) -> None: ...
+    def __init__(
+        self, memory: Memory, journal: Journal, clock: Clock, name: str, normaliser: Normaliser
+    ) -> None: ...
     def use(self, routes: RouteTable) -> None: ...
     def stats(self) -> dict[str, int]: ...
 

@@ -20,6 +20,7 @@ from cdn._core cimport (
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
+from cdn.store._journal cimport Journal
 from cdn.store._memory cimport Memory, Sight
 from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record
 
@@ -162,9 +163,10 @@ cdef inline size_t _host_length(const char* authority, size_t n) noexcept nogil:
 cdef class HitLane:
     """One per worker."""
 
-    def __cinit__(self, Memory memory, Clock clock, str name, Normaliser normaliser):
+    def __cinit__(self, Memory memory, Journal journal, Clock clock, str name, Normaliser normaliser):
         self.normaliser = normaliser
         self.memory = memory
+        self.journal = journal
         self.clock = clock
         self.enabled = True
         self.name = name.encode("ascii")
@@ -360,7 +362,7 @@ cdef class HitLane:
         if r == NULL and head.method_id == M_GET and head.present & (1ULL << F_RANGE) and c.sliced:
             r = self._select(buf, head, n, c, LIST_SUFFIX, LIST_SUFFIX_LEN, &base_len, &h)
             sliced = True
-        if r == NULL or h.stamp != self.memory.epoch():
+        if r == NULL or not self.journal.is_current(h.stamp, self.key, n):
             return 0
         stored = <const char*>(r + 1) + h.key_len
         now = self.clock.read()

@@ -121,7 +121,7 @@ def _find(
         site.memory.remove(entry.key)
         found.entry = None
         return found, None
-    if entry.stamp != site.memory.stamp:
+    if not site.purges.current(entry.stamp, entry.key):
         stored = decide_again(site, route, policy, request, found, entry, stored)
     if stored is not None and found.entry is not None:
         found.entry.touch(site.clock.now())

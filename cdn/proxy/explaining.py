@@ -90,7 +90,7 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         out["equivalent_query"] = None if known is None else known.query
     else:
         stored = stored_of(entry)
-        purged = site.purges.find(entry.stamp, request, stored.tags)
+        purged = site.purges.find(entry.stamp, request, stored.tags, entry.key)
         out["stored"] = {
             "status": stored.status,
             "age": stored.age(now),
@@ -104,7 +104,7 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
             "must_revalidate": stored.must_revalidate,
             "no_cache": stored.no_cache,
             "vary": list(stored.vary),
-            "current_epoch": entry.stamp == site.memory.stamp,
+            "current_epoch": site.purges.current(entry.stamp, entry.key),
             "purged": None if purged.grade is Grade.NONE else purged.grade.name.lower(),
             "marker": bool(entry.flags & RecordFlag.VARY_MARKER),
             "fields": [list(line) for line in stored.fields],

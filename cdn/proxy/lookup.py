@@ -50,6 +50,15 @@ def primary_key(request: RequestHead, query: str | None, policy: CachePolicy) ->
     )
 
 
+def url_part(key: bytes) -> bytes:
+    """The beginning of a key that stands for the URL alone: scheme, authority, path and query."""
+    end = 1
+    for _ in range(3):
+        length = int.from_bytes(key[end : end + 4], "little")
+        end += 4 if length == 0xFFFF_FFFF else 4 + length
+    return key[:end]
+
+
 def _cookies(request: RequestHead, wanted: str) -> bytes:
     """The cookies of that name (or prefix, `name*`) in the order sent; absent differs from empty."""
     found: list[str] = []

@@ -60,7 +60,7 @@ def known(
     """The parts for this request, as today's rules judge them."""
     site = exchange.site
     held = store.find(site.memory, found, request)
-    if held is None or held.index.stamp == site.memory.stamp:
+    if held is None or site.purges.current(held.index.stamp, held.index.key):
         return held
     index = Found(found.primary, held.base, held.index)
     stored = decide_again(exchange.site, route, policy, request, index, held.index, held.stored)

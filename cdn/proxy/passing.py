@@ -20,7 +20,7 @@ from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import BODILESS, draft
 from cdn.proxy.flight import Flight, NotStored, Streaming
 from cdn.proxy.lookup import Found, keyed_target, primary_key
-from cdn.proxy.purging import purge_url
+from cdn.proxy.purging import drop, equivalent_keys, key_of
 from cdn.proxy.splicing import received
 from cdn.rules.cache_status import member
 from cdn.rules.coding import alone, not_modified
@@ -34,7 +34,7 @@ from cdn.rules.storing import DontStore, decide_store
 from cdn.rules.tags import invalidated_tags
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
-from cdn.store import Entry, Fill
+from cdn.store import Entry, Fill, JournalBusyError
 from cdn.tier import Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
@@ -103,9 +103,13 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
 
 def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
     """What an answer to an unsafe request makes unusable: by URL (RFC 9111 §4.4), by group (RFC 9875 §3)."""
-    for url in targets(request, head):
-        purge_url(site, url)
-    site.purges.invalidate(request, invalidated_tags(request, head), site.clock.now())
+    urls = targets(request, head)
+    keys = {key_of(site.table, url) for url in urls} | equivalent_keys(site, urls)
+    try:
+        site.purges.invalidate(request, keys, invalidated_tags(request, head), site.clock.now())
+    except JournalBusyError as error:
+        site.report("purge-log", f"an unsafe request has invalidated nothing: {error.strerror or error}")
+    drop(site, keys, False)
 
 
 async def _body(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
-"""Purging: from a URL to the keys it may have, from names to their normal form. The store removes, the log notes.
+"""Purging: from a URL to the keys it may have, from names to their normal form. The purge log notes them.
 
-Decides nothing about when. The key of a URL depends on its route (query filter, fields in the key), so the URL is
-matched as a request would be; every key that begins with the URL's own parts is reached, which takes in variants.
+Decides nothing about when. The key of a URL depends on its route's query filter, so the URL is matched as a request
+would be; every key that begins with the URL's own parts is reached, which takes in variants and parts.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdn._core import HeadError, cache_key, split_target
-from cdn.proxy.lookup import keyed_target
+from cdn.proxy import stored_parts, stored_slices
+from cdn.proxy._routes import RouteTable
+from cdn.proxy.lookup import keyed_target, url_part
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.tags import MAX_LENGTH
+from cdn.store import Memory
 
 if TYPE_CHECKING:
     from cdn.proxy.site import Site
@@ -39,19 +42,53 @@ def request_for(url: str, fields: list[tuple[str, str]] | None = None, method: s
     return RequestHead(method, scheme, authority, path, query, Fields(fields or []))
 
 
-def purge_url(site: Site, url: str, soft: bool = False) -> int:
-    """Purge what is stored for a URL, all variants; returns how many objects this reached."""
-    request = request_for(url)
-    index = site.table.find(request.authority, request.path, "GET")
-    query = keyed_target(request, site.table.query_filter(index)) if index >= 0 else request.query
+def key_of(table: RouteTable, url: str) -> bytes:
+    """The key of a URL, without what a route's fields and cookies add to it."""
+    return _key(table, request_for(url))[0]
+
+
+def _key(table: RouteTable, request: RequestHead) -> tuple[bytes, str | None]:
+    index = table.find(request.authority, request.path, "GET")
+    query = keyed_target(request, table.query_filter(index)) if index >= 0 else request.query
     key = cache_key(
         request.scheme == "https",
         request.authority.encode("latin-1"),
         request.path.encode("latin-1"),
         None if query is None else query.encode("latin-1"),
     )
-    keys = {key, *site.equivalents.keys(request, query)}
-    return sum(site.memory.purge(reached, soft, site.clock.now()) for reached in keys)
+    return key, query
+
+
+def equivalent_keys(site: Site, urls: Iterable[str]) -> set[bytes]:
+    """The keys from which this worker would answer these URLs, beside their own (No-Vary-Search)."""
+    found: set[bytes] = set()
+    for url in urls:
+        request = request_for(url)
+        found.update(site.equivalents.keys(request, _key(site.table, request)[1]))
+    return found
+
+
+def drop(site: Site, keys: Iterable[bytes], soft: bool) -> int:
+    """Carry out at once what a noted purge would do when it is met: here, now, and without looking at every object.
+
+    Their flights are not joined any more, and their memory is free. Returns how many of the keys had something stored.
+    """
+    parts = {url_part(key) for key in keys}
+    for key in [key for key in site.flights if url_part(key) in parts]:
+        site.memory.void(key)
+    return sum(_drop_one(site.memory, key, soft) for key in keys)
+
+
+def _drop_one(memory: Memory, key: bytes, soft: bool) -> bool:
+    parts = memory.lookup(stored_parts.index_key(key)) is not None
+    slices = memory.lookup(stored_slices.list_key(key)) is not None
+    if soft:
+        return parts or slices or memory.lookup(key) is not None
+    if parts:
+        stored_parts.drop(memory, key, key)
+    if slices:
+        stored_slices.drop_list(memory, key)
+    return memory.remove(key) or parts or slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +140,3 @@ def _host(host: str) -> str:
     if not authority or ":" in bare or any(char in host for char in "/?#"):
         raise ValueError(f"{host[:200]!r} is not a host: give a name or an address, without a port")
     return authority
-
-
-def purge_named(site: Site, names: Named, soft: bool) -> None:
-    """In force when it returns, at a cost that does not depend on what is stored."""
-    site.purges.purge(names.tags, names.prefixes, names.hosts, soft, site.clock.now())

@@ -29,7 +29,10 @@ def decide_again(
     stored: Stored,
 ) -> Stored | None:
     """A purge came since, or another configuration: the same response by today's rules (RFC 9111 §3 once more)."""
-    purged = site.purges.find(entry.stamp, request, stored.tags)
+    stamp = (
+        site.memory.stamp
+    )  # before the purges are looked at: one that comes meanwhile begins a later epoch
+    purged = site.purges.find(entry.stamp, request, stored.tags, entry.key)
     head = ResponseHead(stored.status, stored.fields, stored.reason)
     credentials = [("Authorization", "-")] if stored.flags & Flag.AUTHORIZED else []
     asked = replace(request, method="GET", fields=Fields(credentials))
@@ -49,7 +52,7 @@ def decide_again(
         draft(
             again,
             route.headers.response,
-            site.memory.stamp,
+            stamp,
             old_origin=bool(entry.flags & RecordFlag.OLD_ORIGIN),
         ),
     )

@@ -12,6 +12,7 @@ import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache, TTLCache
@@ -55,6 +56,17 @@ SLICES_OF_ALL = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration, compiled: see `Site.prepare`. No origins: those in force are the same."""
+
+    config: Config
+    table: RouteTable
+    trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    edge_secret: bytes | None
+    origins: Origins | None
+
+
 class Site:
     """One per worker. `report(kind, sentence)` writes a line of the node's log, bounded per kind."""
 
@@ -65,6 +77,7 @@ class Site:
         clock: Clock,
         access: AccessSink | None,
         report: Callable[[str, str], None],
+        purges: PurgeLog,
     ) -> None:
         self.memory = memory
         self.clock = clock
@@ -72,7 +85,7 @@ class Site:
         self.counters = Counters()
         self.coders = Coders()
         self.flights: dict[bytes, Flight | Passage] = {}
-        self.purges = PurgeLog(memory.next_stamp)
+        self.purges = purges
         self.equivalents = Equivalents()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -83,34 +96,70 @@ class Site:
         self._id_prefix = secrets.token_hex(4)
         if memory.wake_fileno is not None:
             asyncio.get_running_loop().add_reader(memory.wake_fileno, memory.woken)
-        self.configure(config)
-        self.origins = Origins(config.origins, report=report)
-        self.shields = self._shield_pool(config)
+        # What speaks for the routes of each configuration that exchanges still follow; the routes are kept with it, so
+        # that no identity is given twice.
+        self._speakers: dict[int, tuple[Route, Origins]] = {}
+        self.origins: Origins
+        self.shields: ShieldPool | None = None
+        self.adopt(self.prepare(config))
 
-    def configure(self, config: Config) -> None:
-        self.config = config
-        self.name = loop_id(config.node.name)
-        self.routes: tuple[Route, ...] = config.routes
-        self.table = RouteTable(config.routes)
-        self.slice = min(config.store.slice, max(64 << 10, self.memory.largest // SLICES_OF_ALL >> 16 << 16))
-        self._edge_secret = shared_secret(config.edges.secret_env, "edges") if config.edges else None
-        self._trusted = [ipaddress.ip_network(net) for net in config.trusted_proxies]
+    def prepare(self, config: Config) -> Prepared:
+        """Everything that can fail of taking a configuration; nothing has changed. ValueError, OSError (its files)."""
+        return Prepared(
+            config,
+            RouteTable(config.routes),
+            [ipaddress.ip_network(net) for net in config.trusted_proxies],
+            shared_secret(config.edges.secret_env, "edges") if config.edges else None,
+            self._prepare_origins(config),
+        )
 
-    def reconfigure(self, config: Config) -> None:
-        """New routes and origins; what was decided under the old ones is decided again when it is next asked for."""
-        old = self.origins
-        if config.origins != self.config.origins:
-            try:
-                self.origins = Origins(config.origins, report=self._report, before=old)
-            except OSError as error:
-                raise ValueError(f"a certificate or key of an origin can't be used: {error}") from error
-            self.spawn(old.retire())
-        if config.shields != self.config.shields:
-            shields, self.shields = self.shields, self._shield_pool(config)
+    def _prepare_origins(self, config: Config) -> Origins | None:
+        before = self.origins if self._speakers else None
+        if before is not None and config.origins == self.config.origins:
+            return None
+        return Origins(config.origins, report=self._report, before=before)
+
+    def adopt(self, prepared: Prepared) -> None:
+        """New routes and origins for requests from now on; an exchange under way goes on by those it began with.
+
+        What was decided under the old ones is decided again once the node begins a new epoch, which is not done here.
+        """
+        former = dict(self._speakers)
+        old: Origins | None = self.origins if former else None
+        if old is None or prepared.config.shields != self.config.shields:
+            shields, self.shields = self.shields, self._shield_pool(prepared.config)
             if shields is not None:
                 self.spawn(shields.retire())
-        self.configure(config)
-        self.memory.next_stamp()
+        self.config = prepared.config
+        self.name = loop_id(prepared.config.node.name)
+        self.routes: tuple[Route, ...] = prepared.config.routes
+        self.table = prepared.table
+        whole = self.memory.largest // SLICES_OF_ALL >> 16 << 16
+        self.slice = min(prepared.config.store.slice, max(64 << 10, whole))
+        self._trusted = prepared.trusted
+        self._edge_secret = prepared.edge_secret
+        if prepared.origins is not None:
+            self.origins = prepared.origins
+        self._speakers |= {id(route): (route, self.origins) for route in self.routes}
+        if old is not None:
+            retired = old if old is not self.origins else None
+            self.spawn(self._retire(set(former), retired, set(self._tasks)))
+
+    async def _retire(
+        self, former: set[int], origins: Origins | None, under_way: set[asyncio.Task[Any]]
+    ) -> None:
+        """Forget earlier routes once all who may follow them have ended, and the origins that spoke for them."""
+        if origins is not None:
+            await origins.retire(under_way)
+        elif under_way:
+            await asyncio.wait(under_way)
+        for number in former - {id(route) for route in self.routes}:
+            self._speakers.pop(number, None)
+
+    def origins_of(self, route: Route) -> Origins:
+        """What asks the origin of this route: as the configuration says that the route is of."""
+        speaker = self._speakers.get(id(route))
+        return self.origins if speaker is None else speaker[1]
 
     def _shield_pool(self, config: Config) -> ShieldPool | None:
         return None if config.shields is None else ShieldPool(config.shields, report=self._report)
@@ -191,7 +240,7 @@ class Site:
         out = []
         for key in self._variants.get(primary, ()):
             entry = self.memory.lookup(key)
-            if entry is not None and entry.stamp == self.memory.stamp:
+            if entry is not None and self.purges.current(entry.stamp, key):
                 out.append((entry, stored_of(entry)))
         return out
 
@@ -242,7 +291,10 @@ class Site:
     def joinable(self, flight: Flight) -> bool:
         """Whether what it brings is good for a request that comes now: no purge came since its own."""
         tags = flight.verdict.stored.tags if isinstance(flight.verdict, Streaming) else None
-        return self.purges.find(flight.fill.stamp, flight.asked.request, tags).grade is Grade.NONE
+        return (
+            self.purges.find(flight.fill.stamp, flight.asked.request, tags, flight.fill.key).grade
+            is Grade.NONE
+        )
 
     def flight(self, key: bytes) -> Flight | None:
         """The flight under way for `key`. One of the fill lane's becomes a flight when it is first asked for."""
@@ -286,7 +338,7 @@ class Site:
         self.counters.origin(route.origin)["requests"] += 1
 
         def directly() -> Coroutine[Any, Any, OriginResponse]:
-            return self.origins.fetch(
+            return self.origins_of(route).fetch(
                 route.origin,
                 self.origin_request(route, request, fields, query, peer=peer, trusted=trusted),
                 body,
@@ -304,7 +356,7 @@ class Site:
 
     def place(self, route: Route, request: RequestHead, query: str | None) -> int:
         """What chooses a server where the route's origin goes by the key: the same for every node and variant."""
-        if not self.origins.keyed(route.origin):
+        if not self.origins_of(route).keyed(route.origin):
             return 0
         return hash_of(
             cache_key(

@@ -58,7 +58,9 @@ def known(
     """What is stored in slices for this request, as today's rules judge it."""
     site = exchange.site
     held = store.find(site.memory, found, request, site.slice)
-    if held is None or not isinstance(held.shown, Entry) or held.shown.stamp == site.memory.stamp:
+    if held is None or not isinstance(held.shown, Entry):
+        return held
+    if site.purges.current(held.shown.stamp, held.shown.key):
         return held
     listed = Found(found.primary, held.base, held.shown)
     stored = decide_again(site, route, policy, request, listed, held.shown, held.stored)

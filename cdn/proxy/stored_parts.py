@@ -216,7 +216,7 @@ def record(
 
 
 def _purged(site: Site, request: RequestHead, entry: Entry, stored: Stored) -> bool:
-    return site.purges.find(entry.stamp, request, stored.tags).grade is Grade.GONE
+    return site.purges.find(entry.stamp, request, stored.tags, entry.key).grade is Grade.GONE
 
 
 def _with(memory: Memory, primary: bytes, old: StoredParts, new: Piece) -> list[Piece]:

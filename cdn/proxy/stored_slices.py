@@ -195,16 +195,18 @@ def admit(
     left, a complete or a newer response is there, or there is no room for the list.
     """
     memory = site.memory
-    if fill.purged or site.purges.find(fill.stamp, request, new.stored.tags).grade is not Grade.NONE:
+    if fill.purged or site.purges.find(fill.stamp, request, new.stored.tags, primary).grade is not Grade.NONE:
         return None
     if look_up(memory, primary, request).entry is not None:
         return None
     old = load(memory, new.base, new.size)
     fields = new.stored.fields
     token = secrets.token_bytes(TOKEN)
-    if old is not None and site.purges.find(_stamp(old), request, old.stored.tags).grade is Grade.GONE:
-        drop(memory, new.base)
-        old = None
+    if old is not None:
+        purged = site.purges.find(_stamp(old), request, old.stored.tags, primary)
+        if purged.grade is Grade.GONE:
+            drop(memory, new.base)
+            old = None
     if old is not None and old.same_as(new):
         assert old.token is not None
         if new.stored.response_time - old.stored.response_time < RENEWED_EVERY:

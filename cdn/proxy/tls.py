@@ -12,6 +12,7 @@ import ssl
 from typing import Any
 
 from cdn.config.values import Listener
+from cdn.proxy import listening
 from cdn.proxy._front import Front
 from cdn.proxy._lane import NameSet
 
@@ -56,31 +57,62 @@ def _compressed(address: str) -> str:
     return str(ipaddress.ip_address(address.strip()))
 
 
-async def accept(front: Front, listener: socket.socket, context: ssl.SSLContext, timeout: float) -> None:
-    """Accept connections until cancelled; each counts from here on, not from the end of its handshake.
+class Acceptor:
+    """Accepts on one listening socket, its own; each connection counts from then on, not from the end of its handshake.
 
-    `timeout` (seconds) bounds a handshake.
+    `timeout` (seconds) bounds a handshake. Make it inside the running loop.
     """
-    loop, tasks = front.loop, set[asyncio.Task[None]]()
-    try:
+
+    def __init__(
+        self, front: Front, listener: socket.socket, context: ssl.SSLContext, timeout: float
+    ) -> None:
+        self._front = front
+        self._listener = listener
+        self._context = context
+        self._timeout = timeout
+        self.handshakes: set[asyncio.Task[None]] = set()
+        self._accepting = front.loop.create_task(self._accept())
+
+    async def _accept(self) -> None:
         while True:
             try:
-                sock, peer = await loop.sock_accept(listener)
+                sock, peer = await self._front.loop.sock_accept(self._listener)
             except OSError:  # out of descriptors, or a peer that left while it was queued
                 await asyncio.sleep(0.05)
                 continue
-            address = peer[0] if isinstance(peer, tuple) else "unix"
-            if not front.census.enter(address):
-                front.census.leave(address)
-                sock.close()
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = loop.create_task(_shake_hands(front, sock, address, context, timeout))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-    finally:
-        for task in tasks:
+            self._take(sock, peer)
+
+    def _take(self, sock: socket.socket, peer: Any) -> None:
+        front = self._front
+        address = peer[0] if isinstance(peer, tuple) else "unix"
+        if not front.census.enter(address):
+            front.census.leave(address)
+            sock.close()
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = front.loop.create_task(_shake_hands(front, sock, address, self._context, self._timeout))
+        self.handshakes.add(task)
+        task.add_done_callback(self.handshakes.discard)
+
+    async def end(self) -> None:
+        """No more connections; those that wait in the queue are taken, and handshakes go on."""
+        await self._end_accepting()
+        for sock, peer in listening.rest(self._listener):
+            self._take(sock, peer)
+        self._listener.close()
+
+    async def _end_accepting(self) -> None:
+        self._accepting.cancel()
+        await asyncio.wait((self._accepting,))
+
+    async def close(self) -> None:
+        """Handshakes are given up, too."""
+        await self._end_accepting()
+        for task in list(self.handshakes):
             task.cancel()
+        await asyncio.gather(*self.handshakes, return_exceptions=True)
+        self._listener.close()
 
 
 async def _shake_hands(

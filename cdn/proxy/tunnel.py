@@ -30,7 +30,7 @@ async def offered(exchange: Exchange, route: Route, request: RequestHead) -> boo
     ignore it).
     """
     site, stream = exchange.site, exchange.stream
-    protocol = allowed_upgrade(request.fields.get("upgrade"), site.origins.upgrades)
+    protocol = allowed_upgrade(request.fields.get("upgrade"), site.origins_of(route).upgrades)
     if protocol is None or stream.method != "GET" or stream.has_body or stream.version < (1, 1):
         return False
     exchange.lane = "tunnel"
@@ -38,7 +38,7 @@ async def offered(exchange: Exchange, route: Route, request: RequestHead) -> boo
     sent = site.origin_request(
         route, request, request.fields, request.query, peer=stream.address, trusted=exchange.trusted
     )
-    got = await site.origins.upgrade(
+    got = await site.origins_of(route).upgrade(
         route.origin, sent, protocol=protocol, key=site.place(route, request, request.query)
     )
     if not isinstance(got, Tunnel):

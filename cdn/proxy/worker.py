@@ -7,13 +7,14 @@ the admin listener; `control` drives it through the methods here.
 from __future__ import annotations
 
 import asyncio
-import os
+import itertools
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from cdn.config.values import Address, Config, Listener
+from cdn.config.values import Config, Listener
 from cdn.proxy import explaining, tls
 from cdn.proxy._fill import FillLane
 from cdn.proxy._front import Census, ClientStream, Front, Wheel
@@ -22,27 +23,44 @@ from cdn.proxy._log import HitLog
 from cdn.proxy._variants import Normaliser
 from cdn.proxy.clock import Clock
 from cdn.proxy.exchange import Exchange
+from cdn.proxy.listening import BACKLOG, bind, rest, turn_away
 from cdn.proxy.log_entry import AccessSink
 from cdn.proxy.lookup import normal_value
-from cdn.proxy.purging import Named, named, purge_named, purge_url, request_for
-from cdn.proxy.site import Site
+from cdn.proxy.purge_log import PurgeLog
+from cdn.proxy.purging import drop, equivalent_keys, key_of, named
+from cdn.proxy.site import Prepared, Site
 from cdn.rules.outcome import Outcome
-from cdn.store import open_memory
+from cdn.store import Journal, Memory, open_memory
 
-BACKLOG = 4096
 HANDSHAKE = 10.0  # seconds
 
 
-class BindError(OSError):
-    """A listener's address could not be had; `address` says which."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all workers of a node have in common, made before they are. `sockets` are those of each listener."""
 
-    def __init__(self, address: Address, cause: OSError) -> None:
-        super().__init__(cause.errno, cause.strerror or str(cause))
-        self.address = address
+    memory: Memory
+    journal: Journal
+    clock: Clock
+    sockets: tuple[tuple[socket.socket, ...], ...]
+
+    def close(self) -> None:
+        for sock in itertools.chain(*self.sockets):
+            sock.close()
+
+
+def share(config: Config, sockets: Sequence[Sequence[socket.socket]], clock: Clock | None = None) -> Shared:
+    """Open the store and its journal beside sockets that listen. store.StoreError, OSError."""
+    memory = open_memory(config.store)
+    return Shared(memory, Journal(memory), clock or Clock(), tuple(map(tuple, sockets)))
 
 
 class Worker:
-    """`access_log` gets the lines of every lane; `report(kind, sentence)` those of the node's own log."""
+    """`access_log` gets the lines of every lane; `report(kind, sentence)` those of the node's own log.
+
+    `shared` is this process's own view of what the workers have in common: the worker closes its sockets. Without it
+    the worker makes its own, at the time of `clock`.
+    """
 
     def __init__(
         self,
@@ -50,22 +68,32 @@ class Worker:
         clock: Clock | None = None,
         access_log: AccessSink | None = None,
         report: Callable[[str, str], None] | None = None,
+        *,
+        shared: Shared | None = None,
     ) -> None:
         self.config = config
-        self.clock = clock or Clock()
+        self.clock = shared.clock if shared is not None else clock or Clock()
         self.ports: list[int] = []
+        self._shared = shared
         self._access = access_log
         self._report = report or (lambda kind, sentence: None)
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[tuple[asyncio.AbstractServer, socket.socket, Front]] = []  # plain listeners
+        self._acceptors: list[tls.Acceptor] = []  # TLS listeners
         self._fronts: list[Front] = []
-        self._accepting: list[tuple[socket.socket, asyncio.Task[None]]] = []  # TLS listeners
+        self._prepared: Prepared | None = None
 
     async def start(self) -> None:
-        """Open the store and listen. Raises BindError, ssl.SSLError, OSError, store.StoreError."""
+        """Serve. Raises BindError, ssl.SSLError, OSError, store.StoreError, ValueError."""
         config, loop = self.config, asyncio.get_running_loop()
-        self.memory = open_memory(config.store)
-        self.site = Site(config, self.memory, self.clock, self._access, self._report)
-        self.lane = HitLane(self.memory, self.clock, self.site.name, Normaliser(normal_value))
+        shared = self._shared
+        if shared is None:
+            shared = share(config, [bind(listener.address) for listener in config.listen], self.clock)
+        self._shared = shared
+        self.memory = shared.memory
+        self.site = Site(
+            config, self.memory, self.clock, self._access, self._report, PurgeLog(shared.journal)
+        )
+        self.lane = HitLane(self.memory, shared.journal, self.clock, self.site.name, Normaliser(normal_value))
         self.lane.use(self.site.table)
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
         self.wheel = Wheel(loop)
@@ -73,13 +101,15 @@ class Worker:
         self.fill_lane = FillLane(self.site, self.lane, self._log, loop)
         self.fill_lane.use()
         try:
-            for listener in config.listen:
-                await self._listen(loop, listener)
+            for listener, sockets in zip(config.listen, shared.sockets, strict=True):
+                await self._listen(loop, listener, sockets)
         except BaseException:
             await self.stop()
             raise
 
-    async def _listen(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+    async def _listen(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, sockets: Sequence[socket.socket]
+    ) -> None:
         context: ssl.SSLContext | None = None
         names: NameSet | None = None
         if listener.address.scheme == "https":
@@ -98,25 +128,15 @@ class Worker:
             timeouts=self.config.timeouts,
             second=self.fill_lane,
         )
-        try:
-            server = await loop.create_server(
-                front.protocol,
-                listener.address.host,
-                listener.address.port,
-                backlog=BACKLOG,
-                start_serving=context is None,
-            )
-        except OSError as error:
-            raise BindError(listener.address, error) from error
         self._fronts.append(front)
-        self._servers.append(server)
-        if context is not None:
-            for bound in server.sockets:
-                sock = socket.socket(fileno=os.dup(bound.fileno()))
-                sock.setblocking(False)
-                sock.listen(BACKLOG)
-                self._accepting.append((sock, loop.create_task(tls.accept(front, sock, context, HANDSHAKE))))
-        self.ports.append(server.sockets[0].getsockname()[1])
+        for sock in sockets:
+            if context is not None:
+                self._acceptors.append(tls.Acceptor(front, sock.dup(), context, HANDSHAKE))
+            else:
+                queue = sock.dup()  # the server closes its own
+                server = await loop.create_server(front.protocol, sock=sock.dup(), backlog=BACKLOG)
+                self._servers.append((server, queue, front))
+        self.ports.append(sockets[0].getsockname()[1])
 
     def _exchange(self, stream: ClientStream) -> None:
         stream.task = self.site.spawn(Exchange(self.site, stream).run())
@@ -132,17 +152,41 @@ class Worker:
 
     # --- what control asks of a worker ---
 
-    def reload(self, config: Config) -> None:
-        """Take routes, origins, limits and timeouts of a new configuration; listeners and store stay what they are.
+    def prepare(self, config: Config) -> None:
+        """Compile a new configuration, for `adopt` or `discard`. ValueError, and nothing has changed, when it can't be
+        taken."""
+        self.discard()
+        try:
+            self._prepared = self.site.prepare(config)
+        except OSError as error:
+            raise ValueError(f"a certificate or key of an origin can't be used: {error}") from error
 
-        ValueError, and nothing has changed, where an origin's certificates can't be used.
+    def discard(self) -> None:
+        """What was prepared is not taken."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared.origins is not None:
+            self.site.spawn(prepared.origins.close())
+
+    def adopt(self) -> None:
+        """Take routes, origins, limits and timeouts of what was prepared; listeners and store stay what they are.
+
+        What is stored is decided again by them once a new epoch begins, in all workers at once: `PurgeLog.new_epoch`.
         """
-        self.site.reconfigure(config)
-        self.config = config
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            raise ValueError("no configuration was prepared")
+        self.config = prepared.config
+        self.site.adopt(prepared)
         self.lane.use(self.site.table)
         self.fill_lane.use()
         for front in self._fronts:
-            front.configure(config.limits, config.timeouts)
+            front.configure(prepared.config.limits, prepared.config.timeouts)
+
+    def reload(self, config: Config) -> None:
+        """All of it, for a worker that is alone."""
+        self.prepare(config)
+        self.adopt()
+        self.site.purges.new_epoch(self.clock.now())
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start; the hit lane's answers count as hits like any other."""
@@ -178,16 +222,23 @@ class Worker:
     ) -> int:
         """Purge these, or everything; in force when it returns. ValueError, and nothing is done, for what is none.
 
-        Returns how many stored objects the URLs (or `all`) reached; the rest is noted and holds whenever it is met.
+        Returns how many of the URLs had something stored, or with `all` how much was; the rest is noted and holds
+        whenever it is met.
         """
-        for url in urls:
-            request_for(url)
+        keys = {key_of(self.site.table, url) for url in urls} | self.equivalent_keys(urls)
         names = named(tags, prefixes, hosts)
-        if all:
-            return self.memory.purge_all(soft, self.clock.now())
-        if names != Named():
-            purge_named(self.site, names, soft)
-        return sum(purge_url(self.site, url, soft) for url in urls)
+        self.site.purges.purge(
+            names.tags, names.prefixes, names.hosts, soft, self.clock.now(), urls=keys, everything=all
+        )
+        return int(self.memory.stats()["objects"]) if all else self.drop(keys, soft)
+
+    def equivalent_keys(self, urls: Sequence[str]) -> set[bytes]:
+        """The keys from which this worker would answer these URLs, beside their own. ValueError for what is no URL."""
+        return equivalent_keys(self.site, urls)
+
+    def drop(self, keys: Iterable[bytes], soft: bool) -> int:
+        """Of a purge that is noted: free what lies under these keys; how many of them had something stored."""
+        return drop(self.site, keys, soft)
 
     def explain(self, url: str, fields: list[tuple[str, str]]) -> dict[str, Any]:
         """What a request for this URL would get, and why. ValueError for what is no absolute URL."""
@@ -197,34 +248,53 @@ class Worker:
         if self._log is not None:
             self._log.flush()
 
-    async def drain(self, seconds: float) -> None:
-        """Take no new connections, let exchanges finish, at most for so long."""
-        await self._close_listeners()
+    async def drain(self, seconds: float) -> bool:
+        """Take no new connections, let exchanges finish, at most for so long; whether all of them have.
+
+        Who waits in a listener's queue is still taken and gets one answer.
+        """
         for front in self._fronts:
             front.drain()
+        await self._end_arrivals()
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while any(front.connections for front in self._fronts) and loop.time() < end:  # noqa: ASYNC110
+        while self._occupied() and loop.time() < end:  # noqa: ASYNC110 - many ends, no hurry
             await asyncio.sleep(0.05)
+        return not self._occupied()
 
-    async def _close_listeners(self) -> None:
-        for server in self._servers:
+    def _occupied(self) -> bool:
+        return any(front.connections for front in self._fronts) or any(a.handshakes for a in self._acceptors)
+
+    async def _end_arrivals(self) -> None:
+        for sock in itertools.chain(*self._shared.sockets) if self._shared is not None else ():
+            turn_away(sock)
+        servers, self._servers = self._servers, []
+        for server, _, _ in servers:
             server.close()
-        accepting, self._accepting = self._accepting, []
-        for _, task in accepting:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in accepting), return_exceptions=True)
-        for sock, _ in accepting:
-            sock.close()
+        for acceptor in self._acceptors:
+            await acceptor.end()
+        for _, queue, front in servers:
+            for sock, _ in rest(queue):
+                await front.loop.connect_accepted_socket(front.protocol, sock)
+            queue.close()
+        if self._shared is not None:
+            self._shared.close()
 
     async def stop(self) -> None:
         """Close everything at once."""
-        await self._close_listeners()
+        servers, self._servers = self._servers, []
+        for server, queue, _ in servers:
+            server.close()
+            queue.close()
+        acceptors, self._acceptors = self._acceptors, []
+        for acceptor in acceptors:
+            await acceptor.close()
+        if self._shared is not None:
+            self._shared.close()
         for front in self._fronts:
             front.abort()
         self.wheel.close()
         await self.site.close()
         await asyncio.sleep(0)  # the transports' connection_lost
         self.flush_log()
-        self._servers.clear()
         self._fronts.clear()

@@ -1,12 +1,13 @@
 """One catalogue per node: lookup, fills, eviction, purge. Knows keys, bytes and times; not HTTP, not sockets.
 
 `Memory` is the store, `Entry` what a lookup gives, `Fill` a body on its way in, `Draft` a record before it is
-published. `open_memory` makes the store that a configuration asks for, or says in one sentence why it
-cannot be had.
+published, `Journal` what all processes of a node are told of purges. `open_memory` makes the store that a
+configuration asks for, or says in one sentence why it cannot be had.
 """
 
 from __future__ import annotations
 
+from cdn.store._journal import Journal, JournalBusyError
 from cdn.store._memory import (
     ABORTED,
     COMMITTED,
@@ -34,6 +35,8 @@ __all__ = [
     "Entry",
     "Fill",
     "FillState",
+    "Journal",
+    "JournalBusyError",
     "Memory",
     "RecordFlag",
     "StoreBusyError",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -166,16 +166,18 @@ class Origins:
         """By origin: further tries, the queue, and each server's state, figures and connections."""
         return {name: upstream.stats() for name, upstream in self._upstreams.items()}
 
-    async def retire(self) -> None:
+    async def retire(self, askers: Collection[asyncio.Task[Any]] = ()) -> None:
         """Keep no connection any more, let exchanges and tunnels under way end by themselves, then close.
 
-        When it is cancelled, everything is closed at once.
+        `askers` may still ask until they have ended. When this is cancelled, everything is closed at once.
         """
         servers = [server for upstream in self._upstreams.values() for server in upstream.servers]
         await self._stop_checks()
         try:
             for server in servers:
                 server.pool.retire()
+            if askers:
+                await asyncio.wait(askers)
             while any(upstream.busy for upstream in self._upstreams.values()):  # noqa: ASYNC110 - no hurry
                 await asyncio.sleep(RETIRING)
         finally:

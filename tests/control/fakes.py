@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdn.config.values import Address, Admin, Config
+from cdn.config.values import Address, Admin
 from cdn.control.admin import AdminServer
 from cdn.control.log import NodeLog
+from cdn.proxy.listening import bind
 from cdn.rules.outcome import NoStoreReason, Outcome
 
 STATS: dict[str, Any] = {
@@ -40,12 +41,12 @@ class FakeNode:
     counters: dict[str, Any] = field(default_factory=lambda: dict(STATS))
     fault: Exception | None = None
 
-    def stats(self) -> Mapping[str, Any]:
+    async def stats(self) -> Mapping[str, Any]:
         if self.fault is not None:
             raise self.fault
         return self.counters
 
-    def purge(
+    async def purge(
         self,
         urls: list[str],
         all: bool,
@@ -60,60 +61,10 @@ class FakeNode:
         self.named.append((list(tags), list(prefixes), list(hosts)))
         return 42 if all else len(urls)
 
-    def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
+    async def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
         if "://" not in url:
             raise ValueError(f"not an absolute URL: {url!r}")
         return {"url": url, "fields": dict(fields), "route": 0}
-
-
-@dataclass
-class FakeWorker:
-    """A worker without sockets: `drain` lasts until `finish` is set."""
-
-    config: Config
-    calls: list[str] = field(default_factory=list)
-    finish: asyncio.Event = field(default_factory=asyncio.Event)
-    fail_start: OSError | None = None
-    reloaded: list[Config] = field(default_factory=list)
-
-    @property
-    def ports(self) -> Sequence[int]:
-        return [listener.address.port for listener in self.config.listen]
-
-    async def start(self) -> None:
-        self.calls.append("start")
-        if self.fail_start is not None:
-            raise self.fail_start
-
-    async def stop(self) -> None:
-        self.calls.append("stop")
-
-    async def drain(self, seconds: float) -> None:
-        self.calls.append(f"drain {seconds:g}")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.finish.wait(), seconds)
-
-    def reload(self, config: Config) -> None:
-        if any(route.match.path == "/refused" for route in config.routes):
-            raise ValueError("this route cannot be compiled")
-        self.reloaded.append(config)
-
-    def stats(self) -> Mapping[str, Any]:
-        return dict(STATS)
-
-    def purge(
-        self,
-        urls: list[str],
-        all: bool,
-        soft: bool,
-        tags: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        hosts: Sequence[str] = (),
-    ) -> int:
-        return len(urls)
-
-    def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
-        return {"url": url}
 
 
 @dataclass
@@ -162,12 +113,14 @@ def running_admin(
     node = node or FakeNode()
     lines: list[bytes] = []
     loop = asyncio.new_event_loop()
-    server = AdminServer(Admin(Address("http", host, 0), token_env), node, NodeLog(lines.append))
+    address = Address("http", host, 0)
+    sockets = bind(address)
+    server = AdminServer(Admin(address, token_env), node, NodeLog(lines.append))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-        yield RunningAdmin(server.port, node, lines)
+        asyncio.run_coroutine_threadsafe(server.start(sockets), loop).result(10)
+        yield RunningAdmin(sockets[0].getsockname()[1], node, lines)
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

@@ -134,21 +134,23 @@ def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
     with demo(tmp_path) as it:
         ports = [int(url.rpartition(":")[2]) for url in (it.url("page"), it.url("dashboard"))]
         children = Path(f"/proc/{it.child.pid}/task/{it.child.pid}/children").read_text().split()
-        assert len(children) == 1
+        assert len(children) >= 3  # the origin, the control process, a worker
         os.killpg(it.child.pid, signal.SIGINT)  # as a terminal does: to every process of the group
         assert it.child.wait(10) == 0
-        assert not Path(f"/proc/{children[0]}").exists()
+        assert not [child for child in children if Path(f"/proc/{child}").exists()]
         for port in ports:
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", port), 1)
 
 
-def test_the_origin_does_not_outlive_a_killed_demo(tmp_path: Path) -> None:
+def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
     with demo(tmp_path) as it:
-        origin = Path(f"/proc/{it.child.pid}/task/{it.child.pid}/children").read_text().split()[0]
+        children = Path(f"/proc/{it.child.pid}/task/{it.child.pid}/children").read_text().split()
         it.child.kill()
         it.child.wait(10)
-        eventually(lambda: not Path(f"/proc/{origin}").exists(), "the origin to end")
+        eventually(
+            lambda: not [child for child in children if Path(f"/proc/{child}").exists()], "the others to end"
+        )
 
 
 def test_taken_ports_are_replaced_and_said(tmp_path: Path) -> None:

@@ -7,15 +7,19 @@ import socket
 
 import pytest
 
-from cdn.config import parse
-from cdn.config.values import Address
-from cdn.control.preflight import explain_bind_error, is_loopback, port_problem, problems
+from cdn.config.values import Address, Admin
+from cdn.control.preflight import admin_problems, explain_bind_error, is_loopback
+from cdn.proxy.listening import BindError, bind
 
-SITE = """
-listen: [http://127.0.0.1:{port}]
-origins: {{app: {{servers: [http://127.0.0.1:9000]}}}}
-routes: [{{match: {{path: /*}}, origin: app}}]
-"""
+
+def problem(host: str, port: int) -> str | None:
+    address = Address("http", host, port)
+    try:
+        for sock in bind(address):
+            sock.close()
+    except BindError as error:
+        return explain_bind_error(address, error)
+    return None
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -27,11 +31,10 @@ def test_a_port_in_use_is_noticed_even_when_its_owner_shares_it(share: bool) -> 
         owner.bind(("127.0.0.1", 0))
         owner.listen()
         port = owner.getsockname()[1]
-        found = problems(parse(SITE.format(port=port)))
         sentence = "the port is in use by another process; stop it or listen on another port"
-        assert found == [f"http://127.0.0.1:{port}: {sentence}"]
-        assert "in use" in (port_problem(Address("http", "0.0.0.0", port)) or "")
-    assert problems(parse(SITE.format(port=port))) == []
+        assert problem("127.0.0.1", port) == f"http://127.0.0.1:{port}: {sentence}"
+        assert "in use" in (problem("0.0.0.0", port) or "")
+    assert problem("127.0.0.1", port) is None
 
 
 def test_a_connection_in_time_wait_is_no_owner() -> None:
@@ -40,13 +43,21 @@ def test_a_connection_in_time_wait_is_no_owner() -> None:
         with socket.create_connection(("127.0.0.1", port)):
             accepted, _ = server.accept()
             accepted.close()  # our side closes first: TIME_WAIT stays on this port
-    assert port_problem(Address("http", "127.0.0.1", port)) is None
+    assert problem("127.0.0.1", port) is None
 
 
 def test_an_address_that_is_not_ours() -> None:
-    problem = port_problem(Address("http", "192.0.2.1", 0))
-    assert problem is not None
-    assert "this machine has no such address" in problem
+    assert "this machine has no such address" in (problem("192.0.2.1", 0) or "")
+
+
+def test_a_name_stands_for_all_its_addresses_on_one_port() -> None:
+    sockets = bind(Address("http", "localhost", 0))
+    try:
+        assert len({sock.getsockname()[1] for sock in sockets}) == 1
+        assert {sock.getsockname()[0] for sock in sockets} <= {"127.0.0.1", "::1"}
+    finally:
+        for sock in sockets:
+            sock.close()
 
 
 @pytest.mark.parametrize(
@@ -84,13 +95,14 @@ def test_what_is_loopback(host: str, home: bool) -> None:
 
 
 def test_an_admin_listener_for_others_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_token = "admin: {{listen: http://0.0.0.0:0, token_env: TEST_TOKEN}}" + SITE
-    config = parse(with_token.format(port=0))
+    admin = Admin(Address("http", "0.0.0.0", 0), "TEST_TOKEN")
     monkeypatch.delenv("TEST_TOKEN", raising=False)
-    found = problems(config)
+    found = list(admin_problems(admin))
     assert "admin: the environment variable TEST_TOKEN is not set; set it, or leave token_env out" in found
     assert any("needs a token" in text for text in found)
     monkeypatch.setenv("TEST_TOKEN", "two words")
-    assert problems(config) == ["admin: the token in TEST_TOKEN has to be printable ASCII without spaces"]
+    assert list(admin_problems(admin)) == [
+        "admin: the token in TEST_TOKEN has to be printable ASCII without spaces"
+    ]
     monkeypatch.setenv("TEST_TOKEN", "s3cret")
-    assert problems(config) == []
+    assert list(admin_problems(admin)) == []

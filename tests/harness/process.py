@@ -52,6 +52,7 @@ class Serve:
         self.home = Path(self._home.name)
         self.config = self.home / "site.yaml"
         self.child: subprocess.Popen[bytes] | None = None
+        self._others: list[int] = []
 
     def __enter__(self) -> Serve:
         self.config.write_text(yaml_text(self.tree))
@@ -98,15 +99,25 @@ class Serve:
 
     def signal(self, number: signal.Signals) -> None:
         assert self.child is not None
+        self._others = self.others
         self.child.send_signal(number)
+
+    @property
+    def others(self) -> list[int]:
+        """The process ids of the workers and of the control process."""
+        return _children(self.pid)
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code."""
         assert self.child is not None
         try:
-            return self.child.wait(self.patience if timeout is None else timeout)
+            code = self.child.wait(self.patience if timeout is None else timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"cdn serve still runs; stderr: {self.stderr}") from None
+        eventually(
+            lambda: not [pid for pid in self._others if _alive(pid)], "the node's processes to be gone", 1
+        )
+        return code
 
     def resident(self) -> int:
         """Resident bytes of the process and its children."""
@@ -143,6 +154,13 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _resident(pid: int) -> int:

@@ -34,11 +34,15 @@ class Node(Serve):
         return found
 
     def memory(self, figure: str) -> int:
-        """Bytes of one line of the kernel's account: `Rss`, or `Anonymous`, which leaves out the store (a
-        shared mapping) and the program's text.
+        """Bytes of one line of the kernel's account of all processes of the node: `Rss`, or `Anonymous`, which leaves
+        out the store (a shared mapping) and the program's text.
         """
-        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name == figure:
-                return int(value.split()[0]) * 1024
-        raise AssertionError(f"no {figure} in smaps_rollup")
+        return sum(_memory(pid, figure) for pid in (self.pid, *self.others))
+
+
+def _memory(pid: int, figure: str) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == figure:
+            return int(value.split()[0]) * 1024
+    raise AssertionError(f"no {figure} in smaps_rollup")

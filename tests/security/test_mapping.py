@@ -12,11 +12,11 @@ MIB = 1 << 20
 
 
 def mappings(pid: int) -> list[os.stat_result]:
-    """What stands behind the memfds that the process holds."""
+    """What stands behind the memfd of the store that the process holds."""
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            if os.readlink(link).startswith("/memfd:"):
+            if os.readlink(link).startswith("/memfd:cdn-store"):
                 found.append(os.stat(link))
         except OSError:
             continue
@@ -25,6 +25,7 @@ def mappings(pid: int) -> list[os.stat_result]:
 
 def test_every_page_is_there_before_the_first_request() -> None:
     with Origin(fresh(60)) as origin, Serve(site(origin, store={"memory": "32 MiB"})) as node:
+        node.get("/")  # a connection waits until all is open
         stores = mappings(node.pid)
         assert len(stores) == 1
         assert stores[0].st_size == 32 * MIB

@@ -23,7 +23,7 @@ cdef class Connection:
         transport.set_write_buffer_limits(WRITE_HIGH)
         if not self.front.secure:
             self.fd = transport.get_extra_info("socket").fileno()
-        self._due(monotonic() + self.front.idle_timeout)
+        self._due(monotonic() + (FRESH if self.front.draining else self.front.idle_timeout))
 
     def connection_lost(self, exc):
         cdef ClientStream stream = self.stream

@@ -143,13 +143,20 @@ cdef class Front:
         return Connection(self, counted)
 
     def drain(self):
-        """Close idle connections now and every other one after its exchange."""
+        """Close connections that are idle between requests now, every other one after its exchange.
+
+        One that has just come has its first request under way, as far as its client knows: it gets FRESH for it.
+        """
         cdef Connection connection
+        cdef int64_t now = monotonic()
         self.draining = True
         for connection in list(self.connections):
             connection.last = True
-            if connection.state == READING:
-                connection._close()
+            if connection.state == READING and connection.pending is None:
+                if connection.written == 0:
+                    connection._due(now + FRESH)
+                else:
+                    connection._close()
 
     def abort(self):
         cdef Connection connection
