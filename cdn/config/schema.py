@@ -201,7 +201,7 @@ CONFIG = Section(
         Key("node", NODE, "Who this node is."),
         Key(
             "workers",
-            Or("auto", None, Count(1, 256), lambda node: node.text == "auto", closed=True),
+            Or("auto", None, Count(1, 64), lambda node: node.text == "auto", closed=True),
             "Worker processes; `auto`: one per core.",
         ),
         Key(

@@ -115,6 +115,26 @@ def _unnamed(stats: Mapping[str, Any], path: tuple[str, ...], known: set[tuple[s
             yield f"# HELP {name} The worker's {text}.\n# TYPE {name} untyped\n{name} {number}\n"
 
 
+_OF_A_WORKER = (
+    ("connections", "cdn_worker_connections", "gauge", "Client connections open now, by worker."),
+    ("requests", "cdn_worker_requests_total", "counter", "Requests answered by this process, by worker."),
+    ("bytes_out", "cdn_worker_bytes_out_total", "counter", "Bytes sent by this process, by worker."),
+    ("restarts", "cdn_worker_restarts_total", "counter", "How often its process was replaced, by worker."),
+    ("answers", "cdn_worker_up", "gauge", "Whether it has told its counters just now, by worker."),
+)
+
+
+def _workers(workers: Any) -> list[str]:
+    """One family for each figure that a worker has; there are at most as many workers as the store can have."""
+    if not isinstance(workers, (list, tuple)):
+        return []
+    out: list[str] = []
+    for name, family, kind, text in _OF_A_WORKER:
+        out.append(f"# HELP {family} {text}\n# TYPE {family} {kind}\n")
+        out += [f'{family}{{worker="{one["worker"]}"}} {int(one[name])}\n' for one in workers]
+    return out
+
+
 def render(stats: Mapping[str, Any], node: str, version: str) -> str:
     """The whole /metrics page."""
     out = [
@@ -137,6 +157,7 @@ def render(stats: Mapping[str, Any], node: str, version: str) -> str:
     if "shields" in stats and isinstance(pools, Mapping):
         pools = {**pools, "(shields)": stats["shields"]}  # a pool like the others, of no origin's name
     out += origins(pools)
+    out += _workers(stats.get("workers"))
     known = {family.path for family in FAMILIES} | {("origins",), ("shields",), ("latency_ms",)}
     seen: set[str] = set()
     for text in _unnamed(stats, (), known):

@@ -30,8 +30,8 @@ from cdn.control.sink import open_target
 from cdn.proxy.listening import BindError, bind
 from cdn.proxy.worker import share
 from cdn.store import StoreError
+from cdn.store.opening import WORKERS
 
-WORKERS = 1  # until the store is shared by several
 SPARE_FILES = 256  # descriptors beside one per client connection
 STARTING = 30.0  # seconds until every process has to be ready
 QUICK = 2.0  # a process that lives shorter than this has died at once
@@ -167,7 +167,7 @@ class Supervisor:
         self._selector.register(self._heard, selectors.EVENT_READ)
 
     def _fork_all(self) -> None:
-        workers = WORKERS
+        workers = self.config.workers or min(len(os.sched_getaffinity(0)), WORKERS)
         self._places = [Place(CONTROL), *(Place(number) for number in range(workers))]
         for place in self._places:
             self._start(place)
@@ -242,9 +242,6 @@ class Supervisor:
         workers = len(self._places) - 1
         count = "1 worker" if workers == 1 else f"{workers} workers"
         self._log.say(f"cdn {__version__}: node {config.node.name}, process {os.getpid()}, {count}")
-        if config.workers != 1:
-            asked = "auto" if config.workers is None else str(config.workers)
-            self._log.say(f"workers: {asked}: runs one worker until the store is shared by several")
         for listener, sockets in zip(config.listen, self._inherited.shared.sockets, strict=True):
             self._log.say(f"listening on {replace(listener.address, port=sockets[0].getsockname()[1])}")
         if config.admin is not None:

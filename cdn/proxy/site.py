@@ -99,6 +99,7 @@ class Site:
         # What speaks for the routes of each configuration that exchanges still follow; the routes are kept with it, so
         # that no identity is given twice.
         self._speakers: dict[int, tuple[Route, Origins]] = {}
+        self.config: Config
         self.origins: Origins
         self.shields: ShieldPool | None = None
         self.adopt(self.prepare(config))
@@ -276,7 +277,7 @@ class Site:
     def _stored_since(self, key: bytes, asked: Asked) -> bool:
         """Whether another worker has stored something there since we looked."""
         entry = self.memory.lookup(key)
-        if entry is None or entry.stamp != self.memory.stamp:
+        if entry is None or not self.purges.current(entry.stamp, key):
             return False
         if entry.flags & RecordFlag.VARY_MARKER:
             return not asked.specs
