@@ -167,10 +167,18 @@ def test_nothing_outlives_a_killed_supervisor(origin: Origin) -> None:
             client.get("/page")
         node.signal(signal.SIGKILL)
         assert node.wait() == -signal.SIGKILL  # which also waits for the others, at most a second
-        with socket.socket() as again:
-            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            again.bind(("127.0.0.1", node.port))
-            again.listen()
+
+        def free() -> bool:
+            with socket.socket() as again:
+                again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    again.bind(("127.0.0.1", node.port))
+                    again.listen()
+                except OSError:
+                    return False
+            return True
+
+        eventually(free, "the port to be free", 1)
 
 
 def test_a_worker_that_keeps_dying_is_said_once_and_comes_back(origin: Origin) -> None:
