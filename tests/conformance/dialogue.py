@@ -2,8 +2,9 @@
 
 A step is one request of a client: what the origin would say, whether it is asked, and what the client gets. Whatever
 the store answers is asked for once more in each lane: a step names the one that must take it, that lane's counter must
-move, and with the hit lane switched off the answer must be the same, byte for byte. The clock is a fake one. Nothing
-here knows a rule.
+move, and with the hit lane switched off the answer must be the same, byte for byte. A plain first miss must be the fill
+lane's; what the same dialogue gives with that lane switched off is for whoever plays both to compare. The clock is a
+fake one. Nothing here knows a rule.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from tests.harness import Origin, Reply, Request, Response, reply
 from tests.harness.proxy import Proxy
 
 HIT, GENERAL = "hit", "general"
+# What an answer of the origin says that the fill lane leaves to the general one.
+HANDED_OVER = ("vary:", "no-vary-search:", "cache-group", 'private="', 'no-cache="', "connection:", "206 |")
+Transcript = list[tuple[object, ...]]
 
 
 @dataclass
@@ -78,6 +82,8 @@ class Stage:
     origin: Origin
     proxy: Proxy
     framing: str = "length"  # of the origin's answers
+    fills: bool = True  # is the fill lane on?
+    told: int = 0  # answers of the origin in this dialogue
     step: Step = field(default_factory=lambda: Step(None))
     start: int = 0
     base: str = "/"
@@ -85,13 +91,14 @@ class Stage:
     def rule(self, request: Request) -> Reply | None:
         """What the origin does with a request."""
         step = self.step
+        self.told += 1
         self.proxy.advance(step.slow)
         if step.gone or step.raw is not None:
             request.conn.send(_filled(step.raw or b"", self.proxy.now()))
             request.conn.close()
             return None
         status, _, fields = step.says.partition(" | ")
-        body = b"body %04d" % (self.origin.count() % 10_000) if step.gives is None else step.gives
+        body = b"body %04d" % self.told if step.gives is None else step.gives
         bodiless = int(status) in (204, 304)
         framing = "length" if bodiless or request.method == "HEAD" else self.framing
         made = reply(int(status), self.lines(fields), b"" if bodiless else body, framing=framing)
@@ -119,14 +126,42 @@ class Stage:
             text = text[:start] + filled + text[end + 1 :]
         return text
 
-    def play(self, name: str, steps: Steps) -> None:
+    def play(self, name: str, steps: Steps) -> Transcript:
+        """What the client got at each step."""
         self.base = "/" + name
         self.start = self.proxy.now()
+        self.told = 0
+        self.proxy._worker.fill_lane.enabled = self.fills
         body: bytes | None = None
+        seen: Transcript = []
         for number, step in enumerate(steps):
-            body = self._play(f"{name}, step {number}", step, body)
+            where = f"{name}, step {number}"
+            if number == 0 and self.fills and self._plain_miss(step):
+                self._leave_a_connection()
+                with self.proxy.lanes(fill=1, general=0):
+                    got = self._play(where, step, body)
+            else:
+                got = self._play(where, step, body)
+            seen.append(_plain(got))
+            body = got.body if step.method != "HEAD" and got.status != 304 else body
+        return seen
 
-    def _play(self, where: str, step: Step, before: bytes | None) -> bytes | None:
+    def _leave_a_connection(self) -> None:
+        """The fill lane takes kept connections only; the dialogue before may have ended the last one."""
+        self.step = Step(None, "204")
+        with self.proxy.client() as client:
+            assert client.ask("POST", "/warm").status == 204
+        self.told = 0
+
+    def _plain_miss(self, step: Step) -> bool:
+        """Whether the fill lane has to take this request, the first one for its URL."""
+        answered = step.raw is None and not step.gone and not step.interim and self.framing == "length"
+        plain = step.method == "GET" and not step.asks and not step.content
+        return (
+            answered and plain and not any(name in step.says.lower() for name in ("vary:", "no-vary-search:"))
+        )
+
+    def _play(self, where: str, step: Step, before: bytes | None) -> Response:
         proxy, origin = self.proxy, self.origin
         self.step = step
         proxy.advance(step.after)
@@ -156,7 +191,7 @@ class Stage:
             assert [str(part.status) for part in got.interim] == step.interim.split(), where
         if step.asked is False:
             self._in_both_lanes(where, step, got)
-        return got.body if step.method != "HEAD" and got.status != 304 else before
+        return got
 
     def _ask(self, step: Step) -> Response:
         with self.proxy.client() as client:
@@ -180,8 +215,9 @@ class Stage:
 
 def _plain(answer: Response) -> tuple[object, ...]:
     """All of an answer but the id that each of our own answers has."""
-    fields = [line for line in answer.fields if line[0] != "X-Request-Id"]
-    body = b"" if "x-request-id" in answer else answer.body
+    own = ("X-Request-Id", "Content-Length") if "x-request-id" in answer else ()
+    fields = [line for line in answer.fields if line[0] not in own]
+    body = b"" if own else answer.body
     return answer.status, answer.reason, fields, body
 
 

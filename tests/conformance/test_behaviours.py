@@ -32,17 +32,37 @@ REQUIRED, OPTIMAL = _all("REQUIRED"), _all("OPTIMAL")
 
 
 @contextmanager
-def _stage(cache: dict[str, object] | None = None, framing: str = "length") -> Iterator[Stage]:
+def _stage(
+    cache: dict[str, object] | None = None, framing: str = "length", fills: bool = True
+) -> Iterator[Stage]:
     made: Stage
     with Origin(lambda request: made.rule(request)) as origin, Proxy(site(origin, cache)) as proxy:
-        made = Stage(origin, proxy, framing)
+        made = Stage(origin, proxy, framing, fills)
         yield made
+
+
+class Both:
+    """The same dialogue with the fill lane and without it: the same answers, at the same moments."""
+
+    def __init__(self, filling: Stage, general: Stage) -> None:
+        self.filling, self.general = filling, general
+
+    def play(self, name: str, steps: Steps) -> None:
+        apart = self.filling.proxy.now() - self.general.proxy.now()
+        (self.general if apart > 0 else self.filling).proxy.advance(abs(apart))
+        seen, without = self.filling.play(name, steps), self.general.play(name, steps)
+        for number, (one, other) in enumerate(zip(seen, without, strict=True)):
+            assert one == other, f"{name}, step {number}: with and without the fill lane"
 
 
 @pytest.fixture(scope="module", params=["length", "chunked"])
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage | Both]:
     with _stage(framing=request.param) as made:
-        yield made
+        if request.param == "chunked":
+            yield made
+            return
+        with _stage(fills=False) as general:
+            yield Both(made, general)
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +73,12 @@ def lenient() -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_required(stage: Stage, name: str) -> None:
+def test_required(stage: Stage | Both, name: str) -> None:
     stage.play(name, REQUIRED[name])
 
 
 @pytest.mark.parametrize("name", OPTIMAL)
-def test_optimal(stage: Stage, name: str) -> None:
+def test_optimal(stage: Stage | Both, name: str) -> None:
     stage.play(name, OPTIMAL[name])
 
 
