@@ -157,9 +157,7 @@ class Stage:
         """Whether the fill lane has to take this request, the first one for its URL."""
         answered = step.raw is None and not step.gone and not step.interim and self.framing == "length"
         plain = step.method == "GET" and not step.asks and not step.content
-        return (
-            answered and plain and not any(name in step.says.lower() for name in ("vary:", "no-vary-search:"))
-        )
+        return answered and plain and not any(part in step.says.lower() for part in HANDED_OVER)
 
     def _play(self, where: str, step: Step, before: bytes | None) -> Response:
         proxy, origin = self.proxy, self.origin
