@@ -47,6 +47,28 @@ class ReadableFile(Kind):
         return "the path of a file"
 
 
+class Folder(Kind):
+    """A folder that is there, or can be made in one that is."""
+
+    def read(self, node: Node, path: str, reader: Reader) -> Any:
+        text = text_of(node, path, reader, "the path of a folder")
+        if text is BAD:
+            return BAD
+        absolute = absolute_path(text, reader)
+        if os.path.isdir(absolute):
+            return absolute
+        if os.path.lexists(absolute):
+            return reader.wrong(node.line, path, f"is {quote(text)}, which is not a folder")
+        if not os.path.isdir(os.path.dirname(absolute)):
+            return reader.wrong(
+                node.line, path, f"is {quote(text)}, and {quote(os.path.dirname(absolute))} does not exist"
+            )
+        return absolute
+
+    def describe(self) -> str:
+        return "the path of a folder"
+
+
 class LogTarget(Kind):
     def read(self, node: Node, path: str, reader: Reader) -> Any:
         text = text_of(node, path, reader, "stdout, stderr or the path of a file")

@@ -11,7 +11,7 @@ from typing import Any
 
 from cdn.config import addresses, document, names
 from cdn.config.checks import check_admin
-from cdn.config.files import LogTarget, ReadableFile, check_listener
+from cdn.config.files import Folder, LogTarget, ReadableFile, check_listener
 from cdn.config.kinds import (
     BAD,
     Choice,
@@ -21,6 +21,7 @@ from cdn.config.kinds import (
     Reader,
     Text,
     duration,
+    nullable,
     or_off,
     rate,
     size,
@@ -28,11 +29,12 @@ from cdn.config.kinds import (
 from cdn.config.schema_origins import ORIGIN, ORIGINS
 from cdn.config.schema_routes import ROUTES
 from cdn.config.schema_shields import EDGES, check_tiers, shields
-from cdn.config.sections import Key, ListOf, MapOf, Section, later
+from cdn.config.sections import Key, ListOf, MapOf, Section
 from cdn.config.values import (
     AccessLog,
     Admin,
     Config,
+    DiskConfig,
     Limits,
     Listener,
     Node,
@@ -115,6 +117,34 @@ ADMIN = Section(
     "admin",
     check_admin,
 )
+DISK = Section(
+    DiskConfig,
+    (
+        Key(
+            "path",
+            Folder(),
+            "The folder, for this node alone; made when it does not exist. Nobody else may write to it.",
+        ),
+        Key(
+            "size",
+            size("20 GiB", "32 MiB", "4 TiB"),
+            "All the room the cache takes there. What is longer than about 3 % of it (240 MiB from 8 GiB on) "
+            "is kept in memory alone.",
+        ),
+        Key(
+            "write_delay",
+            duration("1s", "10ms", "1m"),
+            "How long what was stored may wait to be written together with others.",
+        ),
+        Key(
+            "objects",
+            nullable(Count(1024, 1_000_000_000)),
+            "How many responses its index has room for, at 40 bytes of memory each, outside of `memory`; `null`: one "
+            "for each 16 KiB of `size`.",
+        ),
+    ),
+    "store.disk",
+)
 STORE = Section(
     StoreConfig,
     (
@@ -123,7 +153,11 @@ STORE = Section(
             size("512 MiB", "1 MiB", "1 TiB"),
             "All the memory the cache takes, index and overhead included.",
         ),
-        later("disk", "A second tier on disk."),
+        Key(
+            "disk",
+            DISK,
+            "A second tier on disk, which is there again after a restart; left out: memory only.",
+        ),
         Key(
             "slice",
             size("1 MiB", "64 KiB", "16 MiB"),

@@ -18,6 +18,7 @@ from cdn.control.lines import Caller, Line, LineEnd
 from cdn.control.log import NodeLog, loop_exception_handler
 from cdn.control.node import Node, Peer
 from cdn.control.worker_process import FAILED, why
+from cdn.proxy import durable
 from cdn.proxy.purge_log import PurgeLog
 from cdn.proxy.worker import Shared
 
@@ -57,6 +58,8 @@ class ControlProcess:
             read_config=read_config,
             started=started,
             generation=generation,
+            disk=shared.disk,
+            make_durable=lambda: _make_durable(shared),
         )
 
     async def run(self) -> int:
@@ -140,3 +143,8 @@ class ControlProcess:
             self._orders.send(message)
         except LineEnd:
             os._exit(FAILED)
+
+
+def _make_durable(shared: Shared) -> None:
+    if shared.disk is not None:
+        durable.persist(shared.disk, shared.journal, shared.clock)

@@ -65,6 +65,23 @@ FAMILIES: tuple[Family, ...] = (
     Family(("store", "size"), "cdn_store_size_bytes", "gauge", "Bytes the store may use."),
     Family(("store", "objects"), "cdn_store_objects", "gauge", "Responses stored now."),
     Family(("store", "evictions"), "cdn_store_evictions_total", "counter", "Responses evicted for space."),
+    Family(("disk", "size"), "cdn_disk_size_bytes", "gauge", "Bytes the cache may use on disk."),
+    Family(("disk", "bytes"), "cdn_disk_used_bytes", "gauge", "Bytes of the entries on disk."),
+    Family(("disk", "objects"), "cdn_disk_objects", "gauge", "Responses stored on disk."),
+    Family(("disk", "hits"), "cdn_disk_hits_total", "counter", "Responses found on disk only."),
+    Family(("disk", "written"), "cdn_disk_written_total", "counter", "Responses written to disk."),
+    Family(("disk", "written_bytes"), "cdn_disk_written_bytes_total", "counter", "Bytes of them."),
+    Family(("disk", "queue_bytes"), "cdn_disk_queue_bytes", "gauge", "Bytes waiting to be written."),
+    Family(
+        ("disk", "dropped"), "cdn_disk_dropped_total", "counter", "Responses not written: slow or failing."
+    ),
+    Family(("disk", "evictions"), "cdn_disk_evictions_total", "counter", "Responses evicted from disk."),
+    Family(
+        ("disk", "read_errors"), "cdn_disk_read_errors_total", "counter", "Reads of the disk that failed."
+    ),
+    Family(("disk", "write_errors"), "cdn_disk_write_errors_total", "counter", "Writes to it that failed."),
+    Family(("disk", "bad_blocks"), "cdn_disk_bad_blocks_total", "counter", "Entries found damaged."),
+    Family(("disk", "failing"), "cdn_disk_failing", "gauge", "Workers whose writes fail now."),
     Family(("access_log", "dropped"), "cdn_access_log_dropped_total", "counter", "Log lines without room."),
     Family(("access_log", "lost"), "cdn_access_log_lost_total", "counter", "Log lines whose write failed."),
     Family(("access_log", "waiting"), "cdn_access_log_waiting_bytes", "gauge", "Log bytes not written yet."),

@@ -25,6 +25,7 @@ from cdn.proxy.clock import Clock
 from cdn.proxy.purge_log import PurgeLog
 from cdn.proxy.purging import key_of, named
 from cdn.store import JournalBusyError, Memory
+from cdn.store.disk.tier import Disk
 
 SOON = 1.0  # seconds that a worker has for an answer that somebody waits for
 PATIENCE = 10.0  # and for compiling a configuration
@@ -68,8 +69,12 @@ class Node:
         read_config: Callable[[], Config] | None = None,
         started: float | None = None,
         generation: int = 0,
+        disk: Disk | None = None,
+        make_durable: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
+        self._disk = disk
+        self._make_durable = make_durable
         self.name = config.node.name
         self.draining = False
         self.peers: dict[int, Peer] = {}
@@ -132,6 +137,8 @@ class Node:
         node["purges"] = dict(self._purges)
         node["reloads"] = dict(self._reloads)
         node["store"] = {**node.get("store", {}), **self._memory.stats(), "fills": _fills(node)}
+        if self._disk is not None:
+            node["disk"] = {**node.get("disk", {}), **self._disk.shared_stats()}
         node["workers"] = [
             {
                 "worker": peer.number,
@@ -181,6 +188,7 @@ class Node:
             )
         except JournalBusyError as error:
             raise UnavailableError(f"{error}; nothing is purged, try again") from error
+        await self._noted()
         reached = objects if all else 0
         if keys:
             dropped = await self._ask_all("drop", keys, soft)
@@ -190,6 +198,16 @@ class Node:
         self._purges["requests"] += 1
         self._purges["reached"] += reached
         return reached
+
+    async def _noted(self) -> None:
+        """What is noted is on disk when this returns, so that it outlives the node. UnavailableError."""
+        try:
+            await asyncio.to_thread(self._make_durable)
+        except OSError as error:
+            raise UnavailableError(
+                f"the purge is in force, but not on disk ({error.strerror or error}), and is lost when the node "
+                "ends; try again"
+            ) from error
 
     async def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
         """As the first worker that answers sees it. ValueError for a bad URL, UnavailableError."""

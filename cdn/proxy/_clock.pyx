@@ -31,6 +31,12 @@ cdef class Clock:
     def now(self) -> int:
         return self.read()
 
+    def wall(self) -> int:
+        return self.at if self.frozen else _milliseconds(CLOCK_REALTIME)
+
+    def boot(self) -> int:
+        return self.at if self.frozen else _milliseconds(CLOCK_BOOTTIME)
+
 
 cdef class FakeClock(Clock):
     """A clock that stands still until a test moves it."""

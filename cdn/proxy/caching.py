@@ -17,7 +17,9 @@ from cdn.proxy.content import content_key
 from cdn.proxy.drafts import stored_of
 from cdn.proxy.flight import Flight, Streaming
 from cdn.proxy.following import follow
+from cdn.proxy.large import served as from_disk
 from cdn.proxy.lookup import Found, keyed_target, log_hash, look_up, primary_key
+from cdn.proxy.pieces import bring as bring_pieces
 from cdn.proxy.redeciding import decide_again
 from cdn.proxy.source import EntrySource
 from cdn.rules.directives import request_directives
@@ -71,6 +73,14 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
         found, stored = _find(exchange, route, policy, request, primary)
         if stored is None:
             found, stored = _equivalent(exchange, route, policy, request, query, found)
+        if stored is None and site.disk is not None:
+            large = await site.disk.bring(primary, request)
+            if large and await from_disk(exchange, route, policy, request, large):
+                return
+            found, stored = _find(exchange, route, policy, request, primary)
+            now = site.clock.now()
+            if stored is None:
+                await bring_pieces(site.disk, site.memory, found, request)
         if stored is None and await parts.answered(exchange, route, policy, request, query, found):
             return
         if stored is None:

@@ -74,15 +74,16 @@ def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None, *, old_or
 
 def stored_of(entry: Entry) -> Stored:
     """What the rules know of a record. Raises `rules.stored.MetaError` on foreign bytes."""
-    return _stored(entry, entry.body_length)
+    return stored_in(entry, entry.body_length)
 
 
 def stored_of_draft(record: Draft) -> Stored:
     """The same while its body is still arriving."""
-    return _stored(record, -1)
+    return stored_in(record, -1)
 
 
-def _stored(entry: Entry | Draft, body_length: int) -> Stored:
+def stored_in(entry: Entry | Draft, body_length: int) -> Stored:
+    """The same of a body that lies elsewhere."""
     meta = entry.meta
     head = entry.head
     if meta[:1] == _EDITED:

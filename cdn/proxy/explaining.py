@@ -62,6 +62,7 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
     stored = None
     if entry is None:
         out["stored"] = None
+        out["on_disk"] = site.disk is not None and site.disk.has(found.key)
         held = find(site.memory, found, request)
         if held is not None:
             out["parts"] = {

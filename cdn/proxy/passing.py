@@ -110,6 +110,8 @@ def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
     except JournalBusyError as error:
         site.report("purge-log", f"an unsafe request has invalidated nothing: {error.strerror or error}")
     drop(site, keys, False)
+    if site.disk is not None:
+        site.disk.note_soon()
 
 
 async def _body(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes]:

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     ORIGIN = 5
     URL = 6
     ALL = 7
+    FORGOTTEN = 8  # notes are missing: whatever is older has to be validated
 
 
 SOFT = 1  # flag of a note
@@ -225,6 +226,11 @@ class PurgeLog:
             for kept in self._notes.values():
                 kept.forget(stamp, time)
         for kind, name, number, flags, stamp, time in notes:
+            if kind == Kind.FORGOTTEN:
+                for kept in self._notes.values():
+                    kept.forget(stamp, time)
+                self._newest = stamp
+                continue
             self._notes[Kind(kind)].add(name, stamp, bool(flags & SOFT), time)
             self._newest = stamp
             if kind == Kind.PREFIX:

@@ -32,7 +32,33 @@ def decide_again(
     stamp = (
         site.memory.stamp
     )  # before the purges are looked at: one that comes meanwhile begins a later epoch
-    purged = site.purges.find(entry.stamp, request, stored.tags, entry.key)
+    again = judged(site, route, policy, request, entry.key, entry.stamp, stored)
+    if again is None:
+        site.memory.remove(entry.key)
+        found.entry = None
+        return None
+    record = draft(
+        again,
+        route.headers.response,
+        stamp,
+        old_origin=bool(entry.flags & RecordFlag.OLD_ORIGIN),
+    )
+    # On disk it stays as it was, and is decided again whenever it comes from there.
+    found.entry = site.memory.republish(entry, record, tell=False) or entry
+    return soft_window(again.with_body(entry.body_length))
+
+
+def judged(
+    site: Site,
+    route: Route,
+    policy: CachePolicy,
+    request: RequestHead,
+    key: bytes,
+    stamp: int,
+    stored: Stored,
+) -> Stored | None:
+    """What was decided at `stamp`, by today's rules and purges; None: it may not be used, or stored, any more."""
+    purged = site.purges.find(stamp, request, stored.tags, key)
     head = ResponseHead(stored.status, stored.fields, stored.reason)
     credentials = [("Authorization", "-")] if stored.flags & Flag.AUTHORIZED else []
     asked = replace(request, method="GET", fields=Fields(credentials))
@@ -41,23 +67,9 @@ def decide_again(
     )
     obsolete = purged.grade is Grade.GONE or outdated(stored, route.compress, policy.targets)
     if isinstance(decision, DontStore) or obsolete:
-        site.memory.remove(entry.key)
-        found.entry = None
         return None
     again = _as_old_as(stored, decision)
-    if purged.grade is not Grade.NONE:
-        again = purged.applied(again)
-    published = site.memory.republish(
-        entry,
-        draft(
-            again,
-            route.headers.response,
-            stamp,
-            old_origin=bool(entry.flags & RecordFlag.OLD_ORIGIN),
-        ),
-    )
-    found.entry = published or entry
-    return soft_window(again.with_body(entry.body_length))
+    return again if purged.grade is Grade.NONE else purged.applied(again)
 
 
 def _as_old_as(stored: Stored, decision: Stored) -> Stored:

@@ -25,6 +25,7 @@ from cdn.proxy._front import ClientStream
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.coding import Coders
 from cdn.proxy.counters import Counters
+from cdn.proxy.disk import DiskTier
 from cdn.proxy.drafts import stored_of
 from cdn.proxy.elsewhere import Elsewhere
 from cdn.proxy.equivalents import Equivalents
@@ -86,6 +87,7 @@ class Site:
         self.coders = Coders()
         self.flights: dict[bytes, Flight | Passage] = {}
         self.purges = purges
+        self.disk: DiskTier | None = None
         self.equivalents = Equivalents()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -425,6 +427,8 @@ class Site:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self.coders.close()
+        if self.disk is not None:
+            self.disk.close()
         await self.origins.close()
         if self.shields is not None:
             await self.shields.close()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cdn.proxy.lookup import log_hash
 from cdn.proxy.slice_flight import Asker, ChangedError, SliceFlight, joined
 from cdn.proxy.source import FillError, FillSource, Source
-from cdn.proxy.stored_slices import Sliced, load
+from cdn.proxy.stored_slices import Sliced, load, slice_key
 from cdn.rules.ranges import Range
 from cdn.rules.slices import number_of, span_of
 from cdn.store import Draft, Entry, RecordFlag
@@ -129,6 +129,10 @@ class SlicedSource(Source):
 
     async def _get(self, number: int) -> Piece:
         entry = self._held(number)
+        tier = self._asker.site.disk
+        if entry is None and tier is not None:
+            await tier.bring_keys([slice_key(self._sliced.base, number)])
+            entry = self._held(number)
         if entry is not None:
             entry.touch(self._asker.site.clock.now())
             return Kept(entry)

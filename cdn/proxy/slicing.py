@@ -36,10 +36,11 @@ from cdn.rules.ranges import Range
 from cdn.rules.use import Decision, decide_use, is_error
 from cdn.rules.validation import is_conditional
 from cdn.rules.vary import key_extras
-from cdn.store import Draft, Entry, Memory
+from cdn.store import Draft, Entry
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
+    from cdn.proxy.site import Site
 
 ROUNDS = 4  # slices that are asked for before the head is out
 FETCHED_APART = 4  # slices at most that are fetched for one request of several ranges
@@ -186,7 +187,7 @@ class _Answer:
                     return await self._exact() if told else Done.NO
                 use = decide_use(self.request, held.stored, self.policy, site.clock.now())
                 fresh = told or use.decision is Decision.SERVE
-                missing = await _missing(site.memory, held, spans)
+                missing = await _missing(site, held, spans)
                 if fresh and missing is None:
                     await self._serve(held, spans, held.shown, Outcome.MISS if told else Outcome.HIT)
                     return Done.YES
@@ -339,7 +340,7 @@ class _Answer:
         use = decide_use(self.request, held.stored, self.policy, now, origin_failed=True)
         if spans is None or use.decision not in (Decision.SERVE, Decision.SERVE_STALE_SIE):
             return False
-        if await _missing(self.exchange.site.memory, held, spans) is not None:
+        if await _missing(self.exchange.site, held, spans) is not None:
             return False
         await self._serve(held, spans, held.shown, Outcome.STALE_SIE)
         return True
@@ -413,14 +414,19 @@ def _first(held: Sliced, spans: Sequence[Range]) -> int:
     return slices.number_of(spans[0][0], held.size)
 
 
-async def _missing(memory: Memory, held: Sliced, spans: Iterable[Range]) -> int | None:
+async def _missing(site: Site, held: Sliced, spans: Iterable[Range]) -> int | None:
     """The first slice that is not there, in the order in which they are sent."""
     looked = 0
     for span in spans:
         for number in held.numbers(span):
-            if held.slice(memory, number) is None:
+            if held.slice(site.memory, number) is None and not _on_disk(site, held, number):
                 return number
             looked += 1
             if looked % AT_ONCE == 0:
                 await asyncio.sleep(0)
     return None
+
+
+def _on_disk(site: Site, held: Sliced, number: int) -> bool:
+    """It comes from there when it is read; should it be damaged, it is fetched then."""
+    return site.disk is not None and site.disk.has(store.slice_key(held.base, number))

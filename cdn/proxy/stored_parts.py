@@ -130,10 +130,19 @@ def load(memory: Memory, primary: bytes, base: bytes) -> StoredParts | None:
     return StoredParts(base, index, part, length, tuple(pieces))
 
 
+def keys_listed(primary: bytes, index: Entry) -> list[bytes]:
+    """Where the parts lie that an index names."""
+    try:
+        return [part_key(primary, token) for token, _, _ in _decode(index.read())[1]]
+    except struct.error:
+        return []
+
+
 def drop(memory: Memory, primary: bytes, base: bytes) -> None:
     """Forget the parts under `base`: a complete response has taken their place, or they are out of date."""
     index = memory.lookup(index_key(base))
     if index is None:
+        memory.remove(index_key(base))  # on disk it may be all the same
         return
     memory.remove(index.key)
     try:

@@ -122,6 +122,17 @@ def load(memory: Memory, base: bytes, size: int) -> Sliced | None:
     return Sliced(base, entry, stored.with_body(length), length, size, proof, token)
 
 
+def keys_listed(base: bytes, listed: Entry, most: int) -> list[bytes]:
+    """Where all slices of a list may lie; none of what is longer than `most` bytes."""
+    try:
+        length, _, size = _LIST.unpack(listed.read())
+    except struct.error:
+        return []
+    if length > most or size < 1:
+        return []
+    return [slice_key(base, number) for number in range(-(-length // size))]
+
+
 def as_parts(memory: Memory, held: Sliced) -> StoredParts | None:
     """What is there of it in the form that makes a whole of parts; None: nothing is. Looks at every slice."""
     if not isinstance(held.shown, Entry):
@@ -147,6 +158,7 @@ def drop(memory: Memory, base: bytes) -> None:
     """Forget the slices under `base`: a complete response has taken their place, or they are out of date."""
     entry = memory.lookup(list_key(base))
     if entry is None:
+        drop_list(memory, base)  # on disk it may be all the same
         return
     memory.remove(entry.key)
     try:

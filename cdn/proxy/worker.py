@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdn.config.values import Config, Listener
-from cdn.proxy import explaining, tls
+from cdn.proxy import durable, explaining, tls
 from cdn.proxy._fill import FillLane
 from cdn.proxy._front import Census, ClientStream, Front, Wheel
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
 from cdn.proxy._variants import Normaliser
 from cdn.proxy.clock import Clock
+from cdn.proxy.disk import DiskTier
 from cdn.proxy.exchange import Exchange
 from cdn.proxy.listening import BACKLOG, bind, rest, turn_away
 from cdn.proxy.log_entry import AccessSink
@@ -31,8 +33,13 @@ from cdn.proxy.purging import drop, equivalent_keys, key_of, named
 from cdn.proxy.site import Prepared, Site
 from cdn.rules.outcome import Outcome
 from cdn.store import Journal, Memory, open_memory
+from cdn.store.disk.tier import Disk, open_disk
+from cdn.store.disk.times import Times
+from cdn.store.opening import WORKERS
 
 HANDSHAKE = 10.0  # seconds
+# bytes of memory that may wait for the disk, of all workers together; at most a quarter of it
+DISK_QUEUE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Shared:
     journal: Journal
     clock: Clock
     sockets: tuple[tuple[socket.socket, ...], ...]
+    disk: Disk | None = None  # not started: each worker does that
 
     def close(self) -> None:
         for sock in itertools.chain(*self.sockets):
@@ -50,9 +58,25 @@ class Shared:
 
 
 def share(config: Config, sockets: Sequence[Sequence[socket.socket]], clock: Clock | None = None) -> Shared:
-    """Open the store and its journal beside sockets that listen. store.StoreError, OSError."""
-    memory = open_memory(config.store)
-    return Shared(memory, Journal(memory), clock or Clock(), tuple(map(tuple, sockets)))
+    """Open the store, its journal and the disk beside sockets that listen. store.StoreError, OSError."""
+    clock, listening = clock or Clock(), tuple(map(tuple, sockets))
+    if config.store.disk is None:
+        memory = open_memory(config.store)
+        return Shared(memory, Journal(memory), clock, listening)
+    disk = open_disk(config.store.disk, writers=workers_of(config))
+    try:
+        memory = open_memory(config.store, disk.secret)
+        journal = Journal(memory)
+        durable.restore(disk, memory, journal, clock)
+    except BaseException:
+        disk.close()
+        raise
+    return Shared(memory, journal, clock, listening, disk)
+
+
+def workers_of(config: Config) -> int:
+    """How many workers a node of this configuration has."""
+    return config.workers or min(len(os.sched_getaffinity(0)), WORKERS)
 
 
 class Worker:
@@ -100,12 +124,42 @@ class Worker:
         self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
         self.fill_lane = FillLane(self.site, self.lane, self._log, loop)
         self.fill_lane.use()
+        self._start_disk(shared, loop)
         try:
             for listener, sockets in zip(config.listen, shared.sockets, strict=True):
                 await self._listen(loop, listener, sockets)
         except BaseException:
             await self.stop()
             raise
+
+    def _start_disk(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+        disk, memory = shared.disk, shared.memory
+        if disk is None:
+            return
+
+        def say(sentence: str) -> None:
+            try:
+                loop.call_soon_threadsafe(self._report, "disk", sentence)
+            except RuntimeError:
+                return  # the loop has ended; this was about its last batch
+
+        clock = self.clock
+        disk.start(
+            Times(clock.now, clock.wall, clock.boot),
+            min(DISK_QUEUE, memory.size // 4) // workers_of(self.config),
+            say,
+            keep=lambda key: memory.lookup(key) is not None,
+            notes=lambda: durable.persist(disk, shared.journal, clock),
+        )
+        memory.tier = disk
+        self.site.disk = DiskTier(disk, memory)
+
+    async def _stop_disk(self) -> None:
+        """What is on its way to the disk is written, within a bound."""
+        disk = self._shared.disk if self._shared is not None else None
+        if disk is not None:
+            self.memory.tier = None
+            await asyncio.to_thread(disk.close)
 
     async def _listen(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, sockets: Sequence[socket.socket]
@@ -209,6 +263,8 @@ class Worker:
         out["coding"] = self.site.coders.stats()
         if self.site.shields is not None:
             out["shields"] = self.site.shields.stats()
+        if self.site.disk is not None:
+            out["disk"] = self.site.disk.stats()
         return out
 
     def purge(
@@ -230,6 +286,8 @@ class Worker:
         self.site.purges.purge(
             names.tags, names.prefixes, names.hosts, soft, self.clock.now(), urls=keys, everything=all
         )
+        if self.site.disk is not None:
+            self.site.disk.note_soon()
         return int(self.memory.stats()["objects"]) if all else self.drop(keys, soft)
 
     def equivalent_keys(self, urls: Sequence[str]) -> set[bytes]:
@@ -295,6 +353,7 @@ class Worker:
             front.abort()
         self.wheel.close()
         await self.site.close()
+        await self._stop_disk()
         await asyncio.sleep(0)  # the transports' connection_lost
         self.flush_log()
         self._fronts.clear()

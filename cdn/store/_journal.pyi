@@ -35,6 +35,10 @@ class Journal:
         where there is no note. JournalBusyError after `patience` seconds; then nothing is written.
         """
 
+    def restore(self, notes: list[tuple[int, bytes, int, int, int, int]]) -> None:
+        """Notes as `read` gives them, of an earlier life, before any other. The epoch is the caller's to begin.
+        ValueError when there are more than fit, or it is too late."""
+
     def read(self, since: int) -> tuple[list[tuple[int, bytes, int, int, int, int]], int, bool]:
         """The notes from number `since` on, each (kind, digest, number, flags, stamp, time), `head` as it was, and
         whether older ones than the first are missing."""

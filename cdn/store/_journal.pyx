@@ -150,6 +150,21 @@ cdef class Journal:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
         return stamp
 
+    def restore(self, list notes not None):
+        cdef uint64_t head = journal_load(&self.top.head)
+        cdef Note* note
+        cdef bytes digest
+        if head or len(notes) > <Py_ssize_t> self.room:
+            raise ValueError("notes are restored into an empty journal that has room for them")
+        for kind, digest, number, flags, stamp, at in notes:
+            if len(digest) != DIGEST_BYTES:
+                raise ValueError("a digest is 16 bytes")
+            note = &self.notes[head % self.room]
+            memcpy(note.digest, PyBytes_AS_STRING(digest), DIGEST_BYTES)
+            note.stamp, note.time, note.number, note.kind, note.flags = stamp, at, number, kind, flags
+            head += 1
+        journal_store(&self.top.head, head)
+
     def read(self, uint64_t since):
         cdef list out = []
         cdef uint64_t head

@@ -53,6 +53,7 @@ cdef class Memory:
     cdef uint8_t secret[16]
     cdef uint64_t hash_mask
     cdef int fd
+    cdef public object tier     # told what is stored and removed; None: nobody
     cdef dict fills             # key -> borrowed pointer of the Fill that we own, as int
     cdef dict follows           # the same for those of other workers that we follow
     cdef dict following         # borrowed pointers of all Fills that follow
@@ -75,6 +76,7 @@ cdef class Memory:
     cdef Record* hold(self, const char* key, size_t n) noexcept nogil
     cdef bint reveal(self, Record* r) noexcept
     cdef Entry publish_run(self, Record* r)
+    cdef int told(self, Entry entry) except -1
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL
     cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL
     cdef bint leave(self, Record* r, bint soft, int64_t now) noexcept

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import final
 
+from cdn.store.behind import Tier
 from cdn.store.record import Draft
 
 POLICIES: tuple[str, ...]
@@ -202,12 +203,18 @@ class Memory:
         workers: int = 0,
         policy: str = "lru",
     ) -> Memory: ...
+    tier: Tier | None
+    """What stands behind this one: told of what is stored and what is removed, but not of what is evicted."""
+
     now: int
     """The latest node time told (by `touch`, a draft's response_time, or set here): eviction compares with
     it. It never goes back."""
 
     @property
     def stamp(self) -> int: ...
+    def begin_at(self, stamp: int) -> None:
+        """Before any process shares it: the epoch is this one, if it is not later already."""
+
     def next_stamp(self) -> int:
         """A new decision epoch: whatever was decided before is decided again when it is next asked for."""
 
@@ -244,14 +251,16 @@ class Memory:
         one is as old, and as purged, as that one. Call it before that one is aborted or let go.
         """
 
-    def publish(self, key: bytes, draft: Draft, body: bytes | bytearray | memoryview = b"") -> Entry | None:
-        """Store at once. None: no space could be made."""
+    def publish(
+        self, key: bytes, draft: Draft, body: bytes | bytearray | memoryview = b"", tell: bool = True
+    ) -> Entry | None:
+        """Store at once. None: no space could be made. `tell`: the tier, too; it knows what came from there."""
 
-    def republish(self, entry: Entry, draft: Draft) -> Entry | None:
+    def republish(self, entry: Entry, draft: Draft, tell: bool = True) -> Entry | None:
         """A new record over the same body. None: no space, or the entry is not `current` any more."""
 
-    def remove(self, key: bytes) -> bool:
-        """Remove what is stored under exactly this key. Fills in flight are not touched."""
+    def remove(self, key: bytes, tell: bool = True) -> bool:
+        """Remove what is stored under exactly this key, from the tier too. Fills in flight are not touched."""
 
     def invalidate(self, key: bytes) -> bool:
         """The same, and its fill in flight will not be stored."""

@@ -273,6 +273,10 @@ cdef class Memory:
     def stamp(self):
         return self.epoch()
 
+    def begin_at(self, uint64_t stamp):
+        if stamp > self.s.top.stamp:
+            cdn_store64(&self.s.top.stamp, stamp)
+
     def next_stamp(self):
         return cdn_add64(&self.s.top.stamp, 1)
 
@@ -405,7 +409,7 @@ cdef class Memory:
             fill.void("purged")
         return fill, True
 
-    def publish(self, bytes key not None, draft not None, body=b""):
+    def publish(self, bytes key not None, draft not None, body=b"", bint tell=True):
         cdef Record t
         cdef Record* r
         cdef Py_buffer view
@@ -419,11 +423,14 @@ cdef class Memory:
                 return None
             t.body_length = view.len
             r = self.lay(&t, key, text[0], text[1], <const char*> view.buf)
-            return self.publish_run(r)      # lets the lock go
+            entry = self.publish_run(r)      # lets the lock go
         finally:
             PyBuffer_Release(&view)
+        if tell:
+            self.told(entry)
+        return entry
 
-    def republish(self, Entry entry not None, draft not None):
+    def republish(self, Entry entry not None, draft not None, bint tell=True):
         cdef Record t
         cdef Record* old = entry.record()
         cdef Record* r
@@ -438,7 +445,10 @@ cdef class Memory:
         t.hash0, t.body_length, t.body = old.hash0, old.body_length, old.body
         # what is pinned is not evicted for this
         r = NULL if cdn_load32(&old.pins) & PIN_RETIRED else self.lay_over(&t, old, key, text[0], text[1])
-        return self.publish_run(r)
+        fresh = self.publish_run(r)
+        if tell:
+            self.told(fresh)
+        return fresh
 
     cdef Entry publish_run(self, Record* r):
         """Publish, let the lock go, and give it to Python. None: there is none, or it cannot be held."""
@@ -456,6 +466,12 @@ cdef class Memory:
         publish_record(&self.s, r)
         self.s.top.commits += 1
         return True
+
+    cdef int told(self, Entry entry) except -1:
+        """Tell the tier behind this one what is stored now; outside of any lock."""
+        if self.tier is not None and entry is not None and not entry.r.flags & RECORD_UNCACHEABLE:
+            self.tier.stored(entry)
+        return 0
 
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL:
         """A run (and blocks) with everything in it, not published; NULL: no room. Hash, length and times are in t."""
@@ -516,8 +532,10 @@ cdef class Memory:
 
     # -- leaving --------------------------------------------------------------------------------------------------
 
-    def remove(self, bytes key not None):
+    def remove(self, bytes key not None, bint tell=True):
         cdef Record* r
+        if tell and self.tier is not None:
+            self.tier.gone(key)
         if not take_lock(&self.s, LOCK_WAIT):
             return self.expire(key, INT64_MIN)
         r = self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
@@ -573,7 +591,15 @@ cdef class Memory:
 
     def soft_purge(self, bytes key not None, now=None):
         self.void_fill(key)
-        return self.expire(key, self.s.now if now is None else <int64_t> now)
+        cdef bint found = self.expire(key, self.s.now if now is None else <int64_t> now)
+        cdef Entry entry
+        if self.tier is not None:
+            entry = self.lookup(key)
+            if entry is None:
+                self.tier.gone(key)
+            else:
+                self.told(entry)
+        return found
 
     def purge_all(self, bint soft=False, now=None):
         return self.purge(b"", soft, now)

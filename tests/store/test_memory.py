@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from cdn.store import Draft, Entry, Fill, Memory
+from cdn.store import Draft, Entry, Fill, Memory, RecordFlag
 from tests.store.bodies import FAR, body, draft, head
 
 SECRET = bytes(range(16))
@@ -327,3 +327,51 @@ def test_entries_keep_the_mapping(memory: Memory) -> None:
     gc.collect()
     assert entry is not None
     assert entry.read() == b"still here"
+
+
+class Behind:
+    """A tier that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bytes, bytes]] = []
+
+    def stored(self, entry: Entry) -> None:
+        self.told.append(("stored", entry.key, entry.read()))
+
+    def gone(self, key: bytes) -> None:
+        self.told.append(("gone", key, b""))
+
+
+def test_the_tier_behind_is_told_what_is_stored_and_removed_but_not_what_is_evicted() -> None:
+    memory = Memory(1 << 20, bytes(16))
+    memory.tier = behind = Behind()
+    fill, _ = memory.begin_fill(b"filled")
+    assert fill.start(draft(b"filled", 1), 4)
+    fill.write(b"body")
+    assert not behind.told
+    assert fill.commit() is not None
+    entry = memory.publish(b"published", draft(b"published", 1), b"x")
+    assert entry is not None
+    memory.republish(entry, draft(b"published", 2))
+    memory.publish(b"brought back", draft(b"brought back", 1), b"y", tell=False)
+    memory.soft_purge(b"filled", 5)
+    memory.remove(b"published")
+    memory.remove(b"never there")
+    memory.invalidate(b"filled")
+    memory.remove(b"brought back", tell=False)
+    assert behind.told == [
+        ("stored", b"filled", b"body"),
+        ("stored", b"published", b"x"),
+        ("stored", b"published", b"x"),
+        ("stored", b"filled", b"body"),
+        ("gone", b"published", b""),
+        ("gone", b"never there", b""),
+        ("gone", b"filled", b""),
+    ]
+    behind.told.clear()
+    for i in range(100):
+        assert memory.publish(b"%d" % i, draft(b"%d" % i, 1), bytes(60_000)) is not None
+    assert memory.stats()["evictions"] > 50
+    assert {what for what, _, _ in behind.told} == {"stored"}
+    memory.publish(b"u", dataclasses.replace(draft(b"u", 1), flags=int(RecordFlag.UNCACHEABLE)))
+    assert behind.told[-1][1] != b"u"

@@ -106,6 +106,8 @@ cdef class FillLane(Lane):
             if self._behind(at, self.parts) or self._behind(at, self.slices):
                 return False
             key = PyBytes_FromStringAndSize(at.key, at.key_len)
+            if self.site.disk is not None and self._on_disk(key):
+                return False
             if key in self.site.flights:
                 return False
             if self.site.predicted_uncacheable(key):
@@ -166,6 +168,11 @@ cdef class FillLane(Lane):
         """Whether something lies under the key with this behind it; the key's buffer has room for that."""
         memcpy(<char*>at.key + at.key_len, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
         return self.memory.find(at.key, at.key_len + PyBytes_GET_SIZE(suffix)) != NULL
+
+    cdef bint _on_disk(self, bytes key) except -1:
+        """Whether the response itself, its parts or its slices are there: the exchange brings them back."""
+        cdef object disk = self.site.disk
+        return disk.has(key) or disk.has(key + self.parts) or disk.has(key + self.slices)
 
     cdef bytes _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head, Located* at):
         """The request's head for the origin; None: not for the lane."""

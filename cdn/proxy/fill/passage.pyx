@@ -250,6 +250,11 @@ cdef class Passage(Sink):
         """What the response takes the place of: parts that came while it was on its way (as `Flight.committed`)."""
         cdef bytes key = self.key + self.lane.parts
         cdef object memory = self.lane.site.memory
+        if self.lane.site.disk is not None:
+            # there they may be although memory has nothing
+            stored_parts.drop(memory, self.key, self.key)
+            stored_slices.drop(memory, self.key)
+            return 0
         if self.lane.memory.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) != NULL:
             stored_parts.drop(memory, self.key, self.key)
         key = self.key + self.lane.slices

@@ -283,6 +283,7 @@ cdef class Fill:
         disown(s, f)
         drop_lock(s)
         self.entry = entry_of(self.memory, r)
+        self.memory.told(self.entry)
         self.end(S_COMMITTED)
         return self.entry
 
