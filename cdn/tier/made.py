@@ -6,6 +6,7 @@ Decides nothing. Must not know why it is given.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from cdn.rules.message import Fields, ResponseHead
 from cdn.tier.seam import OriginResponse
@@ -27,7 +28,7 @@ class MadeResponse(OriginResponse):
     ) -> None:
         body = f"{sentence}\n".encode()
         about = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
-        self.head = ResponseHead(status, Fields((*lines, *about)))
+        self.head = ResponseHead(status, Fields((*lines, *about)), HTTPStatus(status).phrase)
         self._body = b"" if method == "HEAD" else body
         self.length = len(self._body)
         self.server = server

@@ -48,6 +48,7 @@ async def everything(response: OriginResponse) -> None:
 class Got:
     def __init__(self, status: int, fields: Fields, body: bytes, complete: bool) -> None:
         self.status, self.fields, self.body, self.complete = status, fields, body, complete
+        self.reason = ""
 
 
 def ask(root: Path, target: str, method: str = "GET", **fields: str) -> Got:
@@ -59,7 +60,9 @@ def ask(root: Path, target: str, method: str = "GET", **fields: str) -> Got:
         while piece := await response.read():
             body += piece
         assert response.length == len(body)
-        return Got(response.head.status, response.head.fields, body, response.complete)
+        got = Got(response.head.status, response.head.fields, body, response.complete)
+        got.reason = response.head.reason
+        return got
 
     before = len(os.listdir("/proc/self/fd"))
     got = asyncio.run(run())
@@ -84,6 +87,7 @@ def ask(root: Path, target: str, method: str = "GET", **fields: str) -> Got:
 def test_a_file(site: Path, target: str, status: int, body: bytes, kind: str) -> None:
     got = ask(site, target)
     assert (got.status, got.body, got.complete) == (status, body, True)
+    assert got.reason == "OK"
     assert got.fields.get("content-type") == kind
     assert got.fields.get("content-length") == str(len(body))
     head = ask(site, target, "HEAD")

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from cdn.config.values import Directory
 from cdn.rules.message import Fields, RequestHead, ResponseHead
@@ -180,7 +181,7 @@ class DirectoryOrigin:
 
 def _begin(made: FileAnswer, file: Opened, server: str) -> _Read:
     """The answer with its first piece; the file is closed where that is all of it."""
-    head = ResponseHead(made.status, made.fields)
+    head = ResponseHead(made.status, made.fields, HTTPStatus(made.status).phrase)
     end = made.first + made.length
     if made.length == 0:
         file.close()
@@ -215,7 +216,13 @@ def _text(status: int, sentence: str, asked: OriginRequest, *lines: tuple[str, s
     about = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
     if asked.method == "HEAD":
         body = b""
-    return _Read(ResponseHead(status, Fields([*lines, *about])), len(body), body, None, len(body))
+    return _Read(
+        ResponseHead(status, Fields([*lines, *about]), HTTPStatus(status).phrase),
+        len(body),
+        body,
+        None,
+        len(body),
+    )
 
 
 def _close(visit: asyncio.Future[_Read]) -> None:
