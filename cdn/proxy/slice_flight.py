@@ -21,28 +21,22 @@ from typing import TYPE_CHECKING
 from cdn.config.values import Route
 from cdn.proxy import stored_slices as store
 from cdn.proxy.drafts import draft
-from cdn.proxy.flight import OF_THE_REQUEST, Asked, Broken, Flight, NotStored
-from cdn.proxy.source import FillError, FillSource
+from cdn.proxy.flight import OF_THE_REQUEST, Asked, Flight, NotStored
 from cdn.proxy.splicing import measured, with_kept
 from cdn.proxy.stored_parts import base_of
 from cdn.proxy.stored_slices import Sliced
 from cdn.rules.fields import entity_tag
-from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.rules.message import ResponseHead
 from cdn.rules.outcome import NoStoreReason
-from cdn.rules.ranges import Range
-from cdn.rules.slices import Slice, as_whole, decide_slice, request_span, slice_request, validator
+from cdn.rules.slices import Slice, as_whole, decide_slice, request_span, validator
 from cdn.rules.stored import NO_FLAGS, Stored
 from cdn.rules.storing import DontStore, stored_fields
-from cdn.rules.validation import freshen, selects, updated_fields, validation_request
+from cdn.rules.validation import freshen, selects, updated_fields
 from cdn.store import Draft, Entry, Fill
 from cdn.tier import OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.site import Site
-
-
-class ChangedError(FillError):
-    """Asking again would bring nothing else."""
 
 
 class Kind(Enum):
@@ -178,7 +172,7 @@ class SliceFlight(Flight):
         if fill is None:
             self._instead(Kind.UNFIT, response, NoStoreReason.PARTIAL, request_time, response_time)
             return
-        record = store.slice_draft(made, old_origin=head.version < (1, 1))
+        record = store.announced(sliced)
         if not fill.start(record, response.length):
             # No room for it now: it goes past the store, to those who wait for it.
             fill.detach(NoStoreReason.NO_SPACE.value)
@@ -312,7 +306,7 @@ class SliceFlight(Flight):
             fill.detach(NoStoreReason.PURGED.value)
             return fill.commit()
         self.landed.sliced = replace(self.landed.sliced, token=held.token)
-        return fill.commit(meta=held.token)
+        return fill.commit(**store.settled(held))
 
 
 def _repeats(head: ResponseHead, stored: Stored) -> bool:
@@ -322,69 +316,3 @@ def _repeats(head: ResponseHead, stored: Stored) -> bool:
     return "etag" not in head.fields and head.fields.all("last-modified") == stored.fields.all(
         "last-modified"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who wants slices: what a request for one is made of. `specs` are those of the URL's variants."""
-
-    site: Site
-    route: Route
-    request: RequestHead
-    primary: bytes
-    key: bytes  # where the complete response would be, as far as that is known before it is asked for
-    query: str | None
-    specs: tuple[tuple[str, ...], ...]
-    peer: str
-    trusted: bool
-
-    def board(self, number: int, known: Sliced | None, validating: bool = False) -> tuple[SliceFlight, bool]:
-        """The flight for this slice that is on its way, or a new one; True for a new one."""
-        site = self.site
-        base = self.key if known is None else known.base
-        key = store.slice_key(base, number)
-        fill, won = site.memory.begin_fill(key)
-        flight = site.flight(key)
-        if not won:
-            if isinstance(flight, SliceFlight) and flight.fill is fill and site.joinable(flight):
-                return flight, False
-            while not won:  # of another worker, too: slices are not followed from one to the other
-                site.memory.void(key)
-                fill, won = site.memory.begin_fill(key)
-        new = SliceFlight(
-            site, self.route, fill, self._asked(number, known, validating), number, known, validating
-        )
-        site.depart(new)
-        return new, True
-
-    def _asked(self, number: int, known: Sliced | None, validating: bool) -> Asked:
-        request = self.request
-        span: Range = request_span(number, self.site.slice)
-        if validating and known is not None:
-            lines = [("Range", f"bytes={span[0]}-{span[1]}")]
-            fields: Fields = validation_request(request, known.stored).plus(lines)
-        else:
-            fields = slice_request(request, span, None if known is None else known.validator)
-        return Asked(request, self.primary, self.query, fields, None, [], self.specs, self.peer, self.trusted)
-
-    async def wanted(self, number: int, known: Sliced) -> tuple[SliceFlight, FillSource]:
-        """A slice of `known` for somebody in the middle of it, joined. Raises FillError when it is not to be had."""
-        flight, _ = self.board(number, known)
-        flight.boarded += 1
-        try:
-            await flight.decided.wait()
-            return flight, joined(flight, known)
-        finally:
-            flight.boarded -= 1
-
-
-def joined(flight: SliceFlight, known: Sliced) -> FillSource:
-    """A reader of the slice that a flight brings, which must be of `known`."""
-    landed = flight.landed
-    if isinstance(flight.verdict, Broken):
-        raise flight.verdict.error or FillError("the slice was given up")
-    if not isinstance(landed, Arriving) or not landed.sliced.same_as(known):
-        raise ChangedError("the representation has changed, or is not to be had in slices any more")
-    source = FillSource(landed.fill, known.stored, "", None, flight.overflow)
-    flight.joined(source)
-    return source

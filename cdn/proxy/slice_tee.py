@@ -14,7 +14,7 @@ from cdn.proxy.drafts import draft
 from cdn.proxy.stored_parts import base_of
 from cdn.proxy.stored_slices import Sliced
 from cdn.rules.outcome import NoStoreReason
-from cdn.rules.slices import Slice, number_of, span_of, validator
+from cdn.rules.slices import number_of, span_of, validator
 from cdn.rules.stored import Stored
 from cdn.store import Fill
 from cdn.tier import OriginResponse
@@ -107,8 +107,7 @@ class _Tee(OriginResponse):
         if not won:
             return  # somebody fetches this very slice
         first, last = span_of(number, sliced.size, sliced.length)
-        record = store.slice_draft(Slice(sliced.stored, first, last, sliced.length), old_origin=False)
-        if fill.start(record, last - first + 1):
+        if fill.start(store.announced(sliced, paced=True), last - first + 1):
             self._fill = fill
         else:
             fill.abort(NoStoreReason.NO_SPACE.value)
@@ -119,7 +118,7 @@ class _Tee(OriginResponse):
         if held is None:
             fill.abort(NoStoreReason.PURGED.value)
         else:
-            fill.commit(meta=held.token)
+            fill.commit(**store.settled(held))
 
     def _end(self) -> None:
         fill, self._fill = self._fill, None

@@ -11,13 +11,16 @@ import asyncio
 from collections.abc import Sequence
 
 from cdn.proxy.lookup import log_hash
-from cdn.proxy.slice_flight import Asker, ChangedError, SliceFlight, joined
+from cdn.proxy.slice_asking import Asker, ChangedError, GivenUpError, joined
+from cdn.proxy.slice_flight import SliceFlight
 from cdn.proxy.source import FillError, FillSource, Source
 from cdn.proxy.stored_slices import Sliced, load, slice_key
 from cdn.rules.ranges import Range
 from cdn.rules.slices import number_of, span_of
 from cdn.store import Draft, Entry, RecordFlag
 from cdn.tier import OriginError
+
+OTHERS = 8  # workers that may give up a slice, one after the other
 
 
 class Kept:
@@ -132,11 +135,16 @@ class SlicedSource(Source):
         tier = self._asker.site.disk
         if entry is None and tier is not None:
             await tier.bring_keys([slice_key(self._sliced.base, number)])
+        for _ in range(OTHERS):
             entry = self._held(number)
-        if entry is not None:
-            entry.touch(self._asker.site.clock.now())
-            return Kept(entry)
-        return Coming(*await self._asker.wanted(number, self._sliced))
+            if entry is not None:
+                entry.touch(self._asker.site.clock.now())
+                return Kept(entry)
+            try:
+                return Coming(*await self._asker.wanted(number, self._sliced))
+            except GivenUpError:
+                continue
+        raise FillError("the slice was given up by one worker after the other")
 
     def _let_go(self) -> None:
         piece, self._piece = self._piece, None

@@ -26,7 +26,8 @@ from cdn.proxy.flight import Broken, Flight
 from cdn.proxy.following import follow
 from cdn.proxy.lookup import Found
 from cdn.proxy.redeciding import decide_again
-from cdn.proxy.slice_flight import Arriving, Asker, Instead, Kind, Renewed, SliceFlight
+from cdn.proxy.slice_asking import Asker
+from cdn.proxy.slice_flight import Arriving, Instead, Kind, Renewed, SliceFlight
 from cdn.proxy.sliced_source import SlicedSource
 from cdn.proxy.stored_slices import Sliced
 from cdn.rules import ranges, slices

@@ -6,7 +6,8 @@ is the rules' (`rules.slices`); it must not know a client, nor how an origin is 
     base                     the URL's key, or a variant's: here the complete response would be
     base + SLICES            the list: a record with the head and the lifetime of the response that the slices are of;
                              its body is u64 complete length | 8 bytes token | u32 length of a slice
-    base + SLICE + u64       one slice, by its number: its bytes; meta is the token
+    base + SLICE + u64       one slice, by its number: its bytes; meta is the token. While it arrives, it has the list's
+                             record in the place of its own, and the list's body before that one's meta (`announced`)
 
 A token is given once, to one representation: a slice under another token is no slice of it, and is overwritten when it
 is next fetched. So nothing is listed, a slice may go or come at any time, and to forget the list is to forget them all.
@@ -19,18 +20,18 @@ from __future__ import annotations
 import secrets
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdn.config.values import Route
 from cdn.proxy import stored_parts
-from cdn.proxy.drafts import draft, stored_of
+from cdn.proxy.drafts import draft, stored_of, stored_of_draft
 from cdn.proxy.lookup import Found, look_up, variant_key
 from cdn.proxy.purge_log import Grade
 from cdn.proxy.stored_parts import Piece, StoredParts, merged
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.partial import Part
 from cdn.rules.ranges import Range
-from cdn.rules.slices import Slice, numbers, span_of, validator
+from cdn.rules.slices import numbers, span_of, validator
 from cdn.rules.stored import MetaError, Stored
 from cdn.rules.vary import key_extras
 from cdn.store import Draft, Entry, Fill, Memory, RecordFlag
@@ -42,6 +43,7 @@ SLICES = b"\x00slices"
 SLICE = b"\x00slice"
 TOKEN = 8
 NO_TOKEN = bytes(TOKEN)
+PACED = b"\x01" + bytes(TOKEN - 1)  # in the place of the token: it comes at the pace of a client
 RENEWED_EVERY = 1000  # ms: the list is not written again for every one of many slices that come at once
 DROPPED = (
     512  # slices that are removed at once with their list; what nobody can find any more is evicted in time
@@ -180,22 +182,58 @@ def drop_others(memory: Memory, base: bytes, stored: Stored, size: int) -> None:
         drop(memory, base)
 
 
-def slice_draft(made: Slice, *, old_origin: bool) -> Draft:
-    """The record of one slice; its token is known when it has come in whole (`admit`)."""
-    stored = made.stored
-    return Draft(
-        status=0,
-        head=b"\r\n",
-        status_line_len=2,
-        born=stored.born,
-        fresh_until=stored.fresh_until,
-        swr_until=stored.swr_until,
-        sie_until=stored.sie_until,
-        response_time=stored.response_time,
-        flags=int(RecordFlag.OLD_ORIGIN) if old_origin else 0,
-        last_modified=stored.comparison_date,  # eviction sees that it may be of use when it is stale
-        meta=NO_TOKEN,
+def announced(sliced: Sliced, *, paced: bool = False) -> Draft:
+    """The record of a slice while it arrives: the head of what it is of, so that another worker can follow it.
+
+    `paced`: its bytes come as fast as some client reads.
+    """
+    shown = sliced.shown
+    assert isinstance(shown, Draft)
+    announcement = _LIST.pack(sliced.length, PACED if paced else NO_TOKEN, sliced.size)
+    return replace(shown, stamp=None, meta=announcement + shown.meta)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    sliced: Sliced
+    paced: bool
+
+
+def announcement(base: bytes, record: Draft) -> Announcement | None:
+    """What a slice that arrives under `base` is of; None: nothing that can be joined with others."""
+    try:
+        length, pace, size = _LIST.unpack(record.meta[: _LIST.size])
+        shown = replace(record, stamp=None, meta=record.meta[_LIST.size :])
+        stored = stored_of_draft(shown)
+    except (MetaError, struct.error):
+        return None
+    proof = validator(stored)
+    if proof is None:
+        return None
+    return Announcement(
+        Sliced(base, shown, stored.with_body(length), length, size, proof, None), pace == PACED
     )
+
+
+def settled(held: Sliced) -> dict[str, Any]:
+    """What the record of a slice says once it has come in whole, instead of its announcement: fields of a draft."""
+    stored = held.stored
+    return {
+        "status": 0,
+        "head": b"\r\n",
+        "status_line_len": 2,
+        "born": stored.born,
+        "fresh_until": stored.fresh_until,
+        "swr_until": stored.swr_until,
+        "sie_until": stored.sie_until,
+        "response_time": stored.response_time,
+        "flags": int(held.shown.flags) & RecordFlag.OLD_ORIGIN,
+        "last_modified": stored.comparison_date,  # eviction sees that it may be of use when it is stale
+        "etag_offset": 0,
+        "etag_len": 0,
+        "lines_304": 0,
+        "meta": held.token,
+    }
 
 
 def admit(

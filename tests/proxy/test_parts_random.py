@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import Crew, Origin, Reply, Request, Response, reply, site
+from tests.harness import Crew, Origin, Reply, Request, Response, eventually, reply, site
 from tests.harness.proxy import Proxy
 from tests.harness.ranged import Ranged
 
@@ -255,4 +255,5 @@ def test_many_clients_at_once(place: Place, seed: int) -> None:
     with Crew() as crew:
         tasks = [crew.start(client, number) for number in range(6)]
         assert [task.result(60) for task in tasks] == [40] * 6
-    assert proxy._worker.site.memory.audit()["filling_runs"] == 0
+    # A slice that was read ahead for a client that is gone comes in all the same: nothing stays after that.
+    eventually(lambda: proxy._worker.site.memory.audit()["filling_runs"] == 0, "all fills to end")

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from cdn.proxy import slice_elsewhere
 from cdn.proxy.flight import Asked
 from cdn.proxy.lookup import Found
+from cdn.proxy.slice_asking import Asker, joined
+from cdn.proxy.slice_flight import Arriving
 from cdn.proxy.slice_tee import kept_in_slices
+from cdn.proxy.source import FillError
 from cdn.proxy.stored_slices import find
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.stored import Stored
@@ -177,6 +181,56 @@ def test_a_purge_on_the_way_ends_what_is_kept(running: Proxy, named: bool) -> No
         assert there in ([], [0, 1])
     else:
         assert there == []
+
+
+@pytest.mark.parametrize("stands_still", [False, True])
+def test_a_slice_is_followed_while_it_comes(
+    running: Proxy, stands_still: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not come at the pace of its client is theirs who want it; the plain GET goes on."""
+    monkeypatch.setattr(slice_elsewhere, "PATIENCE", 0.05 if stands_still else 30.0)
+
+    async def work(here: Any) -> None:
+        here.memory.purge(KEY)
+        body, route, now = Body(LENGTH, {}), here.routes[0], here.clock.now()
+        made = decide_store(REQUEST, body.head, route.cache, request_time=now, response_time=now)
+        assert isinstance(made, Stored)
+        fill, _ = here.memory.begin_fill(KEY)
+        plain = kept_in_slices(
+            here, route, Asked(REQUEST, KEY, None, Fields(), None, [], (), "", False), fill, made, body
+        )
+        fill.abort("too-large")
+        assert plain is not None
+        await plain.read()
+        asker = Asker(here, route, REQUEST, KEY, KEY, None, (), "", False)
+        flight, leads = asker.board(0, None)
+        assert not leads
+        await flight.decided.wait()
+        assert isinstance(flight.landed, Arriving)
+        sliced = flight.landed.sliced
+        assert (sliced.length, sliced.validator, sliced.stored.etag) == (LENGTH, '"v1"', '"v1"')
+        source = joined(flight, sliced)
+        assert await source.read(1, 50_000) == content(1, 1, 50_000)
+        if stands_still:
+            with pytest.raises(FillError):
+                await source.read(50_001, 100)
+        rest = b""
+        while data := await plain.read():
+            rest += data
+        assert rest == content(1, 50_001, LENGTH - 1)
+        if not stands_still:
+            assert await source.read(50_001, SIZE) == content(1, 50_001, SIZE - 1)
+        source.close()
+        flight.left(source)
+        held = find(here.memory, Found(KEY, KEY, None), REQUEST, here.slice)
+        assert held is not None
+        assert (held.slice(here.memory, 0) is None) == stands_still
+        assert held.slice(here.memory, 1) is not None
+        await asyncio.sleep(0.01)
+        assert not here.flights
+
+    on_its_loop(running, work)
+    assert on_its_loop(running, _audited)["filling_runs"] == 0
 
 
 @pytest.mark.full
