@@ -111,7 +111,10 @@ class SlicedSource(Source):
         if ahead is not None and ahead[0] != number:
             _forget(ahead[1])
             ahead = None
-        self._piece = await (ahead[1] if ahead is not None else self._get(number))
+        try:
+            self._piece = await (ahead[1] if ahead is not None else self._get(number))
+        finally:
+            ahead = None  # a task whose error's traceback holds the task would stay, and the fill with it
         self._number = number
         following = number + 1
         if any(following in wanted for wanted in self._spans) and self._held(following) is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 
 import pytest
 
+from cdn.proxy.slice_flight import SliceFlight
 from tests.harness import Crew, Origin, Reply, Request, Response, Signal, eventually, site
 from tests.harness.proxy import Proxy, is_hit, ours
 from tests.harness.vast import GIB, KIB, MIB, Vast, content
@@ -249,6 +251,32 @@ def test_a_change_that_shows_later_cuts_the_client() -> None:
         assert got.body == content(1, 0, 2 * S - 1)[: len(got.body)]
         same(part(proxy, 0, 99), 0, 99, version=2)
         same(part(proxy, 3 * S, 3 * S + 5), 3 * S, 3 * S + 5, version=2)
+
+
+def test_nothing_waits_for_the_garbage_collector_when_a_client_is_cut() -> None:
+    """A fill that is kept by a cycle keeps its room in the store."""
+    a = Vast()
+
+    def change(request: Request, first: int) -> None:
+        if first == S:
+            a.change()
+
+    a.before = change
+    gc.collect()
+    gc.disable()
+    try:
+        with serving(a) as (_, proxy):
+            client = proxy.client()
+            client.request("GET", "/a", {"Range": f"bytes=0-{3 * S - 1}"})
+            assert client.read_response(tolerate_abort=True).aborted
+            at_rest(proxy)
+
+            def flights() -> list[object]:
+                return [one for one in gc.get_objects() if isinstance(one, SliceFlight)]
+
+            eventually(lambda: not flights(), "the flights to be forgotten")
+    finally:
+        gc.enable()
 
 
 def test_a_shrunk_representation() -> None:
