@@ -16,9 +16,9 @@ from types import ModuleType
 from cdn import __version__
 from cdn.cli.errors import Refused
 
-from . import check, demo, explain, purge, serve, top
+from . import bench, check, demo, explain, purge, serve, top
 
-COMMANDS: tuple[ModuleType, ...] = (serve, check, demo, purge, explain, top)
+COMMANDS: tuple[ModuleType, ...] = (serve, check, demo, purge, explain, top, bench)
 
 EXAMPLES = """\
 examples:
@@ -28,6 +28,7 @@ examples:
   cdn explain http://www.example.com/   why a URL is cached, or not
   cdn purge --url http://www.example.com/logo.png
   cdn top                               what a running node does now
+  cdn bench http://127.0.0.1:8080/      how fast a deployment answers, and what its cache did
 
 Each command has its own help: cdn serve --help
 """

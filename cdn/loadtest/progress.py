@@ -1,0 +1,44 @@
+"""One live line while a test runs, on a terminal only."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TextIO
+
+from cdn.loadtest.cache_status import HITS, UNKNOWN
+from cdn.loadtest.result import Moment
+from cdn.loadtest.tally import Tally
+from cdn.loadtest.text import duration
+
+
+class Progress:
+    """Writes over its own line; leaves none behind."""
+
+    def __init__(self, seconds: float, out: TextIO) -> None:
+        self._seconds, self._out = seconds, out
+        self._terminal = out.isatty()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show("")
+
+    def begins(self, sentence: str) -> None:
+        self._show(f"{sentence}, {self._seconds:g} s …")
+
+    def moment(self, moment: Moment, tally: Tally) -> None:
+        told = sum(h.count for kind, h in tally.totals.items() if kind != UNKNOWN)
+        hits = sum(tally.totals[kind].count for kind in HITS if kind in tally.totals)
+        ratio = f" | hits {hits / told:.1%}" if told else ""
+        self._show(
+            f"{moment.at + moment.seconds:.0f} of {self._seconds:g} s | {moment.answered / moment.seconds:,.0f}/s"
+            f" | p50 {duration(moment.p50_us)}, p99 {duration(moment.p99_us)}{ratio} | errors {tally.failed:,}"
+        )
+
+    def _show(self, text: str) -> None:
+        if self._terminal:
+            self._out.write("\r\x1b[K" + text[:150])
+            self._out.flush()

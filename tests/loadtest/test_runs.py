@@ -1,0 +1,294 @@
+"""Whole load tests, by our own generator, against a scripted origin and the real proxy."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdn.cli import main
+from cdn.loadtest import LoadTestError, Plan, errors, run, target
+from cdn.loadtest.progress import Progress
+from tests.harness.origin import Conn, Origin, Reply, fresh, reply
+from tests.harness.proxy import Proxy
+from tests.harness.site import site
+from tests.harness.tls import certificate, server_context
+from tests.harness.wire import Request
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cdn", "bench", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+
+def measured(url: str, **words: Any) -> Any:
+    """One short test in a process of its own, as its loop takes the signals."""
+    arguments = [url, "--json", "--generator", "own"]
+    for name, value in {"duration": 0.6, "connections": 4, **words}.items():
+        option = f"--{name.replace('_', '-')}"
+        arguments += [option] if value is True else [option, str(value)]
+    done = bench(*arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def adds_up(seen: Any) -> None:
+    lost = sum(seen["errors"].values())
+    assert seen["due"] == seen["answered"] + lost
+    assert sum(seen["statuses"].values()) == sum(seen["outcomes"].values()) == seen["answered"]
+    assert sum(part["count"] for part in seen["by_outcome"].values()) == seen["answered"]
+
+
+def test_every_request_is_counted_once() -> None:
+    with Origin(fresh(60, b"x" * 100)) as origin:
+        seen = measured(f"{origin.url}/a?b", rate=400)
+        adds_up(seen)
+        assert seen["answered"] == len(origin.requests) == seen["due"] == 240
+        assert {(r.method, r.target) for r in origin.requests} == {("GET", "/a?b")}
+        assert seen["statuses"] == {"200": 240}
+        assert origin.connections == 5  # one looked whether anybody listens
+
+
+def test_the_proxy_tells_its_hits() -> None:
+    with Origin(fresh(600, b"hello")) as origin, Proxy(site(origin)) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}/o/{{}}"
+        seen = measured(url, rate=500, objects=20, field="Host: site.test")
+        adds_up(seen)
+        misses = len(origin.requests)
+        assert misses == 20
+        joined = seen["outcomes"].get("collapsed", 0)
+        assert seen["outcomes"]["hit"] == seen["answered"] - 20 - joined
+        assert seen["hit_ratio"] == pytest.approx(1 - (20 + joined) / seen["answered"])
+
+
+def test_percentiles_of_a_known_delay() -> None:
+    """Each connection is made to wait 100 ms on every tenth answer."""
+
+    def slow(request: Request) -> Reply:
+        if int(request.target.rpartition("/")[2]) % 10 == 0:
+            time.sleep(0.1)
+        return reply(200, body=b"x")
+
+    with Origin(slow) as origin:
+        seen = measured(f"{origin.url}/{{}}", objects=1000, rate=100, duration=2, connections=30)
+        delayed = sum(int(r.target[1:]) % 10 == 0 for r in origin.requests)
+        points = seen["latency"]["percentiles"]
+        share = delayed / seen["answered"]
+        assert 0.05 < share < 0.2
+        assert points["50"] < 80_000
+        assert 100_000 <= points["99"] < 400_000
+        assert seen["latency"]["mean"] >= 100_000 * share
+
+
+@contextmanager
+def stalling(after: float, seconds: float) -> Iterator[Origin]:
+    """An origin that answers nobody for a while, as if it were stopped."""
+    begin: list[float] = []
+    lock = threading.Lock()
+
+    def answer(_request: Request) -> Reply:
+        with lock:
+            if not begin:
+                begin.append(time.monotonic())
+        now = time.monotonic() - begin[0]
+        if after <= now < after + seconds:
+            time.sleep(after + seconds - now)
+        return reply(200, body=b"x")
+
+    with Origin(answer) as origin:
+        yield origin
+
+
+def test_an_open_loop_shows_a_stall_to_all_who_came_meanwhile() -> None:
+    with stalling(0.6, 0.6) as origin:
+        seen = measured(origin.url, rate=200, duration=2, connections=2)
+    adds_up(seen)
+    assert seen["latency"]["percentiles"]["99"] > 450_000
+    assert seen["latency"]["percentiles"]["75"] > 40_000  # a third of all came while it stalled
+    with stalling(0.6, 0.6) as origin:
+        closed = measured(origin.url, duration=2, connections=2)
+    # The closed loop stopped asking: two requests of hundreds were slow.
+    assert closed["latency"]["percentiles"]["99"] < 100_000
+    assert closed["latency"]["highest"] > 450_000
+
+
+def test_errors_by_kind() -> None:
+    def wrong(conn: Conn) -> None:
+        while request := conn.read_request():
+            if request.target == "/reset":
+                return conn.reset()
+            if request.target == "/cut":
+                conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal")
+                return conn.close()
+            if request.target == "/odd":
+                conn.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+                return conn.expect_closed()
+            if request.target == "/never":
+                return conn.stall()
+            conn.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        return None
+
+    kinds = {
+        "/reset": errors.RESET,
+        "/cut": errors.CLOSED,
+        "/odd": errors.MALFORMED,
+        "/never": errors.TIMEOUT,
+    }
+    for path, kind in kinds.items():
+        with Origin.scripted(*[wrong] * 200) as origin:
+            words = ["--rate", "20", "--duration", "0.4", "--timeout", "0.4", "--connections", "10"]
+            done = bench(f"{origin.url}{path}", "--json", "--generator", "own", *words)
+        assert done.returncode == 1
+        seen = json.loads(done.stdout)
+        adds_up(seen)
+        assert (seen["errors"], seen["answered"]) == ({kind: 8}, 0)
+        assert done.stderr == "cdn bench: nothing was answered\n"
+    with Origin.scripted(*[wrong] * 200) as origin:
+        words = ["--rate", "20", "--duration", "0.4", "--max-errors", "0.5", "--generator", "own"]
+        done = bench(f"{origin.url}/busy", *words)
+    assert done.returncode == 1
+    assert "503: 8" in done.stdout
+    assert done.stderr == "cdn bench: 100.00% errors, more than 50.00%\n"
+
+
+def test_a_server_that_closes_after_each_answer_is_connected_to_again() -> None:
+    with Origin(reply(200, body=b"x", close=True)) as origin:
+        seen = measured(origin.url, rate=50, duration=0.5)
+    adds_up(seen)
+    assert (seen["answered"], seen["errors"]) == (25, {})
+    assert seen["reconnects"] >= 20
+
+
+def test_tls_and_whom_it_believes(tmp_path: Path) -> None:
+    chain, _ = certificate("localhost")
+    with Origin(reply(200, body=b"x"), tls=server_context("localhost")) as origin:
+        url = f"https://localhost:{origin.port}/"
+        refused = bench(url, "--duration", "0.2")
+        assert refused.returncode == 1
+        assert "certificate not accepted" in refused.stderr
+        assert "--insecure" in refused.stderr
+        seen = measured(url, rate=50, duration=0.4, ca=chain)
+        assert (seen["answered"], seen["protocol"]) == (20, "HTTP/1.1 over TLS")
+        assert measured(url, rate=50, duration=0.4, insecure=True)["answered"] == 20
+
+
+def test_a_trace_is_asked_for_once_and_in_order(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    trace.write_text("".join(f"/{i}\n" for i in range(50)))
+    with Origin(reply(200, body=b"x")) as origin:
+        seen = measured(origin.url, trace=trace, duration=20, connections=1)
+        assert [r.target for r in origin.requests] == [f"/{i}" for i in range(50)]
+    adds_up(seen)
+    assert seen["seconds"] < 10
+
+
+def test_the_report_stands_alone(tmp_path: Path) -> None:
+    with Origin(reply(200, body=b"x")) as origin:
+        page = tmp_path / "report.html"
+        done = bench(f"{origin.url}/<&", "--html", str(page), "--rate", "100", "--duration", "2.2")
+    assert done.returncode == 0, done.stderr
+    assert "answered     220 in 2.2 s: 100/s" in done.stdout
+    text = page.read_text()
+    drawings = [part.partition("</svg>")[0] + "</svg>" for part in text.split("<svg")[1:]]
+    assert len([ET.fromstring("<svg" + drawing) for drawing in drawings]) == 4
+    assert "/&lt;&amp;" in text
+    assert not any(word in text for word in ("<script", "src=", "href=", "@import"))
+
+
+FOREIGN = "is not of this machine or a private network"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["http://192.0.2.1/"], 2, FOREIGN),
+        (["http://192.0.2.1/", "--allow-host", "other"], 2, FOREIGN),
+        (["127.0.0.1:80"], 2, "not an absolute URL"),
+        (["http://a b/"], 2, "white space"),
+        (["http://127.0.0.1:99999/"], 2, "the port has to be a number"),
+        (["http://u:p@127.0.0.1/"], 2, "-H 'Authorization"),
+        (["http://127.0.0.1/{}"], 2, "say with --objects"),
+        (["http://127.0.0.1/", "--objects", "3"], 2, "--objects needs a {}"),
+        (["http://127.0.0.1/", "--zipf", "1"], 2, "--zipf draws from"),
+        (["http://127.0.0.1/", "--urls", "/nonexistent"], 2, "cannot be read"),
+        (["http://127.0.0.1/", "-H", "a"], 2, "'Name: value'"),
+        (["http://127.0.0.1/", "-H", "Content-Length: 4"], 2, "cannot be set"),
+        (["http://127.0.0.1/", "--rate", "0"], 2, "has to be above 0"),
+        (["http://127.0.0.1/", "--http2", "--rate", "1"], 2, "closed loop"),
+        (["http://127.0.0.1/", "--html", "/nonexistent/x"], 2, "no such folder"),
+        (["http://127.0.0.1:1/"], 1, "no connection to 127.0.0.1:1: refused"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(
+    words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        got = main(["bench", *words])
+    except SystemExit as end:  # of argparse
+        got = int(str(end.code))
+    error = capsys.readouterr().err.strip().splitlines()
+    assert got == code
+    assert sentence in error[-1]
+    assert error[-1].startswith("cdn bench: ")
+
+
+def test_an_allowed_host_is_only_a_matter_of_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(where: tuple[str, int], _timeout: float) -> socket.socket:
+        raise ConnectionRefusedError(where)
+
+    monkeypatch.setattr("cdn.loadtest.running.socket.create_connection", nobody)
+    plan = Plan(target.parse("http://192.0.2.1/"))
+    with pytest.raises(LoadTestError, match=r"no connection to 192\.0\.2\.1:80: refused"):
+        run(plan, "own", allowed_host="192.0.2.1")
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
+def test_wrk_does_a_closed_loop_of_one_url() -> None:
+    with Origin(fresh(600, b"hello")) as origin, Proxy(site(origin)) as proxy:
+        done = bench(f"http://127.0.0.1:{proxy.port}/", "-H", "Host: site.test", "--duration", "1", "--json")
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        assert (seen["generator"], seen["errors"]) == ("wrk", {})
+        assert seen["answered"] == seen["latency"]["count"] > 100
+        assert seen["hit_ratio"] > 0.9
+        assert seen["statuses"].keys() == {"200"}
+        assert abs(sum(seen["outcomes"].values()) - seen["answered"]) <= 64
+
+
+@pytest.mark.skipif(not shutil.which("h2load"), reason="needs h2load")
+def test_h2load_says_where_no_http2_is() -> None:
+    with Origin(reply(200, body=b"x"), tls=server_context("localhost")) as origin:
+        done = bench(
+            f"https://localhost:{origin.port}/",
+            "--http2",
+            "--insecure",
+            "--duration",
+            "1",
+            "--connections",
+            "2",
+        )
+    assert done.returncode == 1
+    assert "no HTTP/2 there" in done.stderr
+
+
+def test_the_line_of_progress_is_for_terminals_only() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for out, expected in ((io.StringIO(), False), (Terminal(), True)):
+        with Progress(10, out) as progress:
+            progress.begins("own: as asked")
+        assert ("own: as asked, 10 s" in out.getvalue()) == expected
