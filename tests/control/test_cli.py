@@ -46,7 +46,9 @@ def test_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"cdn {cdn.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["demo"], ["purge"], ["explain"], ["top"], ["bench"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["check"], ["demo"], ["purge"], ["explain"], ["top"], ["bench"]]
+)
 def test_every_command_has_help_with_examples(command: list[str]) -> None:
     done = run(*command, "--help")
     assert done.returncode == 0
