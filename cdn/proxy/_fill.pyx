@@ -44,6 +44,7 @@ from cdn.proxy.counters import BUCKETS
 from cdn.proxy.interim import interim_head
 from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead as ResponseValue
 from cdn.rules.outcome import NoStoreReason, Outcome
+from cdn.rules.stored import META_VERSION
 from cdn.tier._wire import Stream
 from cdn.tier.seam import Kind
 

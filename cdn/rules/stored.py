@@ -3,10 +3,13 @@
 A record keeps status, times, lengths and the replayed head lines itself; its `meta` bytes carry the rest,
 written here. Nothing here knows how or where records lie.
 
-meta, version 1, little-endian:
+meta, little-endian:
 
-    u8 version | u8 flags | u8 lifetime source | i64 date (s) | u32 request delay (ms) | u64 lifetime (ms)
-    u8 count × (u8 n + vary name) | u16 count × (u16 n + tag)
+    u8 version 2 | u8 flags | u8 lifetime source, + 128 with tags, + 64 where the head's Vary says it
+    i32 date - response time (s) | u16 request delay (ms) | u32 lifetime (s)
+    without that: u8 count × (u8 n + vary name) | with tags: u16 count × (u16 n + tag)
+
+Where a number does not fit: u8 version 1, then i64 date (s) | u32 request delay (ms) | u64 lifetime (ms) instead.
 """
 
 from __future__ import annotations
@@ -17,13 +20,18 @@ from dataclasses import dataclass, replace
 from enum import IntFlag
 
 from cdn.rules.dates import parse_date
-from cdn.rules.fields import entity_tag
+from cdn.rules.fields import entity_tag, list_members
 from cdn.rules.message import Fields
 
-META_VERSION = 1
+META_VERSION = 2
+META_WIDE = 1
 MARKER_VERSION = 1
 MAX_SPECS = 4
-_FIXED = struct.Struct("<BBBqIQ")
+_FIRST = struct.Struct("<BBB")
+_NARROW = struct.Struct("<iHI")
+_WIDE = struct.Struct("<qIQ")
+_TAGGED = 128
+_LISTED = 64
 _U8 = struct.Struct("<B")
 _U16 = struct.Struct("<H")
 
@@ -179,11 +187,23 @@ def parse_head(head: bytes) -> tuple[int, str, Fields]:
 def encode_meta(stored: Stored) -> bytes:
     """The part of `stored` that neither the record's fixed part nor its head holds."""
     delay = min(max(0, stored.response_time - stored.request_time), 0xFFFF_FFFF)
-    source = SOURCES.index(stored.lifetime_source)
-    out = [_FIXED.pack(META_VERSION, int(stored.flags), source, stored.date, delay, stored.lifetime)]
-    out.append(_names(stored.vary))
-    out.append(_U16.pack(len(stored.tags)))
-    out.extend(_text(tag) for tag in stored.tags)
+    source = SOURCES.index(stored.lifetime_source) | (_TAGGED if stored.tags else 0)
+    if stored.vary == _listed(stored.fields):
+        source |= _LISTED
+    seconds, rest = divmod(stored.lifetime, 1000)
+    behind = stored.date - stored.response_time // 1000
+    if rest == 0 and seconds <= 0xFFFF_FFFF and delay <= 0xFFFF and -(1 << 31) <= behind < 1 << 31:
+        out = [_FIRST.pack(META_VERSION, int(stored.flags), source), _NARROW.pack(behind, delay, seconds)]
+    else:
+        out = [
+            _FIRST.pack(META_WIDE, int(stored.flags), source),
+            _WIDE.pack(stored.date, delay, stored.lifetime),
+        ]
+    if not source & _LISTED:
+        out.append(_names(stored.vary))
+    if stored.tags:
+        out.append(_U16.pack(len(stored.tags)))
+        out.extend(_text(tag) for tag in stored.tags)
     return b"".join(out)
 
 
@@ -205,18 +225,28 @@ def decode(
     head.
     """
     try:
-        version, flags, source, date, delay, lifetime = _FIXED.unpack_from(meta, 0)
-        if version != META_VERSION:
+        version, flags, source = _FIRST.unpack_from(meta, 0)
+        if version == META_VERSION:
+            behind, delay, seconds = _NARROW.unpack_from(meta, _FIRST.size)
+            date, lifetime = response_time // 1000 + behind, seconds * 1000
+            reader = _Reader(meta, _FIRST.size + _NARROW.size)
+        elif version == META_WIDE:
+            date, delay, lifetime = _WIDE.unpack_from(meta, _FIRST.size)
+            reader = _Reader(meta, _FIRST.size + _WIDE.size)
+        else:
             raise MetaError(f"meta version {version}, expected {META_VERSION}")
-        reader = _Reader(meta, _FIXED.size)
-        vary = reader.names()
-        tags = tuple(reader.text() for _ in range(reader.u16()))
+        vary = () if source & _LISTED else reader.names()
+        tags = tuple(reader.text() for _ in range(reader.u16())) if source & _TAGGED else ()
+        listed = source & _LISTED
+        source &= ~(_TAGGED | _LISTED)
         reader.end()
     except struct.error:
         raise MetaError("meta too short") from None
     if source >= len(SOURCES):
         raise MetaError("an unknown source of a lifetime")
     status, reason, fields = parse_head(head)
+    if listed:
+        vary = _listed(fields)
     modified = fields.all("last-modified")
     return Stored(
         status=status,
@@ -258,6 +288,10 @@ def decode_vary_marker(meta: bytes) -> tuple[tuple[str, ...], ...]:
     except struct.error:
         raise MetaError("marker too short") from None
     return specs
+
+
+def _listed(fields: Fields) -> tuple[str, ...]:
+    return tuple(sorted({name.lower() for name in list_members(fields.get("vary") or "")}))
 
 
 def _short(text: str) -> bytes:

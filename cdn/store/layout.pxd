@@ -150,7 +150,7 @@ cdef struct Queue:              # a ring of slot numbers; those that left early 
 cdef struct Eviction:           # all of it can be made again from the index, in about the same order
     uint64_t policy
     uint64_t queues, ghosts     # offsets
-    uint64_t room               # positions of one ring
+    uint64_t room[2]            # positions of each ring
     uint64_t rings              # how many the policy has
     uint64_t groups             # of ghosts
     uint64_t hand               # sieve: the queue that the hand is in

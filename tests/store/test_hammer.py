@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cdn.store import Memory
+from cdn.store import POLICIES, Memory
 from tests.store.hammer import Hammer
 
 SIZE = 3 << 20
@@ -30,8 +30,8 @@ def open_store(policy: str = "s3fifo") -> Memory:
     return Memory(SIZE, b"0123456789abcdef", objects=2000, workers=WORKERS, policy=policy)
 
 
-def hammered(folder: Path, seconds: float, every: float) -> Hammer:
-    memory = open_store()
+def hammered(folder: Path, seconds: float, every: float, policy: str = "s3fifo") -> Hammer:
+    memory = open_store(policy)
     hammer = Hammer(memory, folder)
     rng = random.Random(seconds)
     end = time.monotonic() + seconds
@@ -57,8 +57,9 @@ def test_four_processes_and_random_deaths(tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-def test_four_processes_for_long(tmp_path: Path) -> None:
-    hammer = hammered(tmp_path, 75.0, 0.1)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_four_processes_for_long(tmp_path: Path, policy: str) -> None:
+    hammer = hammered(tmp_path, 75.0, 0.1, policy)
     assert hammer.deaths > 100
 
 

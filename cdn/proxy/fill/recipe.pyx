@@ -30,12 +30,14 @@ cdef tuple DRAFTED = (
     "stamp", "last_modified", "etag_offset", "etag_len", "lines_304", "meta",
 )
 
-# Where meta (the kind, then `rules.stored.encode_meta`) has date (s) and request delay (ms). A recipe that does not
+# Where meta (the kind, then `rules.stored.encode_meta`) has the date behind the response time (s) and the request delay (ms). A recipe that does not
 # reproduce its example is not used, so these cannot silently be wrong.
 cdef enum:
     META_DATE = 4
-    META_DELAY = 12
-    META_LEAST = 24
+    META_DELAY = 8
+    META_LEAST = 14
+    MOST_DELAY = 0xffff
+    MOST_BEHIND = 0x7fffffff
 
 
 cdef class Shape:
@@ -142,11 +144,12 @@ cdef class Recipe:
         d.head = PyBytes_FromStringAndSize(room, p - room)
         d.meta = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.meta), PyBytes_GET_SIZE(self.meta))
         meta = PyBytes_AS_STRING(d.meta)
-        if delay > 0xffffffff:
-            delay = 0xffffffff
-        for i in range(8):
-            meta[META_DATE + i] = <char>((<uint64_t>date >> (8 * i)) & 0xff)
+        if delay > MOST_DELAY or date - now > MOST_BEHIND or now - date > MOST_BEHIND:
+            return None         # meta is wider then
+        date -= now
         for i in range(4):
+            meta[META_DATE + i] = <char>((<uint64_t>date >> (8 * i)) & 0xff)
+        for i in range(2):
             meta[META_DELAY + i] = <char>((<uint64_t>delay >> (8 * i)) & 0xff)
         return d
 
@@ -188,7 +191,7 @@ cdef Recipe _recipe(object judged, Shape shape, const char* base, ResponseHead* 
     r.flags = draft.flags
     r.lines_304 = draft.lines_304
     r.meta = draft.meta
-    if len(r.meta) < META_LEAST:
+    if len(r.meta) < META_LEAST or r.meta[1] != META_VERSION:
         return None
     # which lines were kept: the stored ones are some of those received, in their order
     stored = draft.head

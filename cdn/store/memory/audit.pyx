@@ -94,7 +94,7 @@ cdef str audit_queues(Space* s):
         at = r.place & NO_POSITION
         if (at == NO_POSITION) != (<uint64_t> which >= s.top.evict.rings):
             return f"slot {where}: its record has a position where there is no ring, or none where there is one"
-        if at != NO_POSITION and s.ring[which][at] != where:
+        if at != NO_POSITION and (at >= s.top.evict.room[which] or s.ring[which][at] != where):
             return f"slot {where}: the ring of queue {which} says {s.ring[which][at]} at {at}"
         live[which] += 1
         weight[which] += weight_of(r)
@@ -104,7 +104,7 @@ cdef str audit_queues(Space* s):
             return f"queue {which}: {q.live} records of {q.bytes} bytes counted, {live[which]} of {weight[which]} found"
         at = 0
         for k in range(q.length):
-            at += s.ring[which][around(s, q.first + k)] != HOLE
+            at += s.ring[which][around(s, which, q.first + k)] != HOLE
         if <uint64_t> which < s.top.evict.rings and at != q.live:
             return f"queue {which}: {at} places taken for {q.live} records"
     return None

@@ -2,17 +2,24 @@
 #
 # A record knows its queue and position (`place`), and the ring at that position the record's slot, so a record that is
 # moved in memory changes nothing and one that is moved in the index one word. Who leaves from the middle leaves a hole.
-# A ring is a quarter longer than the index has slots: closing up all holes at once is paid by the many that made them.
+# A ring is an eighth longer than the index has slots: closing up all holes at once is paid by the many that made them.
+# That of s3fifo's small queue is half as long as the index, since a tenth of the bytes is seldom more; what it has no
+# place for belongs to the main queue from the start.
 
 cdef enum:
     HOLE = 0xffffffff
     NOBODY = -1
+    CLOSE = 8               # a ring with an eighth of its positions free, or fewer, is full
+
+
+cdef inline uint64_t ring_positions(const Eviction* e) noexcept nogil:
+    return (e.room[0] if e.rings else 0) + (e.room[1] if e.rings > 1 else 0)
 
 
 cdef uint64_t lay_out_policy(Super* t, uint64_t at) noexcept nogil:
     """Where rings and ghosts lie from `at` on; where they end."""
     cdef uint64_t slots = t.nbuckets * SLOTS
-    t.evict.room = slots + slots // 4 + 1
+    t.evict.room[0] = t.evict.room[1] = slots + slots // 8 + 1
     t.evict.queues = rounded(at, 64)
     if t.evict.policy == POLICY_LRU:
         t.evict.rings = t.evict.groups = 0
@@ -20,15 +27,16 @@ cdef uint64_t lay_out_policy(Super* t, uint64_t at) noexcept nogil:
         t.evict.rings, t.evict.groups = 2, 0
     else:
         t.evict.rings = 1 if t.evict.policy == POLICY_S3FIFO_SIZE else 2
+        t.evict.room[0] = slots // 2 + CLOSE
         t.evict.groups = slots // GHOST_WAYS + 1
-    t.evict.ghosts = rounded(t.evict.queues + t.evict.rings * t.evict.room * sizeof(uint32_t), 64)
+    t.evict.ghosts = rounded(t.evict.queues + ring_positions(&t.evict) * sizeof(uint32_t), 64)
     return t.evict.ghosts + t.evict.groups * GHOST_WAYS * sizeof(uint32_t)
 
 
 cdef void look_at_policy(Space* s) noexcept nogil:
     s.policy = <uint32_t> s.top.evict.policy
     s.ring[0] = <uint32_t*> (s.base + s.top.evict.queues)
-    s.ring[1] = s.ring[0] + s.top.evict.room
+    s.ring[1] = s.ring[0] + s.top.evict.room[0]
     s.ghosts = <uint32_t*> (s.base + s.top.evict.ghosts)
 
 
@@ -44,8 +52,8 @@ cdef inline int queue_of(const Record* r) noexcept nogil:
     return <int> (r.place >> PLACE_SHIFT)
 
 
-cdef inline uint64_t around(Space* s, uint64_t position) noexcept nogil:
-    return position if position < s.top.evict.room else position - s.top.evict.room
+cdef inline uint64_t around(Space* s, int which, uint64_t position) noexcept nogil:
+    return position if position < s.top.evict.room[which] else position - s.top.evict.room[which]
 
 
 cdef void close_up(Space* s, int which) noexcept nogil:
@@ -56,31 +64,34 @@ cdef void close_up(Space* s, int which) noexcept nogil:
     cdef uint64_t to = q.first
     cdef uint32_t where
     for k in range(q.length):
-        at = around(s, q.first + k)
+        at = around(s, which, q.first + k)
         where = s.ring[which][at]
         if where != HOLE:
             if to != at:
                 s.ring[which][to] = where
                 s.ring[which][at] = HOLE
                 record_of_slot(s, where).place = <uint32_t> which << PLACE_SHIFT | <uint32_t> to
-            to = around(s, to + 1)
+            to = around(s, which, to + 1)
     q.length = q.live
 
 
 cdef void enqueue(Space* s, int which, Record* r, uint64_t where) noexcept nogil:
-    """r, which slot `where` points at, becomes the newest of a queue."""
+    """r, which slot `where` points at, becomes the newest of a queue: of this one, or of the other where it is full."""
     cdef Queue* q = &s.top.evict.queue[which]
     cdef uint64_t at
+    if which == 0 and s.top.evict.rings and q.live >= s.top.evict.room[0] - s.top.evict.room[0] // CLOSE:
+        which = 1
+        q = &s.top.evict.queue[1]
     q.bytes += weight_of(r)
     q.live += 1
     if <uint64_t> which >= s.top.evict.rings:
         r.place = <uint32_t> which << PLACE_SHIFT | NO_POSITION
         return
-    if q.length == s.top.evict.room:
+    if q.length == s.top.evict.room[which]:
         q.live -= 1         # r is not in the ring yet
         close_up(s, which)
         q.live += 1
-    at = around(s, q.first + q.length)
+    at = around(s, which, q.first + q.length)
     s.ring[which][at] = <uint32_t> where
     r.place = <uint32_t> which << PLACE_SHIFT | <uint32_t> at
     q.length += 1
@@ -90,7 +101,7 @@ cdef int64_t oldest(Space* s, int which) noexcept nogil:
     """The slot of the oldest of a queue that has a ring, or NOBODY."""
     cdef Queue* q = &s.top.evict.queue[which]
     while q.length and s.ring[which][q.first] == HOLE:
-        q.first = around(s, q.first + 1)
+        q.first = around(s, which, q.first + 1)
         q.length -= 1
     return <int64_t> s.ring[which][q.first] if q.length else NOBODY
 
@@ -110,7 +121,7 @@ cdef void leave_queue(Space* s, Record* r) noexcept nogil:
     if at == NO_POSITION:
         return
     s.ring[which][at] = HOLE
-    if around(s, q.first + q.length - 1) == at:
+    if around(s, which, q.first + q.length - 1) == at:
         q.length -= 1
 
 
@@ -139,10 +150,10 @@ cdef void restore_queues(Space* s) noexcept nogil:
     cdef int which
     if s.policy == POLICY_LRU:
         return
-    memset(s.ring[0], 0xff, e.rings * e.room * sizeof(uint32_t))        # HOLE
+    memset(s.ring[0], 0xff, ring_positions(e) * sizeof(uint32_t))        # HOLE
     for which in range(2):
         e.queue[which].live = e.queue[which].bytes = 0
-        if e.queue[which].first >= e.room or e.queue[which].length > e.room or <uint64_t> which >= e.rings:
+        if e.queue[which].first >= e.room[which] or e.queue[which].length > e.room[which] or <uint64_t> which >= e.rings:
             e.queue[which].first = e.queue[which].length = 0
     for where in range(slots):
         if s.index[where // SLOTS].slot[where % SLOTS] == 0:
@@ -154,8 +165,8 @@ cdef void restore_queues(Space* s) noexcept nogil:
             r.place = NO_PLACE
             continue
         if at != NO_POSITION:
-            if (at >= e.room or s.ring[which][at] != HOLE
-                    or (at + e.room - e.queue[which].first) % e.room >= e.queue[which].length):
+            if (at >= e.room[which] or s.ring[which][at] != HOLE
+                    or (at + e.room[which] - e.queue[which].first) % e.room[which] >= e.queue[which].length):
                 r.place = NO_PLACE
                 continue
             s.ring[which][at] = <uint32_t> where
