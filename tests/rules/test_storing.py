@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdn._core import FIELD_IDS
 from cdn.config.values import Bypass, CachePolicy
 from cdn.rules.outcome import NoStoreReason as No
 from cdn.rules.stored import Flag
-from cdn.rules.storing import DontStore, Store, bypass, decide_store, ends_older
+from cdn.rules.storing import DECIDING, DontStore, Store, bypass, decide_store, ends_older
 from tests.rules.make import (
     DAY_S,
     NOW,
@@ -546,3 +551,89 @@ def test_what_is_storable_by_default(status):
         assert reason(made) is No.PARTIAL
     else:
         assert (reason(made) is None) is (status in (200, 203, 204, 300, 301, 308, 404, 410))
+
+
+# Values that mean something somewhere, put into fields whose value must mean nothing here.
+_VALUES = st.sampled_from(
+    [
+        "no-store",
+        "private",
+        "max-age=0",
+        "s-maxage=9",
+        "*",
+        "accept",
+        "close",
+        "0",
+        '"x"',
+        date(-DAY_S),
+        date(60),
+    ]
+) | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=12)
+# All names that we know, and some more: those that decide are left out when they are used, so that one which is missing
+# from DECIDING is found.
+_NAMES = sorted(
+    {name.decode("ascii").lower() for name in FIELD_IDS}
+    | {
+        "cdn-cache-control",
+        "x-cache-control",
+        "x-accel-expires",
+        "surrogate-control",
+        "surrogate-key",
+        "cache-tag",
+    }
+    | {"cache-groups", "content-location", "pragma", "expires", "warning", "x-other"}
+)
+_DECIDED = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "Cache-Control: max-age=60",
+                "Cache-Control: private",
+                "Cache-Control: no-cache, s-maxage=5",
+                TAG,
+            ),
+            *("Pragma: no-cache", "Vary: accept-language", "Vary: *", "Age: 7", f"Date: {date(-9)}"),
+            *(
+                f"Expires: {date(90)}",
+                f"Last-Modified: {date(-DAY_S)}",
+                "Cache-Tag: a",
+                "Content-Location: /q",
+            ),
+        ]
+    ),
+    max_size=5,
+)
+
+
+@given(
+    _DECIDED,
+    st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES, _VALUES), max_size=5),
+    st.sampled_from([200, 203, 206, 301, 404, 500]),
+    st.sampled_from(["", "Authorization: Basic eA=="]),
+    st.sampled_from([POLICY, STRICT]),
+)
+def test_values_of_other_fields_decide_nothing(
+    deciding: list[str],
+    others: list[tuple[str, str, str]],
+    status: int,
+    asking: str,
+    policy: CachePolicy,
+) -> None:
+    asked = request(*lines_of(asking))
+    read = DECIDING | frozenset(policy.targets)
+    others = [one for one in others if one[0] not in read]
+    first, second = (
+        decided(
+            *deciding,
+            *(f"{one[0]}: {one[which]}" for one in others),
+            status=status,
+            asked=asked,
+            policy=policy,
+        )
+        for which in (1, 2)
+    )
+    if isinstance(first, DontStore) or isinstance(second, DontStore):
+        assert first == second
+        return
+    assert replace(first, fields=second.fields) == second
+    assert [name for name, _ in first.fields] == [name for name, _ in second.fields]
