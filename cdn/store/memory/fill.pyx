@@ -31,6 +31,21 @@ cdef void call(callback) noexcept:
     callback()      # what it raises goes to sys.unraisablehook: it is not the writer's
 
 
+cdef tuple as_started(Fill fill, Record* t):
+    """What `start` read from the draft, out of the run that it wrote: (head, meta); None: read the draft again."""
+    cdef const Record* r
+    cdef bytes head
+    cdef bytes meta
+    if fill.slot == &fill.own or fill.slot.length == ~(<uint64_t> 0) or fill.slot.flags & FILL_DETACHED:
+        return None
+    head, meta = fill.given.head, fill.given.meta
+    r = fill_run(&fill.memory.s, fill.slot)
+    if not (r.head_len == PyBytes_GET_SIZE(head) > 0 and r.meta_len == PyBytes_GET_SIZE(meta)):
+        return None
+    memcpy(t, r, sizeof(Record))
+    return head, meta
+
+
 @cython.final
 cdef class Fill:
 
@@ -245,7 +260,9 @@ cdef class Fill:
             raise ValueError("a body shorter than the length that the fill was started with")
         if changes:
             self.given = dataclasses.replace(self.given, **changes)
-        text = read_draft(self.given, self.stamp, self.key, &t)
+        text = None if changes else as_started(self, &t)
+        if text is None:
+            text = read_draft(self.given, self.stamp, self.key, &t)
         if not take_lock(s, LOCK_WAIT):
             self.why = "no-space"
             self.end(S_DONE)
@@ -322,6 +339,8 @@ cdef class Fill:
 
     cdef int notify(self) except -1:
         self.wake_followers()
+        if not self.callbacks:
+            return 0
         for callback in list(self.callbacks):
             call(callback)
 
