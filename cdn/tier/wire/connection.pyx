@@ -207,7 +207,7 @@ cdef class Connection:
         if self.state == S_DONE or self.state == S_IDLE or self.sink is None:
             return 0
         if self.deadline != 0 and self.state != S_HEAD:
-            self.deadline = self.loop.time() + self.between_bytes
+            self.deadline = _monotonic() + self.between_bytes
             self.graced = False
         if at >= n:
             return 0
@@ -434,7 +434,7 @@ cdef class Connection:
             self.deadline = 0
             return 0
         self.graced = False
-        self.deadline = self.loop.time() + seconds
+        self.deadline = _monotonic() + seconds
         return self._arm(seconds)
 
     cdef int _arm(self, double seconds) except -1:
@@ -442,7 +442,7 @@ cdef class Connection:
             if self.fires <= self.deadline + 0.001:
                 return 0
             self.timer.cancel()
-        self.fires = self.loop.time() + seconds
+        self.fires = _monotonic() + seconds
         self.timer = self.loop.call_later(seconds, self._on_timer)
         return 0
 
@@ -452,17 +452,17 @@ cdef class Connection:
         self.timer = None
         if self.deadline == 0 or self.sink is None:
             return
-        left = self.deadline - self.loop.time()
+        left = self.deadline - _monotonic()
         if left <= 0.0005 and self.sending:
             unsent = self.transport.get_write_buffer_size()
             if unsent < self.unsent:
                 self.unsent = unsent
                 left = self.between_bytes
-                self.deadline = self.loop.time() + left
+                self.deadline = _monotonic() + left
         if left <= 0.0005 and not self.graced and self._waiting_bytes() > 0:
             self.graced = True
             left = GRACE
-            self.deadline = self.loop.time() + left
+            self.deadline = _monotonic() + left
         if left > 0.0005:
             self._arm(left)
         elif self.state == S_HEAD and not self.sending:

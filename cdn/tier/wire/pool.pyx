@@ -34,7 +34,7 @@ cdef class Pool:
         cdef double now
         if not self.idle:
             return None
-        now = self.loop.time()
+        now = _monotonic()
         while self.idle:
             conn = self.idle.pop()
             conn.state = S_NEW
@@ -50,7 +50,7 @@ cdef class Pool:
         if self.ttl <= 0 or conn.era != self.era:
             conn._discard()
             return
-        conn.idle_since = self.loop.time()
+        conn.idle_since = _monotonic()
         self.idle.append(conn)
         if len(self.idle) > self.max_idle:
             (<Connection>self.idle[0])._discard()
@@ -74,7 +74,7 @@ cdef class Pool:
             pass
 
     def _sweep(self):
-        cdef double now = self.loop.time()
+        cdef double now = _monotonic()
         self.sweeper = None
         while self.idle and now - (<Connection>self.idle[0]).idle_since >= self.ttl - 0.001:
             (<Connection>self.idle[0])._discard()
