@@ -51,6 +51,7 @@ class Health:
         "draining",
         "ejections",
         "plain",
+        "steady",
     )
 
     def __init__(
@@ -67,6 +68,7 @@ class Health:
         self.draining = draining
         self.ejections = 0
         self.plain = not draining  # nothing speaks against it, and its share is whole
+        self.steady = True  # one more answer that works changes nothing
         self._failures = 0  # in a row
         self._before = 0  # what that was before the last success
         self._pauses = 0  # ejections in a row
@@ -133,12 +135,14 @@ class Health:
             self._ejected = False
             self._come_back(now)
             self._told("is back")
+        self.steady = self._before == 0 and not self._ejected
 
     def failed(self, now: int, why: str, *, connect: bool = False, late: bool = False) -> None:
         """It gave none, or none that was whole. `connect`: not even a connection; `late`: after its head, which was
         taken for a success.
         """
         self._failures = max(self._failures, self._before if late else 0) + 1
+        self.steady = False
         if self._ejected and now < self._until:
             return
         coming_back = self._ejected or self.share(now) < 1.0
@@ -186,3 +190,4 @@ class Health:
         if self._check is not None and other._check is not None:
             self._down, self._checked = other._down, other._checked
         self.plain = not self.draining and other.plain
+        self.steady = False

@@ -202,7 +202,7 @@ class OwnServer:
         self.figures.answered(first_byte_ms)
         if status in self._statuses:
             self.health.failed(self.now(), f"it answers {status}")
-        else:
+        elif not self.health.steady:
             self.health.worked(self.now())
 
     def failed(self, error: OriginError) -> None:

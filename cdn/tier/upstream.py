@@ -169,6 +169,15 @@ class Upstream:
 
         None: the server whose turn it is has none, and whoever asks next by `ask` asks that server; or there is none.
         """
+        only = self._only
+        if only is not None and only.limit is None and self._promised is None and only.health.plain:
+            # nothing to weigh, and no budget to fill: nobody else could be asked again
+            conn = only.pool.take()
+            if conn is not None:
+                return only, conn
+            self._promised = only
+            self._promised_at = self._loop.time()
+            return None
         server = self.pick() if self._promised is None else self._promise() or self.pick()
         if server is None:
             return None
