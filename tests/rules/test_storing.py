@@ -637,3 +637,40 @@ def test_values_of_other_fields_decide_nothing(
         return
     assert replace(first, fields=second.fields) == second
     assert [name for name, _ in first.fields] == [name for name, _ in second.fields]
+
+
+# What decides for one name or another, for names that are to decide nothing.
+_MEANT = [
+    "no-store",
+    "private",
+    "public",
+    "max-age=0",
+    "max-age=9",
+    "no-cache",
+    "*",
+    "accept",
+    "7",
+    '"x"',
+    date(-9),
+    date(99),
+]
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_each_other_field_counts_by_its_name_alone(name: str) -> None:
+    if name in DECIDING | frozenset(POLICY.targets):
+        return
+    for beside in (
+        [],
+        [FRESH],
+        [TAG],
+        [f"Expires: {date(60)}"],
+        [f"Last-Modified: {date(-DAY_S)}"],
+        ["Pragma: no-cache"],
+    ):
+        made = [decided(*beside, f"{name}: {value}") for value in _MEANT]
+        for one in made:
+            if isinstance(one, DontStore) or isinstance(made[0], DontStore):
+                assert one == made[0]
+            else:
+                assert replace(one, fields=made[0].fields) == made[0]
