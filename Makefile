@@ -15,7 +15,7 @@ BUILT     := $(VENV)/.built
 CYTHON    := $(shell find cdn -name '*.pyx' -o -name '*.pxd')
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full test-deps lint format bench bench-hits clean
+.PHONY: help run build test test-full test-deps lint format bench bench-hits bench-micro bench-memory bench-scale clean
 
 help:
 	@echo "make run        set up, then start the demo: an origin, the proxy and the dashboard on localhost"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-full  the long variants as well"
 	@echo "make lint       ruff, mypy --strict, the import floors, the stubs of the extension modules"
 	@echo "make bench      measure beside nginx, HAProxy and Varnish"
+	@echo "make bench-micro, bench-memory, bench-scale   ns per operation, bytes per connection and object, cost as things grow"
 	@echo "make bench-hits how often the store answers, policy by policy"
 	@echo "make clean      remove what was built (make clean VENV_TOO=1: .venv as well)"
 
@@ -56,6 +57,13 @@ format: $(BUILT)
 
 bench: $(BUILT)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+bench-micro: $(BUILT)
+	@$(BIN)/python bench/micro_core.py
+	@$(BIN)/python bench/micro_store.py $(ARGS)
+
+bench-memory bench-scale: bench-%: $(BUILT)
+	@exec $(BIN)/python -m bench.$* $(ARGS)
 
 bench-hits: $(BUILT)
 	@exec $(BIN)/python -m bench.hits $(ARGS)

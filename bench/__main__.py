@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from bench import machine, plot, report
+from bench import latency, machine, plot, report
 from bench.figures import Figures
 from bench.peers import LIMIT, OURS, PEERS, ROOT, make_programs
 from bench.processes import Guard, scratch_folder
@@ -24,7 +24,13 @@ TOOLS = ("wrk", "nginx", "haproxy", "varnishd", "cc", "openssl", "taskset")
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="bench", description="This proxy beside its peers, row by row.")
-    p.add_argument("--row", action="append", default=[], metavar="ID", help=", ".join(r.id for r in ROWS))
+    p.add_argument(
+        "--row",
+        action="append",
+        default=[],
+        metavar="ID",
+        help=", ".join([*(r.id for r in ROWS), latency.ID]),
+    )
     p.add_argument(
         "--peer", action="append", default=[], metavar="ID", help="only these beside ours and the limit"
     )
@@ -41,7 +47,8 @@ def main() -> int:
     args = parser().parse_args()
     signal.signal(signal.SIGTERM, _leave)
     try:
-        rows = chosen(args.row)
+        wanted = [name for name in args.row if name != latency.ID]
+        rows = chosen(wanted) if wanted or not args.row else ()
     except ValueError as error:
         return _refuse(str(error))
     unknown = set(args.peer) - {peer.id for peer in PEERS}
@@ -62,16 +69,18 @@ def main() -> int:
         load_core=args.load_core,
     )
     part = args.quick or args.row or args.peer
-    return measure(rows, settings, args.out or ROOT / ("var/bench" if part else "docs"))
+    steady = not args.row or latency.ID in args.row
+    return measure(rows, settings, steady, args.out or ROOT / ("var/bench" if part else "docs"))
 
 
-def measure(rows: tuple[Row, ...], settings: Settings, out: Path) -> int:
+def measure(rows: tuple[Row, ...], settings: Settings, steady: bool, out: Path) -> int:
     """The run and its three files; what was measured until Ctrl-C is written too. 1 when nothing counted."""
     begin = time.monotonic()
     facts = machine.describe()
     guard = Guard()
     done: list[Row] = []
     interrupted = False
+    runs: list[latency.Steady] = []
     try:
         folder = scratch_folder(guard)
         programs = folder / "programs"
@@ -82,25 +91,31 @@ def measure(rows: tuple[Row, ...], settings: Settings, out: Path) -> int:
             for row in rows:
                 runner.measure(row)
                 done.append(row)
+            if steady:
+                runs, why = latency.measure(settings, programs, folder, guard)
+                for sentence in why:
+                    print(f"bench: latency, {sentence}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             runner.close()
     finally:
         guard.close()
-    if not runner.samples or not done:
+    if not (runner.samples and done) and not runs:
         return _refuse("nothing was measured")
     figures = Figures(runner.samples)
     minutes = (time.monotonic() - begin) / 60
     if interrupted:
         out = ROOT / "var/bench"
     out.mkdir(parents=True, exist_ok=True)
-    text = report.page(done, figures, runner.gaps, settings, facts, minutes)
+    text = report.page(done, figures, runner.gaps, settings, facts, minutes, runs)
     (out / "benchmarks.md").write_text(text)
     (out / "benchmarks.json").write_text(
-        report.as_json(done, runner.samples, runner.gaps, settings, facts) + "\n"
+        report.as_json(done, runner.samples, runner.gaps, settings, facts, runs) + "\n"
     )
     (out / "benchmarks.svg").write_text(plot.svg(done, figures, settings.peers))
+    if runs:
+        print(report.latency_table(runs), end="\n\n")
     print(report.rate_table(done, figures, settings.peers))
     print()
     print(report.ratio_table(done, figures, settings.peers))

@@ -66,17 +66,17 @@ def scratch_folder(guard: Guard) -> Path:
 
 
 class Server:
-    """One running program with its children, pinned to a core."""
+    """One running program with its children, pinned to a core as a rule."""
 
     def __init__(
-        self, guard: Guard, command: Sequence[str], *, core: int, port: int, log: Path, cwd: Path
+        self, guard: Guard, command: Sequence[str], *, core: int | None, port: int, log: Path, cwd: Path
     ) -> None:
-        """Returns when `port` accepts; StartError when it does not within START_SECONDS."""
+        """`core` None: all of them. Returns when `port` accepts; StartError when it does not within START_SECONDS."""
         self.port = port
         self._log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                ["taskset", "-c", str(core), *command],
+                [*(("taskset", "-c", str(core)) if core is not None else ()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -104,6 +104,10 @@ class Server:
     def _last_words(self) -> str:
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()
         return lines[-1][:300] if lines else "it wrote nothing"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def alive(self) -> bool:

@@ -12,8 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+from bench import latency
 from bench.figures import Figures, Ratio
-from bench.peers import LIMIT, OURS, Peer
+from bench.latency import Steady
+from bench.peers import LIMIT, OURS, PEERS, Peer
 from bench.rows import BROWSER, BROWSER_BAR, Head, Row
 from bench.runner import Gap, Sample, Settings
 
@@ -30,6 +32,7 @@ def page(
     settings: Settings,
     machine: dict[str, str],
     minutes: float,
+    steady: Sequence[Steady] = (),
 ) -> str:
     """The Markdown of one run."""
     peers = settings.peers
@@ -42,6 +45,7 @@ def page(
         fields=len(BROWSER),
         browser=browser_table([row for row in rows if "browser" in row.heads], figures, peers),
         browser_bar=BROWSER_BAR,
+        latency=latency_table(steady),
         busy=BUSY,
         cpu=cpu_table(rows, figures, peers),
         gaps=gap_list(rows, gaps, peers),
@@ -124,6 +128,17 @@ def cpu_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer]) -> s
     )
 
 
+def latency_table(steady: Sequence[Steady]) -> str:
+    titles = {peer.id: peer.title for peer in PEERS}
+    head = [
+        "of the best peer's rate",
+        *(titles[p] for p in latency.PEERS),
+        "our p99 by the best peer's",
+        "late",
+    ]
+    return _table(head, latency.lines(steady)) if steady else "Not measured in this run."
+
+
 def gap_list(rows: Sequence[Row], gaps: Sequence[Gap], peers: Sequence[Peer]) -> str:
     titles = {row.id: row.title for row in rows}
     names = {peer.id: peer.title for peer in peers}
@@ -137,6 +152,7 @@ def as_json(
     gaps: Sequence[Gap],
     settings: Settings,
     machine: dict[str, str],
+    steady: Sequence[Steady] = (),
 ) -> str:
     """Everything that was seen, one object a run."""
     return json.dumps(
@@ -150,6 +166,7 @@ def as_json(
             "runs": [
                 {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(s).items()} for s in samples
             ],
+            "latency": [asdict(run) for run in steady],
             "gaps": [asdict(gap) for gap in gaps],
         },
         indent=1,

@@ -33,6 +33,7 @@ class Settings:
     peers: tuple[Peer, ...]
     server_core: int = 0
     load_core: int = 1
+    workers: int = 1  # of this proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,9 @@ class Runner:
         if why is None:
             self._progress.show(f"{row.title}: starting {peer.title}")
             folder = self._folder / f"{row.id}-{peer.id}"
-            place = Place(folder, origin.port, row.store_mib, settings.server_core, self._programs)
+            place = Place(
+                folder, origin.port, row.store_mib, settings.server_core, self._programs, settings.workers
+            )
             try:
                 one = start(peer, place, self._guard)
                 self._warm(row, one, origin)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import plot, report
+from bench import latency, plot, report
 from bench.figures import Figures
+from bench.latency import Steady
 from bench.load import Door, WrongAnswerError, count_requests, probe
 from bench.peers import PEERS
 from bench.processes import Guard, Server, free_port
@@ -181,3 +182,39 @@ def running(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_fixed_rate_is_compared_round_by_round_and_barred_at_half() -> None:
+    def run(peer: str, number: int, p99: int, share: float = 0.5) -> Steady:
+        return Steady(peer, number, share, 5000, 100, 100, 0, 5, p99 // 2, p99, 2 * p99, 3 * p99)
+
+    runs = [run("cdn", 0, 300), run("nginx", 0, 200), run("haproxy", 0, 250), run("cdn", 1, 900)]
+    runs += [run("nginx", 1, 600), run("cdn", 0, 300, 0.8), run("haproxy", 0, 200, 0.8)]
+    half, high = latency.lines(runs)
+    assert half == ["50%: 5,000/s", *half[1:3], "300 · 600 · 1,200", "1.50 (1.50–1.50) ✗", "5"]
+    assert high[4] == "1.50 (1.50–1.50)"
+    assert "1.50 (1.50–1.50) ✗" in report.latency_table(runs)
+
+
+@needs_cc
+def test_a_fixed_rate_counts_what_a_stopped_server_made_wait(tmp_path: Path, guard: Guard) -> None:
+    server = started("limit", tmp_path, guard)
+    steady = tmp_path / "steady"
+    source = ROOT / "bench" / "steady.c"
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", steady, source], check=True)
+    command = [str(steady), str(server.port), "500", "2", "8", "1024"]
+    asking = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert asking.stdin is not None
+    asking.stdin.write("GET /store/1024/0 HTTP/1.1\r\nHost: a\r\n\r\n")
+    asking.stdin.close()
+    asking.stdin = None
+    time.sleep(0.6)
+    os.kill(server.pid, signal.SIGSTOP)
+    time.sleep(0.6)
+    os.kill(server.pid, signal.SIGCONT)
+    out, _ = asking.communicate(timeout=10)
+    seen = json.loads(out)
+    assert (seen["due"], seen["answered"] + seen["errors"]) == (1000, 1000)
+    assert seen["p99_us"] > 450_000
+    assert 500_000 < seen["max_us"] < 1_500_000
+    server.stop()

@@ -50,6 +50,7 @@ class Place:
     store_mib: int
     core: int
     programs: Path  # the folder of the compiled C programs and of the certificate
+    workers: int = 1  # of this proxy; several have all cores
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         "TLS_PORT": tls_port,
         "ADMIN_PORT": admin_port,
         "ORIGIN": place.origin_port,
+        "WORKERS": place.workers,
         "MIB": place.store_mib,
         "OBJECT": LARGEST_OBJECT,
         "FILES": open_files(),
@@ -99,7 +101,12 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
     else:
         command = [sys.executable, "-m", "cdn", "serve", _fill("cdn.yaml", place, values)]
     server = Server(
-        guard, command, core=place.core, port=port, log=place.folder.with_suffix(".log"), cwd=ROOT
+        guard,
+        command,
+        core=place.core if place.workers == 1 else None,
+        port=port,
+        log=place.folder.with_suffix(".log"),
+        cwd=ROOT,
     )
     return Running(peer, server, port, tls_port, place.folder / "access.log" if peer.id == OURS else None)
 
@@ -132,7 +139,7 @@ def start_origin(programs: Path, folder: Path, core: int, guard: Guard) -> Serve
 
 def make_programs(into: Path) -> None:
     """Compiles the C programs and makes a certificate (ECDSA P-256); RuntimeError when a tool fails."""
-    for name in ("limit", "origin"):
+    for name in ("limit", "origin", "steady"):
         _run("cc", "-O2", "-Wall", "-o", str(into / name), str(HERE.parent / f"{name}.c"))
     key, crt = into / "bench.key", into / "bench.crt"
     _run(

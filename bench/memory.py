@@ -1,0 +1,106 @@
+"""What an idle connection, an active one and a stored object of this proxy cost, in bytes.
+
+    make bench-memory
+    .venv/bin/python -m bench.memory [--connections 2000] [--objects 100000]
+
+Connections: anonymous memory (RssAnon) of all processes of a running node, before and after; the store is a shared
+mapping and not in it, nor is what the kernel holds for a socket. An active connection is one that is in the middle
+of a 10 MiB answer which its client does not read. Objects: bench/micro_store.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.load import Door, probe
+from bench.peers import OURS, PEERS, Place, make_programs, start, start_origin
+from bench.processes import Guard, Server, family, scratch_folder
+from bench.rows import SITE, chosen
+
+SETTLE = 1.0  # seconds until what was asked for is there
+
+
+def anonymous(server: Server) -> int:
+    """Bytes of anonymous memory of the program and its children."""
+    whole = 0
+    for pid in family(server.pid):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                whole += int(line.split()[1]) << 10
+    return whole
+
+
+def hold(server: Server, port: int, count: int, request: bytes, answer: bool) -> float:
+    """Bytes a connection, over `count` that sent `request` and stay; `answer`: its whole answer is read."""
+    before = anonymous(server)
+    held = []
+    try:
+        for _ in range(count):
+            one = socket.socket()
+            if not answer:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(10)
+            one.connect(("127.0.0.1", port))
+            one.sendall(request)
+            if answer:
+                one.recv(65536)
+            held.append(one)
+        time.sleep(SETTLE)
+        return (anonymous(server) - before) / count
+    finally:
+        for one in held:
+            one.close()
+        time.sleep(SETTLE)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.memory", description="bytes a connection and an object")
+    parser.add_argument("--connections", type=int, default=2000, help="default 2000")
+    parser.add_argument("--objects", type=int, default=100_000, help="default 100000")
+    args = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if args.connections + 100 > hard:
+        print(f"bench.memory: only {hard} open files are allowed (ulimit -n)", file=sys.stderr)
+        return 2
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, args.connections + 100), hard))
+    guard = Guard()
+    try:
+        folder = scratch_folder(guard)
+        programs = folder / "programs"
+        programs.mkdir()
+        make_programs(programs)
+        origin = start_origin(programs, folder, 0, guard)
+        peer = next(p for p in PEERS if p.id == OURS)
+        one = start(peer, Place(folder / OURS, origin.port, 256, 0, programs), guard)
+        small, large = chosen(["hit-1k", "hit-10m"])
+        for row in (small, large):
+            for _ in range(2):
+                probe(Door(one.port, False), row, "bare", "0", plain=True)
+        hit = f"GET {small.prefix('0')} HTTP/1.1\r\nHost: {SITE}\r\n\r\n".encode()
+        stuck = f"GET {large.prefix('0')} HTTP/1.1\r\nHost: {SITE}\r\n\r\n".encode()
+        hold(one.server, one.port, args.connections // 4, hit, True)  # what the allocator takes once
+        print(f"this proxy, {args.connections} connections")
+        print(
+            f"  idle, after a hit:               {hold(one.server, one.port, args.connections, hit, True):8,.0f} B"
+        )
+        print(
+            f"  active, in a 10 MiB answer:      {hold(one.server, one.port, args.connections, stuck, False):8,.0f} B"
+        )
+        one.server.stop()
+        origin.stop()
+    finally:
+        guard.close()
+    micro = str(Path(__file__).with_name("micro_store.py"))
+    return subprocess.run(
+        [sys.executable, micro, "--only-overhead", "--objects", str(args.objects)], check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
