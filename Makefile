@@ -21,7 +21,7 @@ help:
 	@echo "make run        set up, then start the demo: an origin, the proxy and the dashboard on localhost"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-full  the long variants as well"
-	@echo "make lint       ruff, mypy --strict, the import floors, the stubs of the extension modules"
+	@echo "make lint       ruff, mypy --strict, the import floors, the stubs of the extension modules, the hot path"
 	@echo "make bench      measure beside nginx, HAProxy and Varnish"
 	@echo "make bench-micro, bench-memory, bench-scale   ns per operation, bytes per connection and object, cost as things grow"
 	@echo "make bench-hits how often the store answers, policy by policy"
@@ -50,6 +50,7 @@ lint: $(BUILT)
 	@rm -f .lint-imports.log
 	@$(BIN)/python tools/check_floors.py
 	@$(BIN)/python tools/check_stubs.py
+	@$(BIN)/python tools/check_hot.py
 
 format: $(BUILT)
 	@$(BIN)/ruff check --fix -q .

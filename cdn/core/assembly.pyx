@@ -83,6 +83,7 @@ cdef const char* reason_phrase_c(int status) noexcept nogil:
     return REASONS[status if 0 <= status < 1000 else 0]
 
 
+# hot
 cdef char* put_uint(char* dst, uint64_t value) noexcept nogil:
     cdef char digits[20]
     cdef int n = 20
@@ -97,11 +98,13 @@ cdef char* put_uint(char* dst, uint64_t value) noexcept nogil:
     return dst + 20 - n
 
 
+# hot
 cdef char* put_bytes(char* dst, const char* src, size_t n) noexcept nogil:
     memcpy(dst, src, n)
     return dst + n
 
 
+# hot
 cdef char* put_status_line(char* dst, int status) noexcept nogil:
     """"HTTP/1.1 NNN reason CRLF"; status 100..999."""
     cdef const char* reason = reason_phrase_c(status)
@@ -112,6 +115,7 @@ cdef char* put_status_line(char* dst, int status) noexcept nogil:
     return put_bytes(dst, b"\r\n", 2)
 
 
+# hot
 cdef char* put_field(char* dst, const char* name, size_t nn, const char* value, size_t nv) noexcept nogil:
     """"name: value CRLF"; room for nn + nv + 4."""
     dst = put_bytes(dst, name, nn)

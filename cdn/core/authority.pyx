@@ -92,6 +92,7 @@ cdef int put_port(const uint8_t* p, const uint8_t* end, bint https, char* dst) n
     return <int>(stop - dst)
 
 
+# hot
 cdef int normal_authority(const char* src, size_t n, bint https, char* dst) noexcept nogil:
     cdef const uint8_t* p = <const uint8_t*>src
     cdef const uint8_t* end = p + n

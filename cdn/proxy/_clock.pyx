@@ -11,6 +11,7 @@ cdef extern from "<time.h>" nogil:
     int CLOCK_BOOTTIME
 
 
+# hot
 cdef inline int64_t _milliseconds(int which) noexcept nogil:
     cdef timespec t
     clock_gettime(which, &t)
@@ -23,6 +24,7 @@ cdef class Clock:
     def __cinit__(self):
         self.offset = _milliseconds(CLOCK_REALTIME) - _milliseconds(CLOCK_BOOTTIME)
 
+    # hot
     cdef int64_t read(self) noexcept nogil:
         if self.frozen:
             return self.at

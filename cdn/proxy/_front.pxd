@@ -113,7 +113,7 @@ cdef class Connection:
     cdef bint emptied           # a lingering connection has sent everything
 
     cdef void _behind(self, const char* buf, size_t n)
-    cdef void _consume(self, const char* buf, size_t n, object owner)
+    cdef int _consume(self, const char* buf, size_t n, object owner) except -1
     cdef int _feed_body(self, const char* buf, size_t n, size_t* pos)
     cdef void _busy(self, RequestHead* head)
     cdef void _begin(self, const char* buf, RequestHead* head)
@@ -182,6 +182,6 @@ cdef class ClientStream:
 
 # All of it: now as far as the socket takes it, the rest through the transport, in order. `more`: the next bytes follow
 # at once.
-cdef void send_bytes(Connection c, const char* data, size_t n, bint more=*)
+cdef int send_bytes(Connection c, const char* data, size_t n, bint more=*) except -1
 cdef void send_pieces(Connection c, iovec* pieces, int count)
 cdef int64_t microseconds() noexcept nogil

@@ -48,6 +48,7 @@ cdef uint64_t DIRECTIVES = (1ULL << F_CACHE_CONTROL) | (1ULL << F_PRAGMA)
 cdef uint64_t CONDITIONS = (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_MODIFIED_SINCE)
 
 
+# hot
 cdef inline FieldSpan* _only(RequestHead* head, int which) noexcept nogil:
     """The single field with this id, or NULL when there are several."""
     cdef uint32_t i
@@ -130,6 +131,7 @@ cdef class NameSet:
         free(self.text)
         free(self.length)
 
+    # hot
     cdef bint covers(self, const char* host, size_t n) noexcept nogil:
         cdef uint32_t i
         cdef const char* dot
@@ -150,6 +152,7 @@ cdef class NameSet:
         return self.covers(h, len(h))
 
 
+# hot
 cdef inline size_t _host_length(const char* authority, size_t n) noexcept nogil:
     """The length of the host inside a normalised authority."""
     cdef const char* colon
@@ -199,6 +202,7 @@ cdef class HitLane:
             "ranges": self.counters.ranges,
         }
 
+    # hot
     cdef Record* _select(self, const char* buf, RequestHead* head, size_t n, CompiledRoute* c, const char* suffix,
                          size_t suffix_len, size_t* key_len, Record* copy) noexcept nogil:
         """The record under the key of length `n` in `self.key`; a vary marker is followed to the variant. `copy` is its
@@ -266,6 +270,7 @@ cdef class HitLane:
             memcpy(self.key, found + 1, copy.key_len)
         return found
 
+    # hot
     cdef int64_t _list(self, Record* r, const Record* h, int64_t* size) noexcept nogil:
         """The complete length that a list of slices tells, and into `size` how long they are; -1: it is no list."""
         cdef iovec iov[2]
@@ -279,6 +284,7 @@ cdef class HitLane:
         size[0] = each
         return -1 if each == 0 or length <= 0 or not self.memory.unchanged() else length
 
+    # hot
     cdef Record* _slice(self, size_t base_len, int64_t first, int64_t last, int64_t size,
                         Record* copy) noexcept nogil:
         """The one slice with all the bytes `first` to `last` of what `_list` has read; NULL: it takes another one, too."""
@@ -299,6 +305,7 @@ cdef class HitLane:
         end = begin + size if begin + size < length else length
         return r if <int64_t>copy.body_length == end - begin else NULL
 
+    # hot
     cdef int answer(self, const char* buf, RequestHead* head, bint secure, NameSet names,
                     Answer* out) noexcept nogil:
         """1: answered, `out` is filled. 0: declined, nothing happened."""

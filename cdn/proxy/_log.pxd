@@ -44,9 +44,9 @@ cdef class HitLog:
     cdef char stamp[40]
     cdef size_t stamp_len
     cdef readonly uint64_t lines
-    cdef void hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
-                  int64_t micros)
-    cdef void add(self, str address, Line* line)
+    cdef int hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
+                  int64_t micros) except -1
+    cdef int add(self, str address, Line* line) except -1
     cdef void _clock(self, int64_t now) noexcept nogil
     cdef char* _quoted(self, char* dst, Text* text, size_t limit) noexcept nogil
     cdef char* _json(self, char* dst, Line* line) noexcept nogil

@@ -46,6 +46,7 @@ cdef inline char* _text(char* dst, const char* text) noexcept nogil:
     return dst + n
 
 
+# hot
 cdef char* _escape(char* dst, const char* text, size_t n, size_t limit, bint json) noexcept nogil:
     """Printable ASCII as it is, every other byte as \\u00XX or \\xXX; cut to `limit` bytes, ending in three dots."""
     cdef size_t i
@@ -142,8 +143,9 @@ cdef class HitLog:
     def __dealloc__(self):
         free(self.buf)
 
-    cdef void hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
-                  int64_t micros):
+    # hot
+    cdef int hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
+                  int64_t micros) except -1:
         cdef Line line
         memset(&line, 0, sizeof(Line))
         line_of(&line, buf, head)
@@ -156,7 +158,8 @@ cdef class HitLog:
         line.first_byte_us = -1
         self.add(address, &line)
 
-    cdef void add(self, str address, Line* line):
+    # hot
+    cdef int add(self, str address, Line* line) except -1:
         """Write one line; `address` is the client's."""
         cdef Py_ssize_t na
         cdef const char* a = PyUnicode_AsUTF8AndSize(address, &na)
@@ -166,10 +169,11 @@ cdef class HitLog:
                      else self._combined(self.buf + self.used, line)) - self.buf
         self.lines += 1
         if self.used >= FLUSH_AT:
-            self.flush()
+            self.flush()  # python: handover
         elif self.timer is None:
-            self.timer = self.loop.call_later(0.2, self.flush)
+            self.timer = self.loop.call_later(0.2, self.flush)  # python: callback
 
+    # hot
     cdef void _clock(self, int64_t now) noexcept nogil:
         cdef time_t at = now // 1000
         cdef tm t
@@ -180,6 +184,7 @@ cdef class HitLog:
         self.stamp_len = strftime(self.stamp, sizeof(self.stamp),
                                   b"%Y-%m-%dT%H:%M:%S" if self.json else b"%d/%b/%Y:%H:%M:%S +0000", &t)
 
+    # hot
     cdef char* _quoted(self, char* dst, Text* text, size_t limit) noexcept nogil:
         if text.at == NULL:
             return _text(dst, b"null" if self.json else b'"-"')
@@ -188,6 +193,7 @@ cdef class HitLog:
         dst[0] = b'"'
         return dst + 1
 
+    # hot
     cdef char* _json(self, char* dst, Line* line) noexcept nogil:
         dst = _text(dst, b'{"time":"')
         memcpy(dst, self.stamp, self.stamp_len)
@@ -237,6 +243,7 @@ cdef class HitLog:
         dst = self._quoted(dst, &line.agent, AGENT)
         return _text(dst, b"}\n")
 
+    # hot
     cdef char* _combined(self, char* dst, Line* line) noexcept nogil:
         dst = _escape(dst, line.client.at, line.client.n, 64, False)
         dst = _text(dst, b" - - [")

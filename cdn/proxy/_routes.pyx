@@ -20,6 +20,7 @@ _METHODS = {
 }
 
 
+# hot
 cdef inline uint32_t _mix(const char* text, size_t n) noexcept nogil:
     # FNV-1a; the table is built from configuration, so a stranger cannot fill it
     cdef uint32_t h = 2166136261u
@@ -29,6 +30,7 @@ cdef inline uint32_t _mix(const char* text, size_t n) noexcept nogil:
     return h
 
 
+# hot
 cdef bint _glob(const char* pattern, size_t n, const char* text, size_t m) noexcept nogil:
     """`*` matches any run of bytes; linear back-tracking to the last star only."""
     cdef size_t p = 0, t = 0, star = n, mark = 0
@@ -181,6 +183,7 @@ cdef class RouteTable:
     cdef bint _named(self, int route, const char* name, size_t nm) noexcept with gil:
         return name[:nm].decode("latin-1") in self.routes[route].match.methods
 
+    # hot
     cdef int match(self, const char* host, size_t nh, const char* path, size_t np,
                    int method, const char* name, size_t nm) noexcept nogil:
         """The index of the route, NO_HOST or NO_ROUTE. `host` is normalised, without a port."""

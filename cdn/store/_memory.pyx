@@ -198,14 +198,17 @@ cdef class Memory:
 
     # -- for C callers --------------------------------------------------------------------------------------------
 
+    # hot
     cdef uint64_t hash_of(self, const char* key, size_t n) noexcept nogil:
         cdef uint64_t h[2]
         siphash128(self.secret, key, n, h)
         return h[0] & self.hash_mask
 
+    # hot
     cdef Record* find(self, const char* key, size_t n) noexcept nogil:
         return index_find(&self.s, self.hash_of(key, n), key, n)
 
+    # hot
     cdef Record* find_hashed(self, uint64_t h0, uint64_t h1, const char* key, size_t n) noexcept nogil:
         """The same with the hash at hand; its second half plays no part."""
         return index_find(&self.s, h0 & self.hash_mask, key, n)
@@ -213,6 +216,7 @@ cdef class Memory:
     cdef uint64_t epoch(self) noexcept nogil:
         return cdn_load64(&self.s.top.stamp)
 
+    # hot
     cdef bint snapshot(self, const Record* r, Record* copy) noexcept nogil:
         """The header of what `find` has just given. False: it was gone by then."""
         cdef const uint64_t* words = <const uint64_t*> r
@@ -221,15 +225,18 @@ cdef class Memory:
             (<uint64_t*> copy)[i] = cdn_load64(&words[i])
         return self.unchanged()
 
+    # hot
     cdef bint unchanged(self) noexcept nogil:
         """Whether what was read of the record that `find` gave last was that record's, all of it."""
         return self.same(&self.s.seen)
 
+    # hot
     cdef bint same(self, const Sight* sight) noexcept nogil:
         """The same of an earlier one, by a copy of `s.seen`."""
         cdn_load_fence()
         return cdn_load32(&sight.bucket.version) == sight.version
 
+    # hot
     cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil:
         """Up to `most` pieces of the body from `offset` on; how many. Add up their lengths: `most` may have cut it."""
         cdef int n
@@ -243,6 +250,7 @@ cdef class Memory:
         body_pieces(&self.s, r, copy, offset, length, iov, most, &n)
         return n
 
+    # hot
     cdef void touch(self, Record* r, int64_t now) noexcept nogil:
         cdef Bucket* b
         cdef int i = slot_of(&self.s, r, &b)
@@ -251,10 +259,12 @@ cdef class Memory:
         if i >= 0:
             cdn_store32(&b.access[i], used(&self.s, cdn_load32(&b.access[i]), now))
 
+    # hot
     cdef bint pin(self, Record* r) noexcept nogil:
         """Hold what `find` gave last. False: it is gone, or too much is held."""
         return pin_seen(&self.s, r)
 
+    # hot
     cdef void unpin(self, Record* r) noexcept nogil:
         unpin_record(&self.s, r)
 

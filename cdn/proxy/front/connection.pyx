@@ -79,6 +79,7 @@ cdef class Connection:
             self._release()
             self._again()
 
+    # hot
     def data_received(self, bytes data):
         cdef ClientStream stream
         cdef bytearray whole
@@ -86,15 +87,15 @@ cdef class Connection:
             if self.pending is None:
                 self._consume(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
             else:
-                whole = self.pending
-                whole += data
-                self.pending = None
+                whole = self.pending  # python: handover
+                whole += data  # python: handover
+                self.pending = None  # python: handover
                 self._consume(PyByteArray_AS_STRING(whole), PyByteArray_GET_SIZE(whole), whole)
         elif self.state == BUSY or self.state == DRAINING or self.state == SENDING:
-            self._behind(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            self._behind(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))  # python: handover
         elif self.state == TUNNEL:
             self.written += PyBytes_GET_SIZE(data)
-            self.stream.tunnel(data)
+            self.stream.tunnel(data)  # python: handover
 
     cdef void _behind(self, const char* buf, size_t n):
         """Bytes that come while a request has the turn: its body, then the requests behind it."""
@@ -109,7 +110,8 @@ cdef class Connection:
 
     # --- requests ---
 
-    cdef void _consume(self, const char* buf, size_t n, object owner):
+    # hot
+    cdef int _consume(self, const char* buf, size_t n, object owner) except -1:
         """Take requests off the front of `buf` until one keeps the turn or bytes are missing. `owner` keeps `buf`."""
         cdef size_t pos = 0, after
         cdef int got
@@ -118,76 +120,77 @@ cdef class Connection:
         while pos < n:
             if self.paused:
                 # The client does not read its answers: no more requests until it does.
-                self._keep_rest(buf, pos, n, owner)
-                self._hold()
-                self._watch()
-                return
+                self._keep_rest(buf, pos, n, owner)  # python: handover
+                self._hold()  # python: handover
+                self._watch()  # python: handover
+                return 0
             got = scan_request(buf + pos, n - pos, &self.resume, self.front.head_limit,
                                self.front.field_limit, &scanned)
             if got == 0:
                 if not self.partial:
                     # absolute: more bytes of the same head do not move it
                     self.partial = True
-                    self._due(monotonic() + self.front.head_timeout)
-                self._keep_rest(buf, pos, n, owner)
-                self._release()
+                    self._due(monotonic() + self.front.head_timeout)  # python: handover
+                self._keep_rest(buf, pos, n, owner)  # python: handover
+                self._release()  # python: handover
                 if self.ended:
-                    self._close()
-                return
+                    self._close()  # python: ending
+                return 0
             self.resume = 0
             self.partial = False
             if got < 0:
-                self._refuse(scan_error_status(got), scan_error_name(got).decode())
-                return
-            if not self.paused and self.front.lane.answer(buf + pos, &scanned, self.front.secure,
-                                                          self.front.names, &answer):
+                self._refuse(scan_error_status(got), scan_error_name(got).decode())  # python: ending
+                return 0
+            if not self.paused and self.front.lane.answer(buf + pos, &scanned, self.front.secure,  # python: ownership
+                                                          self.front.names, &answer):  # python: ownership
                 if scanned.close or self.front.draining:
                     self.last = True
                 send_bytes(self, answer.out, answer.out_len, answer.record != NULL)
                 if self.front.log is not None:
-                    self.front.log.hit(self.address, self.front.secure, buf + pos, &scanned, &answer,
-                                       microseconds() - began)
+                    self.front.log.hit(self.address, self.front.secure,  # python: ownership
+                                       buf + pos, &scanned, &answer, microseconds() - began)
                 pos += scanned.length
                 if self.state == CLOSED:
                     if answer.record != NULL:
                         self.front.lane.memory.unpin(answer.record)
-                    return
+                    return 0
                 if answer.record != NULL:
                     if pos < n:
-                        self._keep_rest(buf, pos, n, owner)
+                        self._keep_rest(buf, pos, n, owner)  # python: handover
                     start_transfer(self, &answer)
-                    return
+                    return 0
                 if self.last:
+                    # the client said that nothing follows: nothing to wait for
                     if pos == n and scanned.close and not self.queued:
-                        self._close()       # the client said that nothing follows: nothing to wait for
+                        self._close()  # python: ending
                     else:
-                        self._linger()
-                    return
+                        self._linger()  # python: ending
+                    return 0
                 continue
-            if self.front.second is not None and self.front.second.take(self, buf + pos, &scanned):
+            if self.front.second is not None and self.front.second.take(self, buf + pos, &scanned):  # python: handover
                 pos += scanned.length
                 if pos < n and self.state != CLOSED:
-                    self._keep_rest(buf, pos, n, owner)
-                return
-            self._begin(buf + pos, &scanned)
+                    self._keep_rest(buf, pos, n, owner)  # python: handover
+                return 0
+            self._begin(buf + pos, &scanned)  # python: handover
             pos += scanned.length
             if self.state != BUSY:
-                return
+                return 0
             if self.body != BODY_NONE:
                 after = pos
-                if self._feed_body(buf, n, &after) < 0:
+                if self._feed_body(buf, n, &after) < 0:  # python: handover
                     after = n       # nothing behind it is a request
                 pos = after
             if pos < n:
-                self._keep_rest(buf, pos, n, owner)
-            self.front.exchange(self.stream)
-            return
+                self._keep_rest(buf, pos, n, owner)  # python: handover
+            self.front.exchange(self.stream)  # python: handover
+            return 0
         if not self.last:
             self.deadline = monotonic() + self.front.idle_timeout
             if self.slot == 0:
-                self._due(self.deadline)
+                self._due(self.deadline)  # python: callback
         if self.ended:
-            self._close()
+            self._close()  # python: ending
 
     cdef void _busy(self, RequestHead* head):
         """A request has the turn from now on, and its client's rate counts."""

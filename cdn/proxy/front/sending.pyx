@@ -11,7 +11,8 @@ cdef class Transfer:
             self.lane.memory.unpin(self.record)
 
 
-cdef void send_bytes(Connection c, const char* data, size_t n, bint more=False):
+# hot
+cdef int send_bytes(Connection c, const char* data, size_t n, bint more=False) except -1:
     """All of it: now as far as the socket takes it, the rest through the transport, in order.
 
     `more`: the next bytes follow at once, and may leave in the same segment.
@@ -19,7 +20,7 @@ cdef void send_bytes(Connection c, const char* data, size_t n, bint more=False):
     cdef ssize_t sent = 0
     c.written += n
     c.front.census.bytes_out += n
-    if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:
+    if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:  # python: transport
         c.queued = False
     if c.fd >= 0 and not c.queued:
         while True:
@@ -27,14 +28,14 @@ cdef void send_bytes(Connection c, const char* data, size_t n, bint more=False):
             if sent >= 0 or errno != EINTR:
                 break
         if <size_t>sent == n:
-            return
+            return 0
         if sent < 0:
             if errno != EAGAIN:
-                c._abort()
-                return
+                c._abort()  # python: ending
+                return 0
             sent = 0
     c.queued = True
-    c.transport.write(PyBytes_FromStringAndSize(data + sent, n - sent))
+    c.transport.write(PyBytes_FromStringAndSize(data + sent, n - sent))  # python: transport
 
 
 cdef void send_pieces(Connection c, iovec* pieces, int count):
@@ -73,18 +74,19 @@ cdef void send_pieces(Connection c, iovec* pieces, int count):
             sent = 0
 
 
-cdef void start_transfer(Connection c, Answer* answer):
+# hot
+cdef int start_transfer(Connection c, Answer* answer) except -1:
     """Send the rest of an answer from the store, while other connections have their turn."""
     cdef Transfer transfer = Transfer.__new__(Transfer)
-    transfer.lane = c.front.lane
+    transfer.lane = c.front.lane  # python: ownership
     transfer.record = answer.record
     transfer.offset = answer.offset
     transfer.left = answer.length
-    c.send = transfer
+    c.send = transfer  # python: ownership
     c.state = SENDING
     c.still = c.marked = monotonic()
     c.mark = c.written
-    c._due(c.marked + GRACE)
+    c._due(c.marked + GRACE)  # python: callback
     pump(c)
 
 
@@ -107,9 +109,10 @@ cdef bytes _take(Transfer transfer, uint64_t most):
     return data
 
 
-cdef void pump(Connection c):
+# hot
+cdef int pump(Connection c) except -1:
     """Send the stored body until it is out, the socket is full or the turn is over."""
-    cdef Transfer transfer = c.send
+    cdef Transfer transfer = c.send  # python: ownership
     cdef msghdr message
     cdef iovec iov[8]
     cdef uint64_t want, turn = 0, i
@@ -118,11 +121,11 @@ cdef void pump(Connection c):
     memset(&message, 0, sizeof(msghdr))
     while transfer.left:
         if c.paused or c.state != SENDING:
-            return
+            return 0
         if turn >= TURN:
-            c.front.loop.call_soon(c._turn)
-            return
-        if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:
+            c.front.loop.call_soon(c._turn)  # python: callback
+            return 0
+        if c.queued and c.fd >= 0 and c.transport.get_write_buffer_size() == 0:  # python: transport
             c.queued = False
         if c.fd >= 0 and not c.queued:
             want = transfer.left if transfer.left < SLICE else SLICE
@@ -136,8 +139,8 @@ cdef void pump(Connection c):
                 if errno == EINTR:
                     continue
                 if errno != EAGAIN:
-                    c._abort()
-                    return
+                    c._abort()  # python: ending
+                    return 0
                 sent = 0
             transfer.offset += sent
             transfer.left -= sent
@@ -147,17 +150,17 @@ cdef void pump(Connection c):
             if <uint64_t>sent == want:
                 continue
             # full: let the transport tell when it takes more
-            c.transport.set_write_buffer_limits(0)
-            data = _take(transfer, NOTICE)
+            c.transport.set_write_buffer_limits(0)  # python: transport
+            data = _take(transfer, NOTICE)  # python: transport
         else:
-            data = _take(transfer, 64 << 10)
-        c.written += len(data)
-        c.front.census.bytes_out += len(data)
-        turn += len(data)
+            data = _take(transfer, 64 << 10)  # python: transport
+        c.written += PyBytes_GET_SIZE(data)
+        c.front.census.bytes_out += PyBytes_GET_SIZE(data)
+        turn += PyBytes_GET_SIZE(data)
         c.queued = True
-        c.transport.write(data)
-    c.send = None
+        c.transport.write(data)  # python: transport
+    c.send = None  # python: ownership
     if c.state == SENDING:
         if c.fd >= 0:
-            c.transport.set_write_buffer_limits(WRITE_HIGH)
-        c._next()
+            c.transport.set_write_buffer_limits(WRITE_HIGH)  # python: transport
+        c._next()  # python: handover

@@ -24,6 +24,7 @@ cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t 
     return r.hash0 == h0 and r.key_len == n and memcmp(record_key(r), key, n) == 0
 
 
+# hot
 cdef Record* index_find(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """The record under a key. Without the lock it may be gone before it is read: `seen` says by what to tell."""
     cdef Bucket* b = first_bucket(s, h0)

@@ -56,6 +56,7 @@ cdef inline uint32_t* pin_count(Space* s, const uint64_t* pin) noexcept nogil:
     return s.pin_counts + (pin - <uint64_t*> (s.base + s.top.pins) - s.me * <int64_t> s.top.pin_lines * PIN_WAYS)
 
 
+# hot
 cdef bint pin_record(Space* s, Record* r) noexcept nogil:
     """Hold what nobody frees just now: the lock is held, or it is held already. False: too much is held."""
     cdef uint64_t* pin
@@ -71,6 +72,7 @@ cdef bint pin_record(Space* s, Record* r) noexcept nogil:
     return True
 
 
+# hot
 cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
     """Hold what `index_find` has just found. False: it is not there any more, it is being moved, or too much is held."""
     if not pin_record(s, r):
@@ -85,6 +87,7 @@ cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
     return False
 
 
+# hot
 cdef void unpin_record(Space* s, Record* r) noexcept nogil:
     cdef uint64_t granule
     cdef uint64_t* pin

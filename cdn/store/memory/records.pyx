@@ -70,6 +70,7 @@ cdef uint64_t free_retired(Space* s, Record* r) noexcept nogil:
     return free_record(s, r)
 
 
+# hot
 cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t offset, uint64_t length, iovec* iov,
                          int most, int* count) noexcept nogil:
     """Where body bytes [offset, offset + length) lie, in at most so many pieces; how many bytes those hold.
