@@ -259,8 +259,8 @@ def test_a_second_node_on_the_same_admin_port(origin: Origin) -> None:
 # Quiet
 
 
-def test_an_idle_worker_does_not_wake_up(origin: Origin) -> None:
-    seconds = 3
+@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=pytest.mark.full)])
+def test_an_idle_worker_does_not_wake_up(origin: Origin, seconds: int) -> None:
 
     def switches(pid: int) -> dict[str, int]:
         found = {}

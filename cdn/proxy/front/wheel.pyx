@@ -32,6 +32,10 @@ cdef class Wheel:
                 if not bucket:
                     del self.buckets[connection.slot]
             connection.slot = 0
+            if not self.buckets and self.timer is not None:
+                self.timer.cancel()         # nobody is there: an idle worker is not woken for nothing
+                self.timer = None
+                self.armed = 0
 
     def _arm(self, int64_t second):
         if self.timer is not None:
