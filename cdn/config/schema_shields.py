@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cdn.config import names
 from cdn.config.checks import check_pool
 from cdn.config.document import Mapping
 from cdn.config.kinds import BAD, Reader, Text
+from cdn.config.schema_origins import TIMEOUTS
 from cdn.config.sections import Key, Section, lines_of
-from cdn.config.values import Edges, Shields, Tier
+from cdn.config.values import PATIENCE, Edges, Shields, Tier
 
 # What a pool of shields has in common with a pool of servers.
 SHARED = ("servers", "health", "eject", "retry", "connections", "timeouts", "tls", "resolve")
@@ -31,6 +34,8 @@ EDGES = Section(
 def shields(origin: Section) -> Section:
     """`origin` is the section of a pool of servers."""
     pool = {key.name: key for key in origin.keys}
+    patience = replace(TIMEOUTS, title="shields.timeouts", defaults={"first_byte": PATIENCE.first_byte})
+    pool["timeouts"] = replace(pool["timeouts"], kind=patience)
     return Section(
         Shields,
         (

@@ -201,6 +201,10 @@ class Origin:
     s3: Bucket | None = None
 
 
+# Longer than a shield needs for two servers of an origin that say nothing: a shield that waits is not a dead one.
+PATIENCE = OriginTimeouts(first_byte=40_000)
+
+
 @dataclass(frozen=True, slots=True)
 class Shields:
     """The shields of an edge; each key has its home among them."""
@@ -209,7 +213,7 @@ class Shields:
     secret_env: str | None = (
         None  # the variable with the secret shared with them; None: our certificate says it
     )
-    timeouts: OriginTimeouts = OriginTimeouts()
+    timeouts: OriginTimeouts = PATIENCE
     tls: OriginTls = OriginTls()
     connections: Connections = Connections()
     retry: Retry = Retry()

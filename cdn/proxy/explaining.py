@@ -46,6 +46,10 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
         return out | {"decision": "pass", "reason": "the route's bypass, or If-Match or If-Unmodified-Since"}
     query = keyed_target(request, site.table.query_filter(index))
     key = primary_key(request, query, policy)
+    target = request.path if query is None else f"{request.path}?{query}"
+    shields = site.shields if route.shield else None
+    home = None if shields is None else shields.home(request.scheme, request.authority, target)
+    out["asks"] = {"shield": home, "origin": route.origin if home is None else None}
     request = asked(route, request)
     found = look_up(site.memory, key, request)
     out["key"] = {

@@ -16,6 +16,7 @@ from typing import Any
 from cdn.config.values import Origin, Shields
 from cdn.rules.edge_word import FIELD, SHOWN_AS, word
 from cdn.tier import tls as secure
+from cdn.tier.balance import hashed
 from cdn.tier.call import Call
 from cdn.tier.checking import watch
 from cdn.tier.own import OwnServer
@@ -44,6 +45,11 @@ def shared_secret(name: str | None, section: str) -> bytes | None:
     if len(value) < 16:
         raise SecretError(f"{section}: the secret in {name} is shorter than 16 characters; make a longer one")
     return value.encode()
+
+
+def place(scheme: str, host: str, target: str) -> int:
+    """What decides which shield a URL belongs to; the same on every edge."""
+    return hash_of(f"{scheme}://{host}{target}".encode("latin-1", "replace"))
 
 
 class ShieldPool:
@@ -109,7 +115,7 @@ class ShieldPool:
             asked = replace(head, fields=head.fields.without((FIELD,)).plus([(SHOWN_AS, said)]))
             return await server.fetch(Call(asked, host, body, body_length, on_interim))
 
-        key = hash_of(f"{scheme}://{host}{target}".encode("latin-1", "replace"))
+        key = place(scheme, host, target)
         try:
             return await self._upstream.ask(method, body is not None, key, one)
         except OriginError as error:
@@ -122,6 +128,12 @@ class ShieldPool:
     def _healthy(self) -> bool:
         now = int(self._loop.time() * 1000)
         return any(server.health.fit(now) for server in self._upstream.servers)
+
+    def home(self, scheme: str, host: str, target: str) -> str | None:
+        """The shield that a request would go to now, None: the origin is asked directly. Asks nobody."""
+        now = int(self._loop.time() * 1000)
+        fit = [server for server in self._upstream.servers if server.health.fit(now)]
+        return hashed(fit, now, place(scheme, host, target)).name if fit else None
 
     def stats(self) -> dict[str, Any]:
         """Requests, how many of them went to an origin directly, and what is known of each shield."""

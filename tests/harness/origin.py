@@ -241,6 +241,7 @@ class Origin:
         tls: ssl.SSLContext | None = None,
         patience: float = PATIENCE,
         keep_alive: bool = True,
+        port: int = 0,
     ) -> None:
         self.rule, self.scripts, self.lazy, self.tls = rule, list(scripts), lazy, tls
         self.patience, self.keep_alive = patience, keep_alive
@@ -252,7 +253,7 @@ class Origin:
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port: int = self._listener.getsockname()[1]
 
     @classmethod

@@ -1,0 +1,187 @@
+"""Edges, shields and servers of one origin, each in processes of its own, and a bad network to put between them.
+
+Parts are named `edge-1`, `shield-2`, `origin-1`, … and have a relay in front of them (an edge has none: clients
+come to it directly). Nothing here judges what the parts answer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Any
+
+from ..harness import HOST
+from ..harness.process import ROOT, environment
+from ..harness.sync import eventually
+from .node import Node
+from .ports import server_port
+from .relay import Relay
+
+SECRET = "CDN_TEST_SHIELD"
+EJECT = {"failures": 3, "pause": "500ms", "longest": "1s", "slow_return": "500ms"}
+# An edge is more patient with a shield than a shield with two servers of an origin.
+ORIGIN_TIMEOUTS = {"connect": "500ms", "first_byte": "1s", "between_bytes": "1s"}
+SHIELD_TIMEOUTS = {"connect": "500ms", "first_byte": "2500ms", "between_bytes": "1s"}
+
+
+class Server:
+    """A server of the origin: `tests.real.versions`."""
+
+    def __init__(self) -> None:
+        self.port = server_port()
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "tests.real.versions", str(self.port)], cwd=ROOT, env=environment()
+        )
+
+    @property
+    def pids(self) -> list[int]:
+        assert self.child is not None
+        return [self.child.pid]
+
+    def kill(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait(10)
+
+
+class Member:
+    """A node that can be killed and started again on its port."""
+
+    def __init__(self, tree: dict[str, Any]) -> None:
+        self.tree, self.port = tree, server_port()
+        self.node: Node | None = None
+
+    def start(self) -> None:
+        self.node = Node(self.tree, port=self.port, wait=False)
+        self.node.__enter__()
+
+    @property
+    def pids(self) -> list[int]:
+        assert self.node is not None
+        return [self.node.pid, *self.node.others]
+
+    def kill(self) -> None:
+        if self.node is None:
+            return
+        node, self.node = self.node, None
+        for pid in (node.pid, *node.others):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        node.wait(10)
+        node.__exit__(None, None, None)
+
+
+class Cluster:
+    def __init__(self, count: int = 2) -> None:
+        self._stack = ExitStack()
+        self.servers = [Server() for _ in range(count)]
+        self.relays: dict[str, Relay] = {}
+        self.parts: dict[str, Server | Member] = {}
+        for number, server in enumerate(self.servers, 1):
+            self._put(f"origin-{number}", server)
+        self.shields = [Member(self._tree(f"shield-{n}", "shield")) for n in range(1, count + 1)]
+        for number, member in enumerate(self.shields, 1):
+            self._put(f"shield-{number}", member)
+        self.edges = [Member(self._tree(f"edge-{n}", "edge")) for n in range(1, count + 1)]
+        self.parts.update({f"edge-{number}": member for number, member in enumerate(self.edges, 1)})
+
+    def _put(self, name: str, part: Server | Member) -> None:
+        self.parts[name] = part
+        self.relays[name] = Relay(part.port, server_port())
+
+    def _urls(self, kind: str) -> list[str]:
+        return [f"http://127.0.0.1:{relay.port}" for name, relay in self.relays.items() if kind in name]
+
+    def _tree(self, name: str, tier: str) -> dict[str, Any]:
+        retry = {"tries": 3, "within": "3s"}
+        origin = {"timeouts": ORIGIN_TIMEOUTS, "eject": EJECT, "retry": retry}
+        route = {"match": {"host": [HOST], "path": "/off/*"}, "origin": "app", "cache": "off"}
+        tree: dict[str, Any] = {
+            "node": {"name": name, "tier": tier},
+            "workers": 1,
+            "listen": ["http://127.0.0.1:0"],
+            "store": {"memory": "32 MiB"},
+            "origins": {"app": {"servers": self._urls("origin"), **origin}},
+            "routes": [route, {"match": {"host": [HOST], "path": "/*"}, "origin": "app"}],
+        }
+        if tier == "shield":
+            tree["edges"] = {"secret_env": SECRET}
+        else:
+            tree["shields"] = {
+                "servers": self._urls("shield"),
+                "secret_env": SECRET,
+                "timeouts": SHIELD_TIMEOUTS,
+                "eject": EJECT,
+                "retry": {"tries": 2, "within": "3s"},
+            }
+        return tree
+
+    def __enter__(self) -> Cluster:
+        try:
+            for relay in self.relays.values():
+                self._stack.enter_context(relay)
+            for part in self.parts.values():
+                part.start()
+                self._stack.callback(part.kill)
+            for part in self.parts.values():
+                self._await(part)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    @staticmethod
+    def _await(part: Server | Member) -> None:
+        if isinstance(part, Member):
+            assert part.node is not None
+            eventually(part.node._reachable, f"a node on port {part.port}", 20, 0.05)
+        else:
+            eventually(lambda: _listens(part.port), f"a server on port {part.port}", 20, 0.05)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def harm(self, name: str, how: str) -> None:
+        """`kill`, `stall` (SIGSTOP of all its processes), or a mode of its relay."""
+        part = self.parts[name]
+        if how == "kill":
+            part.kill()
+            if name in self.relays:
+                self.relays[name].close()
+        elif how == "stall":
+            for pid in part.pids:
+                os.kill(pid, signal.SIGSTOP)
+        else:
+            self.relays[name].mode(how)
+
+    def heal(self, name: str, how: str) -> None:
+        """Bring it back; ends when its port takes connections."""
+        part = self.parts[name]
+        if how == "kill":
+            part.start()
+            self._await(part)
+            if name in self.relays:
+                self.relays[name].listen()
+        elif how == "stall":
+            for pid in part.pids:
+                os.kill(pid, signal.SIGCONT)
+        else:
+            self.relays[name].mode("pass")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
