@@ -73,6 +73,7 @@ class Serve:
             except BaseException:
                 self._end()
                 raise
+            time.sleep(0.3)  # what is queued while a node starts may end unanswered on a loaded machine
         return self
 
     def _reachable(self) -> bool:
