@@ -7,6 +7,7 @@ pipe.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,12 +22,23 @@ from .site import Tree, yaml_text
 from .sync import eventually
 from .wire import FieldsLike, Response
 
+LOWEST, SHARE = (
+    20_000,
+    1_500,
+)  # below what Linux gives to connections; a share for each of eight processes
+
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that was free a moment ago, and that neither the kernel nor another test process gives away meanwhile."""
+    first = LOWEST + SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8)
+    for port in random.sample(range(first, first + SHARE), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"no free port from {first} to {first + SHARE}")
 
 
 ROOT = Path(__file__).resolve().parents[2]  # what is tested is this tree, installed or not
@@ -73,7 +85,6 @@ class Serve:
             except BaseException:
                 self._end()
                 raise
-            time.sleep(0.3)  # what is queued while a node starts may end unanswered on a loaded machine
         return self
 
     def _reachable(self) -> bool:
@@ -158,10 +169,15 @@ def _children(pid: int) -> list[int]:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    """Whether any thread still runs: a killed process whose first thread has ended holds its sockets until the last
+    one has."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] not in "ZX":
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _resident(pid: int) -> int:

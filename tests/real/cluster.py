@@ -16,10 +16,9 @@ from types import TracebackType
 from typing import Any
 
 from ..harness import HOST
-from ..harness.process import ROOT, environment
+from ..harness.process import ROOT, environment, free_port
 from ..harness.sync import eventually
 from .node import Node
-from .ports import server_port
 from .relay import Relay
 
 SECRET = "CDN_TEST_SHIELD"
@@ -33,7 +32,7 @@ class Server:
     """A server of the origin: `tests.real.versions`."""
 
     def __init__(self) -> None:
-        self.port = server_port()
+        self.port = free_port()
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -56,7 +55,7 @@ class Member:
     """A node that can be killed and started again on its port."""
 
     def __init__(self, tree: dict[str, Any]) -> None:
-        self.tree, self.port = tree, server_port()
+        self.tree, self.port = tree, free_port()
         self.node: Node | None = None
 
     def start(self) -> None:
@@ -95,7 +94,7 @@ class Cluster:
 
     def _put(self, name: str, part: Server | Member) -> None:
         self.parts[name] = part
-        self.relays[name] = Relay(part.port, server_port())
+        self.relays[name] = Relay(part.port, free_port())
 
     def _urls(self, kind: str) -> list[str]:
         return [f"http://127.0.0.1:{relay.port}" for name, relay in self.relays.items() if kind in name]

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
+from ..harness.process import free_port
 from ..harness.sync import eventually
 from ..peers import need
-from .ports import server_port
 
 CONFIG = """\
 daemon off;
@@ -41,7 +41,7 @@ class Nginx:
 
     def __init__(self, root: Path, home: Path, rules: str) -> None:
         self.program = need("nginx")
-        self.root, self.home, self.rules, self.port = root, home, rules, server_port()
+        self.root, self.home, self.rules, self.port = root, home, rules, free_port()
         self.child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Nginx:

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.client import RawClient
-from ..harness.process import Serve
+from ..harness.process import Serve, free_port
 from ..harness.site import Tree
-from .ports import server_port
 
 
 class Node(Serve):
     """A node in a process of its own. `port` is that of its first listener, instead of a free one."""
 
     def __init__(self, tree: Tree, *, port: int | None = None, wait: bool = True) -> None:
-        port, self.admin = port or server_port(), server_port()
+        port, self.admin = port or free_port(), free_port()
         tree = {**tree, "admin": {"listen": f"http://127.0.0.1:{self.admin}"}}
         if tree["listen"] == ["http://127.0.0.1:0"]:
             tree["listen"] = [f"http://127.0.0.1:{port}"]

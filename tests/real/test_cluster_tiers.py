@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from ..harness import Crew, Origin, RawClient, Reply, Request, Response, fresh, reply, site
+from ..harness.process import free_port
 from ..harness.sync import eventually
 from ..harness.vast import GIB, MIB, Vast, content
 from .cluster import SECRET
 from .node import Node
-from .ports import server_port
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_a_range_of_a_large_object_moves_only_its_slices_on_each_hop(stack: Exit
 
 
 def test_a_loop_of_processes_is_refused_once(stack: ExitStack) -> None:
-    port = server_port()
+    port = free_port()
     shield = site(port, node={"name": "shield-1", "tier": "shield"}, edges={"secret_env": SECRET})
     back = stack.enter_context(Node(shield))
     edge = site(port)

@@ -11,10 +11,10 @@ import pytest
 
 from ..control.test_demo import Demo, demo
 from ..harness import HOST, Origin, Reply, Request, reply, site
+from ..harness.process import free_port
 from ..harness.tls import certificate
 from ..peers import need
 from .node import Node
-from .ports import server_port
 
 pytestmark = pytest.mark.real
 
@@ -117,7 +117,7 @@ def two_listeners() -> Iterator[tuple[str, str]]:
     """A node's http and https URLs."""
     need("curl")
     need("openssl")
-    plain, secure = server_port(), server_port()
+    plain, secure = free_port(), free_port()
     chain, key = certificate(HOST)
     listen = [
         f"http://127.0.0.1:{plain}",

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from ..harness import site
+from ..harness.process import free_port
 from ..harness.proxy import Proxy, ours
 from ..harness.site import Tree
 from ..harness.sync import eventually
 from ..peers import need_module
-from .ports import server_port
 
 pytestmark = pytest.mark.real
 
@@ -30,7 +30,7 @@ class Store:
     def __init__(self, home: Path) -> None:
         need_module("moto.server", "moto[server]")
         boto3 = need_module("boto3", "moto[server]")
-        self.port = server_port()
+        self.port = free_port()
         self.log = (home / "moto.log").open("wb")
         self.child = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
