@@ -51,7 +51,6 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(loop_exception_handler(self._log))
         loop.add_reader(self._orders.fileno(), self._hear)
-        worker: WorkerSeam | None = None
         try:
             if self._config.access_log is not None:
                 log = self._config.access_log
@@ -60,8 +59,6 @@ class WorkerProcess:
             await worker.start()
         except Exception as error:
             self._tell({"say": "failed", "why": why(error)})
-            if worker is not None:
-                await worker.stop()
             return FAILED
         self._functions = {
             "stats": lambda: self._stats(worker),

@@ -107,16 +107,20 @@ class Worker:
         self._prepared: Prepared | None = None
 
     async def start(self) -> None:
-        """Serve. Raises BindError, ssl.SSLError, OSError, store.StoreError, ValueError."""
+        """Serve. BindError, ssl.SSLError, OSError, store.StoreError, ValueError: and nothing is left behind then."""
         config, loop = self.config, asyncio.get_running_loop()
         shared = self._shared
         if shared is None:
             shared = share(config, [bind(listener.address) for listener in config.listen], self.clock)
         self._shared = shared
         self.memory = shared.memory
-        self.site = Site(
-            config, self.memory, self.clock, self._access, self._report, PurgeLog(shared.journal)
-        )
+        try:
+            self.site = Site(
+                config, self.memory, self.clock, self._access, self._report, PurgeLog(shared.journal)
+            )
+        except BaseException:
+            shared.close()
+            raise
         self.lane = HitLane(self.memory, shared.journal, self.clock, self.site.name, Normaliser(normal_value))
         self.lane.use(self.site.table)
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
