@@ -100,7 +100,7 @@ class Line:
             os.close(self._fds.popleft())
 
 
-class Gone(ConnectionError):  # noqa: N818
+class Gone(ConnectionError):  # noqa: N818 - what has become of the other end
     """Whoever was asked is not there any more, or has not answered in time."""
 
 

@@ -8,6 +8,7 @@ Decides the order of these steps; what may be used is the rules', what a flight'
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
@@ -95,7 +96,7 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
             await exchange.serve(request, EntrySource(entry, stored), Outcome.HIT)
             return
         if use.decision is Decision.SERVE_STALE_SWR and entry is not None and stored is not None:
-            site.board(route, found.key, lambda: ask(exchange, request, query, found, stored))  # noqa: B023
+            site.board(route, found.key, partial(ask, exchange, request, query, found, stored))
             await exchange.serve(request, EntrySource(entry, stored), Outcome.STALE_SWR)
             return
         if use.decision is Decision.GATEWAY_TIMEOUT:
@@ -109,7 +110,7 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
             if await _alone_or_stored(exchange, route, policy, request, query, found, stored):
                 return
             continue
-        flight, leader = site.board(route, found.key, lambda: ask(exchange, request, query, found, stored))  # noqa: B023
+        flight, leader = site.board(route, found.key, partial(ask, exchange, request, query, found, stored))
         if await follow(exchange, flight, leader, request, stored, found):
             return
     await passing.forward(exchange, route, request, NoStoreReason.PREDICTED_UNCACHEABLE)
