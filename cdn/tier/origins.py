@@ -16,7 +16,6 @@ from typing import Any
 from cdn.config.values import Origin, Server
 from cdn.tier import tls as secure
 from cdn.tier.call import Call, host_value
-from cdn.tier.checking import watch
 from cdn.tier.directory import DirectoryOrigin
 from cdn.tier.own import OwnServer
 from cdn.tier.resolving import Resolver, system_resolver
@@ -32,8 +31,6 @@ from cdn.tier.seam import (
     allowed_upgrade,
 )
 from cdn.tier.upstream import Upstream
-
-RETIRING = 0.5  # seconds between two looks at whether exchanges under way have ended
 
 
 class Origins:
@@ -83,11 +80,8 @@ class Origins:
         }
         if before is not None:
             self._take(before)
-        self._checks: list[asyncio.Task[None]] = []
         for upstream in self._upstreams.values():
-            if (check := upstream.origin.health) is not None:
-                for server in upstream.servers:
-                    self._checks.append(loop.create_task(watch(server, upstream.origin, check)))
+            upstream.start_checks()
         self._closed = False
 
     def _take(self, before: Origins) -> None:
@@ -171,28 +165,20 @@ class Origins:
 
         `askers` may still ask until they have ended. When this is cancelled, everything is closed at once.
         """
-        servers = [server for upstream in self._upstreams.values() for server in upstream.servers]
-        await self._stop_checks()
         try:
-            for server in servers:
-                server.pool.retire()
+            for upstream in self._upstreams.values():
+                await upstream.stop_checks()
+                upstream.keep_no_connections()
             if askers:
                 await asyncio.wait(askers)
-            while any(upstream.busy for upstream in self._upstreams.values()):  # noqa: ASYNC110 - no hurry
-                await asyncio.sleep(RETIRING)
+            for upstream in self._upstreams.values():
+                await upstream.idle()
         finally:
             await self.close()
-
-    async def _stop_checks(self) -> None:
-        checks, self._checks = self._checks, []
-        for check in checks:
-            check.cancel()
-        await asyncio.gather(*checks, return_exceptions=True)
 
     async def close(self) -> None:
         """Close every connection; exchanges under way fail with RESET. Idempotent."""
         self._closed = True
-        await self._stop_checks()
         for upstream in self._upstreams.values():
             await upstream.close()
 

@@ -18,13 +18,10 @@ from cdn.rules.edge_word import FIELD, SHOWN_AS, word
 from cdn.tier import tls as secure
 from cdn.tier.balance import hashed
 from cdn.tier.call import Call
-from cdn.tier.checking import watch
 from cdn.tier.own import OwnServer
 from cdn.tier.rendezvous import hash_of
 from cdn.tier.seam import Kind, OnInterim, OriginError, OriginRequest, OriginResponse
 from cdn.tier.upstream import Upstream, repeatable
-
-RETIRING = 0.5  # seconds between two looks at whether exchanges under way have ended
 
 Direct = Callable[[], Awaitable[OriginResponse]]
 
@@ -82,10 +79,7 @@ class ShieldPool:
         https = any(server.address.scheme == "https" for server in pool.servers)
         context = secure.context(pool.tls) if https else None
         self._upstream = Upstream(pool, loop, context, report=report)
-        check = pool.health
-        self._checks: list[asyncio.Task[None]] = []
-        if check is not None:
-            self._checks = [loop.create_task(watch(server, pool, check)) for server in self._upstream.servers]
+        self._upstream.start_checks()
         self._asked = 0
         self._direct = 0
 
@@ -141,17 +135,11 @@ class ShieldPool:
 
     async def retire(self) -> None:
         """Keep no connection any more, let what is under way end by itself, then close; at once when cancelled."""
-        for server in self._upstream.servers:
-            server.pool.retire()
+        self._upstream.keep_no_connections()
         try:
-            while self._upstream.busy:  # noqa: ASYNC110 - no hurry
-                await asyncio.sleep(RETIRING)
+            await self._upstream.idle()
         finally:
             await self.close()
 
     async def close(self) -> None:
-        checks, self._checks = self._checks, []
-        for check in checks:
-            check.cancel()
-        await asyncio.gather(*checks, return_exceptions=True)
         await self._upstream.close()

@@ -18,11 +18,14 @@ from cdn.config.values import Origin
 from cdn.tier._wire import Connection
 from cdn.tier.balance import hashed, least_connections, round_robin
 from cdn.tier.budget import Budget
+from cdn.tier.checking import watch
 from cdn.tier.own import OwnServer, WireResponse
 from cdn.tier.resolving import Resolver, system_resolver
 from cdn.tier.seam import CONNECT_FAILURES, IDEMPOTENT, Kind, OriginError
 
 MAX_CYCLE = 1_000
+
+RETIRING = 0.5  # seconds between two looks at whether what is under way has ended
 
 Answer = TypeVar("Answer")
 Ask = Callable[[OwnServer], Awaitable[Answer]]
@@ -76,6 +79,7 @@ class Upstream:
     ) -> None:
         self.origin = origin
         self._loop = loop
+        self._checks: list[asyncio.Task[None]] = []
         self._choose = POLICIES[origin.balance]
         self._budget = Budget(origin.retry.budget, origin.retry.minimum)
         self._queue: deque[_Waiter] = deque()
@@ -339,7 +343,29 @@ class Upstream:
             "servers": {server.name: server.stats() for server in self.servers},
         }
 
+    def start_checks(self) -> None:
+        """Check each server from now on, where the origin wants that."""
+        if (check := self.origin.health) is not None:
+            self._checks = [self._loop.create_task(watch(one, self.origin, check)) for one in self.servers]
+
+    async def stop_checks(self) -> None:
+        checks, self._checks = self._checks, []
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+
+    def keep_no_connections(self) -> None:
+        """None is kept from now on; what is under way goes on."""
+        for server in self.servers:
+            server.pool.retire()
+
+    async def idle(self) -> None:
+        """Return when nothing is under way; while `keep_no_connections` is in force that comes of itself."""
+        while self.busy:  # noqa: ASYNC110 - many ends, no hurry
+            await asyncio.sleep(RETIRING)
+
     async def close(self) -> None:
+        await self.stop_checks()
         for waiter in list(self._queue):
             if not waiter.future.done():
                 waiter.future.set_exception(

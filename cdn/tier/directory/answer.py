@@ -10,8 +10,7 @@ import mimetypes
 from dataclasses import dataclass
 
 from cdn import _core
-from cdn.rules.conditional import Verdict, evaluate_validators
-from cdn.rules.dates import parse_date
+from cdn.rules.conditional import Verdict, evaluate_validators, if_range_holds
 from cdn.rules.message import Fields, RequestHead
 from cdn.tier.directory.opening import Opened
 
@@ -93,19 +92,9 @@ def _range(request: RequestHead, file: Opened, now: int) -> tuple[int, int] | tu
     lines = request.fields.all("range")
     if request.method != "GET" or len(lines) != 1:
         return None
-    condition = request.fields.all("if-range")
-    if condition and not _same(condition, file, now):
+    if not if_range_holds(request, file.etag, file.modified, now, now):
         return None
     found = _core.parse_ranges(lines[0].encode("latin-1"), file.size)
     if found is None or len(found) > 1:
         return None
     return found[0] if found else ()
-
-
-def _same(condition: list[str], file: Opened, now: int) -> bool:
-    """RFC 9110 §13.1.5: the entity-tag, or exactly our date once it is old enough to be strong."""
-    if len(condition) != 1:
-        return False
-    if condition[0].endswith('"'):
-        return condition[0] == file.etag
-    return parse_date(condition[0], now) == file.modified and now > file.modified
