@@ -28,16 +28,22 @@ LOWEST, SHARE = (
 )  # below what Linux gives to connections; a share for each of eight processes
 
 
+GIVEN: set[int] = set()  # a server that is yet to start does not hold its port
+
+
 def free_port() -> int:
-    """A port that was free a moment ago, and that neither the kernel nor another test process gives away meanwhile."""
+    """A port that was free a moment ago and that neither the kernel, another process nor another call gets."""
     first = LOWEST + SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8)
-    for port in random.sample(range(first, first + SHARE), 100):
+    for port in random.sample(range(first, first + SHARE), SHARE):
+        if port in GIVEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        GIVEN.add(port)
+        return port
     raise AssertionError(f"no free port from {first} to {first + SHARE}")
 
 
