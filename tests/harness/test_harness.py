@@ -151,6 +151,24 @@ def test_the_client_reads_every_framing() -> None:
             client.expect_open()
 
 
+def test_a_body_is_compared_as_it_comes() -> None:
+    with Origin(reply(200, body=b"12345" * 50_000)) as origin:
+        for right, told in (
+            (b"12345" * 50_000, None),
+            (b"12345" * 40_000 + b"12x45" + b"12345" * 9_999, "byte 200002 "),
+            (b"12345" * 40_000, "goes on after its 200000 "),
+            (b"12345" * 50_001, "ended 5 bytes early"),
+        ):
+            with RawClient(origin.port) as client:
+                client.request()
+                _, body = client.read_head()
+                if told is None:
+                    body.expect(right)
+                    continue
+                with pytest.raises(WireError, match=told):
+                    body.expect(right)
+
+
 def test_interim_responses_are_kept_apart() -> None:
     data = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     with Origin.scripted([expect(), send(data)]) as origin, RawClient(origin.port) as client:

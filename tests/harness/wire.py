@@ -349,3 +349,18 @@ class BodyReader:
 
     def rest(self) -> bytes:
         return b"".join(iter(self.some, b""))
+
+    def expect(self, right: bytes, limit: int = 1 << 18) -> None:
+        """The rest of the body is `right`: compared as it comes, none of it kept. WireError says where it differs."""
+        at = 0
+        while data := self.some(limit):
+            if not right.startswith(data, at):
+                wrong = next(
+                    (n for n, (a, b) in enumerate(zip(data, right[at:], strict=False)) if a != b), None
+                )
+                if wrong is None:
+                    raise WireError(f"the body goes on after its {len(right)} bytes")
+                raise WireError(f"byte {at + wrong} of the body is wrong")
+            at += len(data)
+        if at != len(right):
+            raise WireError(f"the body ended {len(right) - at} bytes early")
