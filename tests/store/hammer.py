@@ -266,6 +266,7 @@ class Hammer:
         self.children: dict[int, Child] = {}
         self.seed = 0
         self.deaths = 0
+        self.stops = 0
         self.finished: list[str] = []
 
     def start(self, worker: int, seconds: float, arm: tuple[int, int, int] | None = None) -> Child:
@@ -283,6 +284,15 @@ class Hammer:
         child = self.children[worker]
         child.killed = True
         os.kill(child.pid, signal.SIGKILL)
+
+    def pause(self, worker: int, seconds: float) -> None:
+        """It stands still, wherever it is, while the others go on."""
+        os.kill(self.children[worker].pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        self.stops += 1
+
+    def go_on(self, worker: int) -> None:
+        os.kill(self.children[worker].pid, signal.SIGCONT)
 
     def wait(self, worker: int, seconds: float = 30.0) -> int:
         """The exit status; asserts that it comes in time. What died by a signal is reaped."""

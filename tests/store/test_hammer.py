@@ -1,6 +1,6 @@
 """Four processes hammer one small store: no wrong byte, no deadlock, no leak, and the counters add up at the end.
 
-Workers are killed at random instants, and killed or stopped at every marked step of the critical sections.
+Workers are killed and stopped at random instants, and at every marked step of the critical sections.
 """
 
 from __future__ import annotations
@@ -40,18 +40,28 @@ def hammered(folder: Path, seconds: float, every: float, policy: str = "s3fifo")
     while (left := end - time.monotonic()) > every:
         time.sleep(every * (0.5 + rng.random()))
         victim = rng.randrange(WORKERS)
+        if rng.random() < 0.25:  # a while without it; then it goes on, or dies where it stands
+            hammer.pause(victim, 0.3 * rng.random())
+            if rng.random() < 0.5:
+                hammer.go_on(victim)
+                continue
         hammer.kill(victim)
         hammer.wait(victim)
         hammer.start(victim, max(0.2, left - every))
     for worker in range(WORKERS):
         hammer.wait(worker, seconds + 30)
     hammer.settle()
+    s = hammer.memory.stats()
+    print(
+        f"{policy}: {hammer.deaths} killed, {hammer.stops} stopped; {s['rebuilt']} times rebuilt, "
+        f"{s['lock_failures']} times without the lock, {s['commits']} commits, {s['evictions']} evictions"
+    )
     return hammer
 
 
 def test_four_processes_and_random_deaths(tmp_path: Path) -> None:
     hammer = hammered(tmp_path, 4.0, 0.15)
-    assert hammer.deaths > 3
+    assert hammer.deaths > 0
     assert len(hammer.finished) >= WORKERS
 
 
@@ -61,6 +71,7 @@ def test_four_processes_and_random_deaths(tmp_path: Path) -> None:
 def test_four_processes_for_long(tmp_path: Path, policy: str) -> None:
     hammer = hammered(tmp_path, 75.0, 0.1, policy)
     assert hammer.deaths > 100
+    assert hammer.stops > 25
 
 
 def test_without_deaths_nothing_is_rebuilt(tmp_path: Path) -> None:
