@@ -130,7 +130,7 @@ class Conn:
             assert request.body == body
         return request
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         try:
             self.wire.send(data)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as error:

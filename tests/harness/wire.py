@@ -104,7 +104,7 @@ class Wire:
 
     # -- out
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         self.sock.settimeout(self.timeout)
         self.sock.sendall(data)
 
