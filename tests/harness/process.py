@@ -61,7 +61,7 @@ def environment() -> dict[str, str]:
 class Serve:
     """`cdn serve` on a configuration whose first listener's port is chosen here."""
 
-    def __init__(self, tree: Tree, *, wait: bool = True, patience: float = 10.0) -> None:
+    def __init__(self, tree: Tree, *, wait: bool = True, patience: float = 30.0) -> None:
         self.tree, self.wait_for_ready, self.patience = dict(tree), wait, patience
         self.port = free_port()
         if self.tree["listen"] == ["http://127.0.0.1:0"]:
@@ -193,7 +193,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def run(*arguments: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
     """A `cdn` command that ends by itself."""
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=timeout, check=False, env=environment()

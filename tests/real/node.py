@@ -19,7 +19,7 @@ class Node(Serve):
         tree = {**tree, "admin": {"listen": f"http://127.0.0.1:{self.admin}"}}
         if tree["listen"] == ["http://127.0.0.1:0"]:
             tree["listen"] = [f"http://127.0.0.1:{port}"]
-        super().__init__(tree, wait=wait, patience=20)
+        super().__init__(tree, wait=wait, patience=40)
         self.port = port
 
     def __enter__(self) -> Node:

@@ -61,19 +61,21 @@ def test_a_body_behind_a_head_answer() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_what_comes_while_a_connection_idles_is_not_an_answer(scheme: str) -> None:
-    sent_late = Signal("the late bytes are sent")
+    answered, sent_late = Signal("the answer is with the client"), Signal("the late bytes are sent")
 
     def rule(request: Request) -> Reply | None:
         if request.target != "/first":
             return reply(200, {"Cache-Control": "no-store"}, b"right")
         request.conn.respond(200, {"Cache-Control": "no-store"}, b"first")
-        sent_late.wait()
+        answered.wait()
         request.conn.send(POISON)
+        sent_late.set()
         return None
 
     with Origin(rule, tls=tls_of(scheme)) as origin, Proxy(site(origin)) as proxy:
         assert proxy.get("/first").body == b"first"
-        sent_late.set()
+        answered.set()
+        sent_late.wait()
         proxy.settle()
         assert proxy.get("/second").body == b"right"
         assert origin.connections == 2
