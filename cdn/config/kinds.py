@@ -145,6 +145,11 @@ def duration(example: str, least: str, most: str) -> Quantity:
     return Quantity("duration", units.parse_duration, units.format_duration, example, low, high)
 
 
+def percent(example: str, least: str, most: str) -> Quantity:
+    low, high = units.parse_percent(least), units.parse_percent(most)
+    return Quantity("percentage", units.parse_percent, units.format_percent, example, low, high)
+
+
 def rate(example: str, least: str, most: str) -> Quantity:
     low, high = units.parse_rate(least), units.parse_rate(most)
     return Quantity("rate", units.parse_rate, units.format_rate, example, low, high)

@@ -23,6 +23,7 @@ from cdn.config.kinds import (
     duration,
     nullable,
     or_off,
+    percent,
     rate,
     size,
 )
@@ -167,6 +168,12 @@ STORE = Section(
             "eviction",
             Choice(("lru", "sieve", "s3fifo", "s3fifo-size")),
             "Who goes when the store is full; see [Eviction](eviction.md).",
+        ),
+        Key(
+            "pinned",
+            percent("25%", "1%", "90%"),
+            "How much of `memory` may be held by bodies on their way to clients while room is wanted. Beyond it what "
+            "the slowest read may be evicted, and then they are cut.",
         ),
     ),
     "store",

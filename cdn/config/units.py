@@ -81,6 +81,21 @@ def parse_rate(text: str, example: str = "1 KiB/s") -> int:
     return value
 
 
+def parse_percent(text: str, example: str = "25%") -> int:
+    """A whole number of hundredths. Raises BadValueError."""
+    number, sign, rest = text.partition("%")
+    number = number.strip()
+    if not sign or rest or not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise BadValueError(
+            f"is {quote(text)}; it must be a percentage such as `{example}`, a whole number and `%`"
+        )
+    return int(number)
+
+
+def format_percent(value: int) -> str:
+    return f"{value}%"
+
+
 def _parse(text: str, units: Mapping[str, int], what: str, example: str) -> int:
     found = _NUMBER.fullmatch(text)
     if found is None:

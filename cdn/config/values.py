@@ -66,6 +66,7 @@ class StoreConfig:
     memory: int = 256 << 20
     slice: int = 1 << 20  # the unit in which ranges are fetched and kept
     eviction: str = "s3fifo-size"
+    pinned: int = 25  # percent of memory that bodies on their way to clients may hold while room is wanted
     disk: DiskConfig | None = None
 
 

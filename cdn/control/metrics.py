@@ -64,6 +64,21 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(("store", "size"), "cdn_store_size_bytes", "gauge", "Bytes the store may use."),
     Family(("store", "objects"), "cdn_store_objects", "gauge", "Responses stored now."),
+    Family(
+        ("store", "pinned"), "cdn_store_pinned_bytes", "gauge", "Bytes of it held by answers on their way."
+    ),
+    Family(
+        ("store", "pinned_most"),
+        "cdn_store_pinned_most_bytes",
+        "gauge",
+        "What they may hold if room is wanted.",
+    ),
+    Family(
+        ("connections", "cut_for_memory"),
+        "cdn_connections_cut_for_memory_total",
+        "counter",
+        "Slow clients cut because what they read was evicted.",
+    ),
     Family(("store", "evictions"), "cdn_store_evictions_total", "counter", "Responses evicted for space."),
     Family(("disk", "size"), "cdn_disk_size_bytes", "gauge", "Bytes the cache may use on disk."),
     Family(("disk", "bytes"), "cdn_disk_used_bytes", "gauge", "Bytes of the entries on disk."),

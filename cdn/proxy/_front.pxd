@@ -78,6 +78,8 @@ cdef class Census:
     cdef readonly dict faults
     cdef readonly uint64_t bytes_out
     cdef readonly uint64_t timeouts
+    cdef readonly uint64_t loosened     # clients that lost the pin of what they read
+    cdef public uint64_t cut_for_memory # and those that could not go on
 
 
 cdef class Connection:
@@ -136,11 +138,17 @@ cdef class Connection:
 
 
 cdef class Transfer:
-    """A stored body on its way to one client: the record stays pinned until the last byte is handed over."""
+    """A stored body on its way to one client: the record stays pinned until the last byte is handed over or the pin is
+    lost."""
     cdef HitLane lane
     cdef Record* record
     cdef uint64_t offset
     cdef uint64_t left
+    cdef int64_t began          # monotonic ms
+    cdef uint64_t mark          # what the connection had written by then
+    cdef bytes key              # once it has lost its pin, it holds the record while it sends only, and knows it by
+    cdef bytes head             # these two
+    cdef Record was             # and its header
 
 
 cdef class ClientStream:
@@ -158,6 +166,7 @@ cdef class ClientStream:
     cdef readonly bint expects_continue
     cdef readonly int64_t began             # monotonic µs
     cdef public object task
+    cdef public object source       # what its body is read from, while it is
     cdef list chunks                        # body bytes that wait to be read
     cdef size_t waiting
     cdef bint body_done

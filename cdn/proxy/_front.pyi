@@ -5,6 +5,7 @@ from typing import Any
 from cdn.config.values import Limits, Timeouts
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
+from cdn.proxy.source import Source
 
 class Wheel:
     """Deadlines of all connections of a worker, in whole seconds."""
@@ -18,6 +19,7 @@ class Census:
     accepted: int
     refused: int
     open: int
+    cut_for_memory: int
     def __init__(self, most: int, most_per_address: int) -> None: ...
     def enter(self, address: str) -> bool:
         """Count a connection in; False when that is one too many (it counts all the same, until it leaves)."""
@@ -41,6 +43,7 @@ class ClientStream:
     upgrade: bool
     began: int
     task: Task[None] | None
+    source: Source | None
     status: int
     started: bool
     finished: bool
@@ -103,4 +106,12 @@ class Front:
     def protocol(self, counted: bool = False) -> Protocol:
         """For a new connection; `counted` when the census has it already."""
     def drain(self) -> None: ...
+    def holders(self) -> list[tuple[float, Protocol]]:
+        """Those of its connections for which memory of the store is held, each behind its bytes a second."""
+    @staticmethod
+    def loosen(connection: Protocol) -> bool:
+        """Hold nothing for one of `holders` any more. False: that cannot be had without cutting it."""
+    @staticmethod
+    def cut(connection: Protocol) -> None:
+        """End one of `holders`; what it held is free once its exchange has noticed."""
     def abort(self) -> None: ...

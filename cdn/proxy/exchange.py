@@ -22,7 +22,7 @@ from cdn.proxy.flight import Flight, Streaming
 from cdn.proxy.handover import Given
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.site import Site
-from cdn.proxy.source import EntrySource, FillError, FillSource, Source
+from cdn.proxy.source import EntrySource, EvictedError, FillError, FillSource, Source
 from cdn.rules.cache_status import member
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead
@@ -186,9 +186,14 @@ class Exchange:
         )
         # No Age says that the origin made (or validated) this response for this request (RFC 9111 §5.1).
         age = stored.age(now) if source.aged or outcome is not Outcome.MISS else -1
+        self.stream.source = source
         try:
             await answer.serve(self.stream, request, source, tail, age)
+        except EvictedError:
+            site.evicted += 1
+            raise
         finally:
+            self.stream.source = None
             source.close()
 
     # --- answers of our own ---

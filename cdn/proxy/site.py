@@ -32,6 +32,7 @@ from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Again, Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
+from cdn.proxy.relief import Relief
 from cdn.rules.edge_word import FIELD, Edge, believe
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
@@ -88,6 +89,8 @@ class Site:
         self.flights: dict[bytes, Flight | Passage] = {}
         self.purges = purges
         self.disk: DiskTier | None = None
+        self.relief: Relief | None = None
+        self.evicted = 0  # clients that were cut because what they read was evicted
         self.equivalents = Equivalents()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -97,7 +100,7 @@ class Site:
         self._marks = itertools.count(secrets.randbits(62))  # no other worker has the same
         self._id_prefix = secrets.token_hex(4)
         if memory.wake_fileno is not None:
-            asyncio.get_running_loop().add_reader(memory.wake_fileno, memory.woken)
+            asyncio.get_running_loop().add_reader(memory.wake_fileno, self._woken)
         # What speaks for the routes of each configuration that exchanges still follow; the routes are kept with it, so
         # that no identity is given twice.
         self._speakers: dict[int, tuple[Route, Origins]] = {}
@@ -415,6 +418,11 @@ class Site:
     def report(self, kind: str, sentence: str) -> None:
         self._report(kind, sentence)
 
+    def _woken(self) -> None:
+        self.memory.woken()
+        if self.relief is not None:
+            self.relief.look()
+
     def log(self, entry: LogEntry) -> None:
         if self.access is not None:
             self.access.entry(entry)
@@ -422,6 +430,8 @@ class Site:
     async def close(self) -> None:
         if self.memory.wake_fileno is not None:
             asyncio.get_running_loop().remove_reader(self.memory.wake_fileno)
+        if self.relief is not None:
+            self.relief.close()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

@@ -35,6 +35,9 @@ class Kept:
     def close(self) -> None:
         self._entry.release()
 
+    def holds(self) -> bool:
+        return True
+
 
 class Coming:
     """A slice on its way."""
@@ -49,6 +52,9 @@ class Coming:
     def close(self) -> None:
         self._source.close()
         self._flight.left(self._source)
+
+    def holds(self) -> bool:
+        return self._source.holds()
 
 
 Piece = Kept | Coming
@@ -154,6 +160,15 @@ class SlicedSource(Source):
         self._number = -1
         if piece is not None:
             piece.close()
+
+    def holds(self) -> bool:
+        return self._piece is not None and self._piece.holds()
+
+    def loosen(self) -> bool:
+        """The slice is looked for, or fetched, again when more of it is wanted. What is held lets nobody wait."""
+        if self.holds():
+            self._let_go()
+        return True
 
     def close(self) -> None:
         self._let_go()

@@ -9,11 +9,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdn.proxy.lookup import log_hash
 from cdn.rules.stored import Stored
-from cdn.store import Draft, Entry, Fill, FillState, RecordFlag
+from cdn.store import Draft, Entry, Fill, FillState, Memory, RecordFlag
 
 if TYPE_CHECKING:
     from cdn.proxy.flight import Flight
@@ -23,6 +24,10 @@ PIECE = 64 << 10  # bytes read from the store and given to a client at once
 
 class FillError(Exception):
     """The body will not be completed: a client in the middle of it is cut."""
+
+
+class EvictedError(FillError):
+    """What a slow client was reading was evicted after it had lost its pin."""
 
 
 class Source(ABC):
@@ -47,10 +52,23 @@ class Source(ABC):
     def close(self) -> None:
         """No more will be read."""
 
+    def holds(self) -> bool:
+        """Whether it holds memory of the store."""
+        return False
+
+    def loosen(self) -> bool:
+        """Hold nothing from now on. False: it cannot do without."""
+        return not self.holds()
+
 
 class EntrySource(Source):
-    def __init__(self, entry: Entry, stored: Stored) -> None:
-        self.entry = entry
+    """With `memory` the entry is its own, and it can do without: the record is looked for again before each read."""
+
+    def __init__(self, entry: Entry, stored: Stored, memory: Memory | None = None) -> None:
+        self.entry: Entry | None = entry
+        self._memory = memory
+        self._was: Draft | None = None
+        self._key = entry.key
         self.stored = stored
         self.status = entry.status
         self.head = entry.head
@@ -59,14 +77,35 @@ class EntrySource(Source):
         self.no_body = bool(entry.flags & RecordFlag.NO_BODY)
         self.old_origin = bool(entry.flags & RecordFlag.OLD_ORIGIN)
         self.length = entry.body_length
-        self.key_hash = log_hash(entry.key)
+        self.key_hash = log_hash(self._key)
 
     async def read(self, offset: int, n: int) -> bytes:
-        return self.entry.read(offset, n)
+        if self.entry is not None:
+            return self.entry.read(offset, n)
+        assert self._memory is not None
+        entry = self._memory.lookup(self._key)
+        if entry is None or entry.body_length != self.length or not _same(entry.draft(), self._was):
+            raise EvictedError("evicted while it was sent to a slow client")
+        return entry.read(offset, n)
 
     def close(self) -> None:
         # The record stays pinned for as long as anybody (a refresh, say) holds the entry.
         return
+
+    def holds(self) -> bool:
+        return self.entry is not None
+
+    def loosen(self) -> bool:
+        if self.entry is not None and self._memory is not None:
+            self._was = self.entry.draft()
+            self.entry.release()
+            self.entry = None
+        return self.entry is None
+
+
+def _same(one: Draft, other: Draft | None) -> bool:
+    """Whether both are the same record; a soft purge may have cut its freshness short since."""
+    return other is not None and replace(one, fresh_until=other.fresh_until) == other
 
 
 class Overflow:
@@ -184,3 +223,6 @@ class FillSource(Source):
 
     def close(self) -> None:
         self.fill.unsubscribe(self.changed)
+
+    def holds(self) -> bool:
+        return self._entry is not None or self.fill.entry is not None

@@ -63,6 +63,9 @@ class PartsSource(Source):
         if self._live is not None:
             self._live[1].close()
 
+    def holds(self) -> bool:
+        return self._held is not None or (self._live is not None and self._live[1].holds())
+
 
 class Measured(OriginResponse):
     """A 206 in chunks: its Content-Range says how many bytes come, and any other number is a broken response."""

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cdn.config.values import Config, Listener
@@ -30,6 +31,7 @@ from cdn.proxy.log_entry import AccessSink
 from cdn.proxy.lookup import normal_value
 from cdn.proxy.purge_log import PurgeLog
 from cdn.proxy.purging import drop, equivalent_keys, key_of, named
+from cdn.proxy.relief import Relief
 from cdn.proxy.site import Prepared, Site
 from cdn.rules.outcome import Outcome
 from cdn.store import Journal, Memory, open_memory
@@ -126,6 +128,7 @@ class Worker:
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
         self.wheel = Wheel(loop)
         self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
+        self.site.relief = Relief(self.memory, self._fronts, partial(self._report, "pinned"))
         self.fill_lane = FillLane(self.site, self.lane, self._log, loop)
         self.fill_lane.use()
         self._start_disk(shared, loop)
@@ -259,6 +262,7 @@ class Worker:
         out["fill_lane"] = {"handed_over": self.fill_lane.handed_over}
         out["refused"] = census.pop("faults")
         out["bytes"] = {"out": census.pop("bytes_out")}
+        census["cut_for_memory"] += self.site.evicted
         out["connections"] = census
         for name, pool in self.site.origins.stats().items():
             out["origins"][name] = {**self.site.counters.origin(name), **pool}

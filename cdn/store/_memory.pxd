@@ -70,10 +70,10 @@ cdef class Memory:
     cdef void touch(self, Record* r, int64_t now) noexcept nogil
     cdef bint pin(self, Record* r) noexcept nogil
     cdef void unpin(self, Record* r) noexcept nogil
+    cdef Record* hold(self, const char* key, size_t n) noexcept nogil
     # private
     cdef uint64_t hash_of(self, const char* key, size_t n) noexcept nogil
     cdef Record* at_slot(self, uint64_t at) noexcept
-    cdef Record* hold(self, const char* key, size_t n) noexcept nogil
     cdef bint reveal(self, Record* r) noexcept
     cdef Entry publish_run(self, Record* r)
     cdef int told(self, Entry entry) except -1

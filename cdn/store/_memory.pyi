@@ -202,6 +202,7 @@ class Memory:
         hash_bits: int = 64,
         workers: int = 0,
         policy: str = "lru",
+        pinned: int = 25,
     ) -> Memory: ...
     tier: Tier | None
     """What stands behind this one: told of what is stored and what is removed, but not of what is evicted."""
@@ -238,6 +239,14 @@ class Memory:
 
     @property
     def worker(self) -> int | None: ...
+    @property
+    def crowded(self) -> bool:
+        """Whether workers hold more than `pinned` percent of the pages; what several of them hold counts for each. All
+        are woken when that is so and room is wanted; again when it has got much worse, or after `relieved`."""
+
+    def relieved(self) -> None:
+        """Something has been let go."""
+
     @property
     def wake_fileno(self) -> int | None:
         """Readable when another worker has news of what is followed here; then call `woken`."""

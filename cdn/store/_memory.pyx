@@ -65,7 +65,7 @@ cdef enum:
 cdef class Memory:
 
     def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16, int hash_bits=64,
-                  int workers=0, str policy="lru"):
+                  int workers=0, str policy="lru", int pinned=25):
         cdef Super geometry
         cdef uint64_t nbuckets
         cdef uint64_t npages
@@ -86,6 +86,8 @@ cdef class Memory:
             raise ValueError("the table's hash has 0 to 64 bits")
         if not 0 <= workers <= MOST_WORKERS:
             raise ValueError(f"at most {MOST_WORKERS} workers share a memory store")
+        if not 1 <= pinned <= 100:
+            raise ValueError("1 to 100 % of the memory store may be pinned")
         self.hash_mask = ~<uint64_t> 0 if hash_bits == 64 else (<uint64_t> 1 << hash_bits) - 1
         memcpy(self.secret, PyBytes_AS_STRING(secret), 16)
         size -= size % 4096
@@ -107,6 +109,7 @@ cdef class Memory:
             npages -= 1
         memcpy(geometry.magic, b"cdn-mem\0", 8)
         geometry.version = LAYOUT_VERSION
+        geometry.pinned_most = npages * PAGE_GRANULES * pinned // 100
         geometry.stamp = 1
         self.fd = os.memfd_create("cdn-store", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, size)
@@ -195,6 +198,13 @@ cdef class Memory:
         for pointer in list(self.following):
             if pointer in self.following:       # the last one's readers may have let this one go
                 (<Fill> <PyObject*> <size_t> pointer).look()
+
+    @property
+    def crowded(self):
+        return pinned_granules(&self.s) > self.s.top.pinned_most
+
+    def relieved(self):
+        cdn_store64(&self.s.top.pinned_told, 0)
 
     # -- for C callers --------------------------------------------------------------------------------------------
 
@@ -354,6 +364,8 @@ cdef class Memory:
             "size": t.size,
             "used": fixed + t.used_granules * GRANULE,
             "fixed": fixed,
+            "pinned": pinned_granules(&self.s) * GRANULE,
+            "pinned_most": t.pinned_most * GRANULE,
             "objects": t.objects,
             "object_bytes": t.object_bytes,
             "evictions": t.evictions,

@@ -127,7 +127,9 @@ cdef struct WorkerSlot:         # 64 bytes, a cache line of its own
     uint32_t attached           # 0: nobody
     uint32_t pid
     uint32_t woken              # its wake-up is on the way: no other is needed
-    uint32_t spare[13]
+    uint32_t spare
+    uint64_t pinned             # granules of the records in its pin table
+    uint32_t more_spare[10]
 
 cdef enum Policy:
     POLICY_LRU = 0
@@ -215,6 +217,8 @@ cdef struct Super:
     uint64_t lock_failures
     uint64_t rebuilt
     uint64_t retired                # records that only their pins keep
+    uint64_t pinned_most            # granules that workers may pin before slow readers lose their pins
+    uint64_t pinned_told            # how many it were when the workers were last told
     uint64_t filling                # fill slots in use
     uint64_t serial                 # of the last fill
     uint64_t era                    # fills of an earlier one are void

@@ -58,6 +58,7 @@ def open_memory(config: StoreConfig, secret: bytes | None = None) -> Memory:
             os.urandom(16) if secret is None else secret,
             workers=WORKERS,
             policy=config.eviction,
+            pinned=config.pinned,
         )
     except ValueError as error:
         raise StoreError(f"store.memory: {error}") from None

@@ -34,6 +34,8 @@ READ = [
     (units.parse_rate, "1 KiB/s", 1024),
     (units.parse_rate, "64KiB/s", 65536),
     (units.parse_rate, "0", 0),
+    (units.parse_percent, "25%", 25),
+    (units.parse_percent, "5 %", 5),
 ]
 REFUSED = [
     (units.parse_size, "512", "write `512 KiB`"),
@@ -65,6 +67,11 @@ REFUSED = [
     (units.parse_rate, "1 KiB/s/s", "per second"),
     (units.parse_rate, "x/s", "rate"),
     (units.parse_rate, "10s", "no rate"),
+    (units.parse_percent, "25", "such as `25%`"),
+    (units.parse_percent, "0.25", "whole number"),
+    (units.parse_percent, "-5%", "whole number"),
+    (units.parse_percent, "5%%", "whole number"),
+    (units.parse_percent, "٢%", "whole number"),
 ]
 
 
@@ -85,11 +92,12 @@ def test_what_is_shown_reads_back(value: int) -> None:
     assert units.parse_size(units.format_size(value)) == value
     assert units.parse_duration(units.format_duration(value)) == value
     assert units.parse_rate(units.format_rate(value)) == value
+    assert units.parse_percent(units.format_percent(value % 10**9)) == value % 10**9
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_number_or_refused(text: str) -> None:
-    for parse in (units.parse_size, units.parse_duration, units.parse_rate):
+    for parse in (units.parse_size, units.parse_duration, units.parse_rate, units.parse_percent):
         said, value = "", -1
         try:
             value = parse(text)

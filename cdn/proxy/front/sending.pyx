@@ -84,8 +84,8 @@ cdef int start_transfer(Connection c, Answer* answer) except -1:
     transfer.left = answer.length
     c.send = transfer  # python: ownership
     c.state = SENDING
-    c.still = c.marked = monotonic()
-    c.mark = c.written
+    c.still = c.marked = transfer.began = monotonic()
+    c.mark = transfer.mark = c.written
     c._due(c.marked + GRACE)  # python: callback
     pump(c)
 
@@ -112,6 +112,21 @@ cdef bytes _take(Transfer transfer, uint64_t most):
 # hot
 cdef int pump(Connection c) except -1:
     """Send the stored body until it is out, the socket is full or the turn is over."""
+    cdef Transfer transfer = c.send  # python: ownership
+    if transfer.key is None:
+        return pump_held(c)
+    if not regain(transfer):  # python: ending
+        c.front.census.cut_for_memory += 1
+        c._abort()  # python: ending
+        return 0
+    pump_held(c)
+    if c.send is transfer:
+        let_go(transfer)  # python: ownership
+
+
+# hot
+cdef int pump_held(Connection c) except -1:
+    """The same of a record that is pinned."""
     cdef Transfer transfer = c.send  # python: ownership
     cdef msghdr message
     cdef iovec iov[8]

@@ -95,7 +95,7 @@ cdef class Census:
     def stats(self):
         return {
             "open": self.open, "accepted": self.accepted, "refused": self.refused,
-            "timeouts": self.timeouts, "bytes_out": self.bytes_out, "faults": dict(self.faults),
+            "timeouts": self.timeouts, "loosened": self.loosened, "cut_for_memory": self.cut_for_memory, "bytes_out": self.bytes_out, "faults": dict(self.faults),
         }
 
 
@@ -161,6 +161,29 @@ cdef class Front:
                     connection._due(now + FRESH)
                 else:
                     connection._close()
+
+    def holders(self):
+        """Those of its connections for which memory of the store is held, each behind its bytes a second."""
+        cdef Connection connection
+        cdef double rate
+        cdef int64_t now = monotonic()
+        cdef list found = []
+        for connection in self.connections:
+            rate = pace_of_holder(connection, now)
+            if rate >= 0:
+                found.append((rate, connection))
+        return found
+
+    @staticmethod
+    def loosen(Connection connection not None):
+        """Hold nothing for one of `holders` any more. False: that cannot be had without cutting it."""
+        return loosen(connection)
+
+    @staticmethod
+    def cut(Connection connection not None):
+        connection.front.census.cut_for_memory += 1
+        if connection.stream is not None:
+            connection.stream.cut()
 
     def abort(self):
         cdef Connection connection

@@ -57,51 +57,77 @@ cdef inline uint32_t* pin_count(Space* s, const uint64_t* pin) noexcept nogil:
 
 
 # hot
+cdef uint64_t* enter_pin(Space* s, Record* r) noexcept nogil:
+    """In our own table; NULL: too much is held."""
+    cdef uint64_t* pin = own_pin(s, granule_of(s, r))
+    if pin != NULL:
+        if pin_count(s, pin)[0] == 0:
+            cdn_store64(pin, granule_of(s, r))
+        pin_count(s, pin)[0] += 1
+    return pin
+
+
+# hot
+cdef inline void weigh_pin(Space* s, const Record* r, int sign) noexcept nogil:
+    """We hold r's memory from now on, or no more; r is what it says it is."""
+    cdef uint64_t* pinned = &worker_slot(s, s.me).pinned
+    cdn_store64(pinned, pinned[0] + sign * (<int64_t> r.run + <int64_t> r.body * BLOCK_GRANULES))
+
+
+# hot
 cdef bint pin_record(Space* s, Record* r) noexcept nogil:
     """Hold what nobody frees just now: the lock is held, or it is held already. False: too much is held."""
     cdef uint64_t* pin
     if s.me < 0:
         cdn_add32(&r.pins, 1)
         return True
-    pin = own_pin(s, granule_of(s, r))
+    pin = enter_pin(s, r)
     if pin == NULL:
         return False
-    if pin_count(s, pin)[0] == 0:
-        cdn_store64(pin, granule_of(s, r))
-    pin_count(s, pin)[0] += 1
+    if pin_count(s, pin)[0] == 1:
+        weigh_pin(s, r, 1)
     return True
 
 
 # hot
 cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
     """Hold what `index_find` has just found. False: it is not there any more, it is being moved, or too much is held."""
-    if not pin_record(s, r):
-        return False
+    cdef uint64_t* pin
     if s.me < 0:
-        return True
+        return pin_record(s, r)
+    pin = enter_pin(s, r)
+    if pin == NULL:
+        return False
     cdn_step(STEP_PINNED)
     cdn_fence()
     if cdn_load64(&s.seen.bucket.slot[s.seen.slot]) == s.seen.word and cdn_load32(&s.seen.bucket.version) == s.seen.version:
+        if pin_count(s, pin)[0] == 1:
+            weigh_pin(s, r, 1)
         return True
-    unpin_record(s, r)
+    leave_pin(s, r, False)
     return False
 
 
 # hot
 cdef void unpin_record(Space* s, Record* r) noexcept nogil:
-    cdef uint64_t granule
-    cdef uint64_t* pin
     if s.me < 0:
         if cdn_add32(&r.pins, <uint32_t> -1) == PIN_RETIRED and take_lock(s, LONG_WAIT):
             if r.pins == PIN_RETIRED:
                 free_retired(s, r)
             drop_lock(s)
         return
-    granule = granule_of(s, r)
-    pin = own_pin(s, granule)
+    leave_pin(s, r, True)
+
+
+# hot
+cdef void leave_pin(Space* s, Record* r, bint weighed) noexcept nogil:
+    cdef uint64_t granule = granule_of(s, r)
+    cdef uint64_t* pin = own_pin(s, granule)
     pin_count(s, pin)[0] -= 1
     if pin_count(s, pin)[0]:
         return
+    if weighed:
+        weigh_pin(s, r, -1)
     if not cdn_load32(&r.pins) & PIN_RETIRED:
         cdn_store64(pin, 0)
         cdn_fence()
@@ -159,9 +185,35 @@ cdef void clear_pins(Space* s, int worker) noexcept nogil:
     cdef uint64_t* pin = <uint64_t*> (s.base + s.top.pins) + <uint64_t> worker * n
     cdef uint64_t granule
     cdef uint64_t i
+    cdn_store64(&worker_slot(s, worker).pinned, 0)
     for i in range(n):
         granule = pin[i]
         if granule:
             cdn_store64(&pin[i], 0)
             cdn_fence()
             free_if_retired(s, granule)
+
+
+cdef uint64_t pinned_granules(Space* s) noexcept nogil:
+    """What the workers hold, all told; what several of them hold counts for each."""
+    cdef uint64_t sum = 0
+    cdef uint64_t worker
+    for worker in range(cdn_load64(&s.top.highest)):
+        sum += cdn_load64(&worker_slot(s, <int> worker).pinned)
+    return sum
+
+
+cdef void tell_crowded(Space* s) noexcept nogil:
+    """Room is wanted: wake the workers if they hold more than they may. Once, and again when it has got much worse."""
+    cdef uint64_t pinned = pinned_granules(s)
+    cdef uint64_t told = cdn_load64(&s.top.pinned_told)
+    cdef uint64_t workers = 0
+    cdef uint64_t worker
+    if pinned > s.top.pinned_most and (told <= s.top.pinned_most or pinned > told + s.top.pinned_most // 16):
+        cdn_store64(&s.top.pinned_told, pinned)
+        for worker in range(cdn_load64(&s.top.highest)):
+            if cdn_load32(&worker_slot(s, <int> worker).attached):
+                workers |= <uint64_t> 1 << worker
+        wake_all(s, workers)
+    elif pinned < told:
+        cdn_store64(&s.top.pinned_told, pinned)

@@ -245,6 +245,7 @@ cdef bint make_room(Space* s, int n, int together, Hunt* h) noexcept nogil:
             return True
         if clear_page(s, together, h.attempts > PATIENCE):
             return True
+    tell_crowded(s)
     more = evict_one(s)
     if more:
         h.freed += more
