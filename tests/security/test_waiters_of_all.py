@@ -179,21 +179,23 @@ def test_a_purge_reaches_a_fill_of_another_worker() -> None:
 
 @pytest.mark.parametrize("seconds", [2, pytest.param(10, marks=pytest.mark.full)])
 def test_an_idle_worker_does_not_wake_up(seconds: int) -> None:
-    with Origin(fresh(600, b"x")) as origin, Siblings(site(origin)) as nodes:
-        for number in (0, 1):
-            nodes.client(number).get("/c")
-        for client in nodes._clients:
-            client.close()
-        time.sleep(1.5)
+    with Origin(fresh(600, b"x")) as origin:
+        tree = site(origin, origin_timeouts={"idle": "100ms"})  # that is over before anything is counted
+        with Siblings(tree) as nodes:
+            for number in (0, 1):
+                nodes.client(number).get("/c")
+            for client in nodes._clients:
+                client.close()
+            time.sleep(2)
 
-        def switches() -> list[str]:
-            return [
-                line
-                for worker in nodes.workers
-                for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines()
-                if line.startswith("voluntary")
-            ]
+            def switches() -> list[str]:
+                return [
+                    line
+                    for worker in nodes.workers
+                    for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines()
+                    if line.startswith("voluntary")
+                ]
 
-        before = switches()
-        time.sleep(seconds)
-        assert switches() == before
+            before = switches()
+            time.sleep(seconds)
+            assert switches() == before
