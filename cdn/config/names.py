@@ -59,6 +59,13 @@ def parse_environment_name(text: str) -> str:
     return text
 
 
+def parse_stream_name(text: str) -> str:
+    """The name of a stream, which begins the subjects of its messages, too."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise BadValueError(f"is {quote(text)}; a stream's name is letters, digits, `_` and `-`, at most 64")
+    return text
+
+
 def parse_host_pattern(text: str) -> str:
     """`www.example.com`, `*.example.org` (any name below it) or an IP literal; in lower case."""
     if not text.isascii():

@@ -27,6 +27,7 @@ from cdn.config.kinds import (
     rate,
     size,
 )
+from cdn.config.schema_bus import bus
 from cdn.config.schema_origins import ORIGIN, ORIGINS
 from cdn.config.schema_routes import ROUTES
 from cdn.config.schema_shields import EDGES, check_tiers, shields
@@ -271,6 +272,11 @@ CONFIG = Section(
             "Shields between this edge and the origins; left out: straight to them.",
         ),
         Key("edges", EDGES, "The edges that this shield believes."),
+        Key(
+            "bus",
+            bus(ORIGIN),
+            "How purges reach every other node ([tiers](tiers.md#many-nodes)); left out: this node is alone.",
+        ),
         Key(
             "routes",
             ROUTES,

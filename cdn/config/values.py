@@ -21,7 +21,7 @@ class Address:
     `path` is that of a unix socket: then the host is "localhost", which only names it in a Host field.
     """
 
-    scheme: str  # "http" | "https"
+    scheme: str  # "http" | "https"; of a broker "nats" | "tls"
     host: str
     port: int
     path: str | None = None
@@ -231,6 +231,23 @@ class Edges:
 
 
 @dataclass(frozen=True, slots=True)
+class Bus:
+    """The NATS JetStream over which purges reach every node."""
+
+    servers: tuple[Address, ...]
+    stream: str = "cdn"
+    token_env: str | None = None
+    user_env: str | None = None
+    password_env: str | None = None
+    credentials: str | None = None  # a .creds file
+    tls: OriginTls = OriginTls()
+    wait: int = 5_000  # for the first catching up
+    replicas: int = 1  # of the stream, when it is made
+    keep: int = 604_800_000  # for how long it keeps a purge
+    size: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class QueryKey:
     """Which query parameters are in the cache key; patterns are names with an optional trailing `*`."""
 
@@ -326,6 +343,7 @@ class Config:
     routes: tuple[Route, ...]
     shields: Shields | None = None
     edges: Edges | None = None
+    bus: Bus | None = None
     workers: int | None = None  # None: auto, one per core
     admin: Admin | None = None
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form
