@@ -38,10 +38,14 @@ def parse_broker(text: str) -> Address:
     """The address of a NATS server: `nats://host[:4222]`, or `tls://` for TLS. Raises BadValueError."""
     found = _URL.fullmatch(text)
     if found is None or found[1].lower() not in ("nats", "tls"):
-        raise BadValueError(f"is {_shown(text)}; it must be a URL such as `nats://127.0.0.1:4222`, or `tls://…`")
+        raise BadValueError(
+            f"is {_shown(text)}; it must be a URL such as `nats://127.0.0.1:4222`, or `tls://…`"
+        )
     scheme, authority, rest = found[1].lower(), found[2], found[3]
     if "@" in authority:
-        raise BadValueError(f"is {_shown(text)}; write the token, user or password into a variable: `token_env`")
+        raise BadValueError(
+            f"is {_shown(text)}; write the token, user or password into a variable: `token_env`"
+        )
     if rest:
         raise BadValueError(f"is {_shown(text)}; it ends with the port: leave out {quote(rest)}")
     host, port = _split(text, authority)

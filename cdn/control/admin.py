@@ -26,12 +26,11 @@ from cdn import __version__
 from cdn.config.values import Admin
 from cdn.control import metrics
 from cdn.control.log import NodeLog, describe, one_line
-from cdn.control.node import UnavailableError
+from cdn.control.node import Reached, UnavailableError
 from cdn.control.preflight import admin_token, is_loopback
+from cdn.control.purge_request import LISTS, ONE, PurgeRequest, purge_problem
 
 BODY = 1 << 20  # bytes of a purge request
-NAMED = 1_000  # URLs, tags, prefixes or hosts of one purge
-NAME = 8_192  # characters of one
 DEADLINE = 15.0  # seconds for a whole request
 
 CONNECTIONS = 100  # at once; the next ones are told so
@@ -39,8 +38,6 @@ CONNECTIONS = 100  # at once; the next ones are told so
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _OPEN = frozenset(("/", "/healthz", "/readyz"))  # say nothing worth a token
-_PURGE_LISTS = ("urls", "tags", "prefixes", "hosts")
-_PURGE_KEYS = (*_PURGE_LISTS, "all", "soft")
 
 
 class NodeView(Protocol):
@@ -55,15 +52,7 @@ class NodeView(Protocol):
         ...
 
     async def stats(self) -> Mapping[str, Any]: ...
-    async def purge(
-        self,
-        urls: list[str],
-        all: bool,
-        soft: bool,
-        tags: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        hosts: Sequence[str] = (),
-    ) -> int: ...
+    async def purge(self, wanted: PurgeRequest) -> Reached: ...
     async def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]: ...
 
 
@@ -224,17 +213,20 @@ class AdminServer:
         problem = purge_problem(wanted)
         if problem is not None:
             return _error(*problem)
-        everything, soft = wanted.get("all", False), wanted.get("soft", False)
-        lists = {key: wanted.get(key, []) for key in _PURGE_LISTS}
+        purge = PurgeRequest.of(wanted)
         try:
-            count = await self._node.purge(lists.pop("urls"), everything, soft, **lists)
+            reached = await self._node.purge(purge)
         except ValueError as error:
             return _error(400, one_line(str(error), 300))
-        kind = "soft purge" if soft else "purge"
-        what = "all" if everything else _what(wanted)
-        self._log.say(one_line(f"audit: {kind} of {what} by {request.remote}: {count} reached", 600))
-        given = {key: len(wanted.get(key, [])) for key in _PURGE_LISTS}
-        return _json({"purged": count, **given, "all": everything, "soft": soft})
+        kind = "soft purge" if purge.soft else "purge"
+        what = "all" if purge.all else _what(wanted)
+        number = "" if reached.sequence is None else f", number {reached.sequence} of all nodes"
+        self._log.say(
+            one_line(f"audit: {kind} of {what} by {request.remote}: {reached.count} reached{number}", 600)
+        )
+        given = {key: len(wanted.get(key, [])) for key in LISTS}
+        answer = {"purged": reached.count, **given, "all": purge.all, "soft": purge.soft}
+        return _json(answer if reached.sequence is None else {**answer, "sequence": reached.sequence})
 
 
 class _Full(asyncio.Protocol):
@@ -264,50 +256,14 @@ def parse_field(text: str) -> tuple[str, str] | None:
 def _what(wanted: Mapping[str, Any]) -> str:
     """A purge in the audit line: what there is of each kind, and the first of them."""
     parts = []
-    for key in _PURGE_LISTS:
+    for key in LISTS:
         names = wanted.get(key, [])
         kind = "URLs" if key == "urls" else key
         if len(names) > 1:
             parts.append(f"{len(names)} {kind}, first {names[0]}")
         elif names:
-            parts.append(names[0] if key == "urls" else f"{_ONE[key]} {names[0]}")
+            parts.append(names[0] if key == "urls" else f"{ONE[key]} {names[0]}")
     return "; ".join(parts)
-
-
-_ONE = {"urls": "URL", "tags": "tag", "prefixes": "prefix", "hosts": "host"}
-
-
-def purge_problem(wanted: Any) -> tuple[int, str] | None:
-    """(status, sentence) when a purge request is not one that can be done."""
-    if not isinstance(wanted, dict):
-        return 400, 'the body has to be an object: {"urls": [...], "all": false, "soft": false}'
-    for key in wanted:
-        if key not in _PURGE_KEYS:
-            return 400, f"unknown key {one_line(str(key), 60)!r}; known are {', '.join(_PURGE_KEYS)}"
-    named = False
-    for key in _PURGE_LISTS:
-        names = wanted.get(key, [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            return 400, f"{key} has to be a list of texts"
-        if len(names) > NAMED:
-            kind = "URLs" if key == "urls" else key
-            return 400, f"{len(names)} {kind} are too many for one purge; send at most {NAMED}"
-        for name in names:
-            if not name or len(name) > NAME:
-                return 400, f"a {_ONE[key]} has to be a text of 1 to {NAME} characters"
-        named = named or bool(names)
-    for key in ("all", "soft"):
-        if not isinstance(wanted.get(key, False), bool):
-            return 400, f"{key} has to be true or false"
-    if wanted.get("all", False) and named:
-        return 400, "give all or what to purge, not both"
-    if not named and not wanted.get("all", False):
-        return 400, 'nothing to purge: give urls, tags, prefixes or hosts, or "all": true'
-    for key in ("urls", "prefixes"):
-        for url in wanted.get(key, []):
-            if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
-                return 400, f"not an absolute http or https URL: {one_line(url, 100)!r}"
-    return None
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:

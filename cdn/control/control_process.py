@@ -14,8 +14,10 @@ from typing import Any
 
 from cdn.config.values import Config
 from cdn.control.admin import AdminServer
+from cdn.control.bus import Bus
 from cdn.control.lines import Caller, Line, LineEnd
 from cdn.control.log import NodeLog, loop_exception_handler
+from cdn.control.neighbours import Neighbours
 from cdn.control.node import Node, Peer
 from cdn.control.worker_process import FAILED, why
 from cdn.proxy import durable
@@ -47,10 +49,12 @@ class ControlProcess:
         self._reload = asyncio.Event()
         self._taken: dict[int, asyncio.Event] = {}  # by generation
         self._tasks: set[asyncio.Task[None]] = set()
+        self._purges = PurgeLog(shared.journal)
+        self._clock = shared.clock
         self.node = Node(
             config,
             shared.memory,
-            PurgeLog(shared.journal),
+            self._purges,
             shared.clock,
             log,
             publish=self._publish,
@@ -75,17 +79,30 @@ class ControlProcess:
         except Exception as error:
             self._tell({"say": "failed", "why": why(error)})
             return FAILED
+        bus = await self._start_bus()
         gc.collect()
         gc.freeze()
         reloads = asyncio.create_task(self._reload_when_wanted())
         self._tell({"say": "ready"})
         await self._leave.wait()
         reloads.cancel()
+        if bus is not None:
+            await bus.stop()
         for peer in list(self.node.peers.values()):
             await peer.caller.close()
         if admin is not None:
             await admin.stop()
         return 0
+
+    async def _start_bus(self) -> Bus | None:
+        """Returns when what was purged while this node was away is in force: the workers start behind it."""
+        node, config = self.node, self.node.config.bus
+        if config is None:
+            return None
+        node.neighbours = Neighbours(node.config)
+        node.bus = Bus(config, node, self._purges, self._clock, self._log, node.neighbours)
+        await node.bus.start()
+        return node.bus
 
     def _hear(self) -> None:
         try:

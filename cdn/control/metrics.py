@@ -97,6 +97,17 @@ FAMILIES: tuple[Family, ...] = (
     Family(("disk", "write_errors"), "cdn_disk_write_errors_total", "counter", "Writes to it that failed."),
     Family(("disk", "bad_blocks"), "cdn_disk_bad_blocks_total", "counter", "Entries found damaged."),
     Family(("disk", "failing"), "cdn_disk_failing", "gauge", "Workers whose writes fail now."),
+    Family(("bus", "connected"), "cdn_bus_connected", "gauge", "Whether purges of other nodes arrive."),
+    Family(
+        ("bus", "sequence"), "cdn_bus_sequence", "gauge", "Number of the latest purge of all nodes in force."
+    ),
+    Family(("bus", "lag"), "cdn_bus_lag", "gauge", "Purges known to be in the stream and not in force here."),
+    Family(("bus", "applied"), "cdn_bus_applied_total", "counter", "Purges taken from the stream."),
+    Family(("bus", "published"), "cdn_bus_published_total", "counter", "Purges put into the stream."),
+    Family(
+        ("bus", "gaps"), "cdn_bus_gaps_total", "counter", "How often everything stored was to be validated."
+    ),
+    Family(("bus", "differing"), "cdn_bus_differing_nodes", "gauge", "Nodes with other routes or origins."),
     Family(("access_log", "dropped"), "cdn_access_log_dropped_total", "counter", "Log lines without room."),
     Family(("access_log", "lost"), "cdn_access_log_lost_total", "counter", "Log lines whose write failed."),
     Family(("access_log", "waiting"), "cdn_access_log_waiting_bytes", "gauge", "Log bytes not written yet."),

@@ -11,26 +11,37 @@ import asyncio
 import os
 import pickle
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cdn.config.values import Config
+from cdn.control.bus import Bus, NotToldError
 from cdn.control.figures import process_figures
 from cdn.control.lines import Caller, Gone
 from cdn.control.log import NodeLog, describe, one_line
+from cdn.control.neighbours import Neighbours
+from cdn.control.purge_request import PurgeRequest
 from cdn.control.totals import left_behind, total
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.clock import Clock
-from cdn.proxy.purge_log import PurgeLog
-from cdn.proxy.purging import key_of, named
+from cdn.proxy.purge_log import Place, PurgeLog
+from cdn.proxy.purging import key_of
 from cdn.store import JournalBusyError, Memory
 from cdn.store.disk.tier import Disk
 
 SOON = 1.0  # seconds that a worker has for an answer that somebody waits for
 PATIENCE = 10.0  # and for compiling a configuration
 
-_NEEDS_RESTART = ("listen", "admin", "workers", "store", "node")
+_NEEDS_RESTART = ("bus", "listen", "admin", "workers", "store", "node")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a purge reached on this node, and its number among those of all nodes, where there is a bus."""
+
+    count: int
+    sequence: int | None = None
 
 
 class UnavailableError(Exception):
@@ -78,6 +89,8 @@ class Node:
         self.name = config.node.name
         self.draining = False
         self.peers: dict[int, Peer] = {}
+        self.bus: Bus | None = None  # of the other nodes, if there may be any
+        self.neighbours: Neighbours | None = None
         self._table = RouteTable(config.routes)
         self._memory = memory
         self._purge_log = purges
@@ -139,6 +152,8 @@ class Node:
         node["store"] = {**node.get("store", {}), **self._memory.stats(), "fills": _fills(node)}
         if self._disk is not None:
             node["disk"] = {**node.get("disk", {}), **self._disk.shared_stats()}
+        if self.bus is not None:
+            node["bus"] = self.bus.stats()
         node["workers"] = [
             {
                 "worker": peer.number,
@@ -163,41 +178,81 @@ class Node:
             return False
         return True
 
-    async def purge(
-        self,
-        urls: list[str],
-        all: bool,
-        soft: bool,
-        tags: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        hosts: Sequence[str] = (),
-    ) -> int:
-        """In force on every worker when it returns, also for what is on its way from an origin.
+    async def purge(self, wanted: PurgeRequest) -> Reached:
+        """In force on every worker when it returns, also for what is on its way from an origin; where there is a bus,
+        it is on its way to every other node.
+
+        ValueError with one sentence for what is no purge; then nothing is purged. UnavailableError.
+        """
+        wanted.names()
+        if self.bus is None:
+            try:
+                reached = Reached(await self.carry_out(wanted))
+            except JournalBusyError as error:
+                raise UnavailableError(f"{error}; nothing is purged, try again") from error
+            await self._noted()
+        else:
+            reached = await self._purge_everywhere(self.bus, wanted)
+        self._purges["requests"] += 1
+        self._purges["reached"] += reached.count
+        return reached
+
+    async def _purge_everywhere(self, bus: Bus, wanted: PurgeRequest) -> Reached:
+        try:
+            count, sequence = await bus.purge(wanted)
+        except NotToldError as error:
+            try:
+                await self.carry_out(wanted)
+            except JournalBusyError as busy:
+                raise UnavailableError(f"{error}; {busy}; nothing is purged, try again") from busy
+            await self._noted()
+            raise UnavailableError(
+                f"{error}: the purge is in force on this node alone; try again until the others have it, too"
+            ) from error
+        return Reached(count, sequence)
+
+    async def carry_out(self, wanted: PurgeRequest, place: Place | None = None) -> int:
+        """Purge on this node, on every worker; `place` is where the purge stands in the stream of all nodes.
 
         How many of the URLs had something stored, or with `all` how much was; tags, prefixes and hosts are noted and
-        not counted. ValueError with one sentence for what is none; then nothing is purged. UnavailableError.
+        not counted. ValueError as `purge`, JournalBusyError.
         """
-        keys = {key_of(self._table, url) for url in urls}
-        names = named(tags, prefixes, hosts)
+        names = wanted.names()
+        keys = {key_of(self._table, url) for url in wanted.urls}
         objects = int(self._memory.stats()["objects"])
-        if urls:
-            keys.update(*[found for found in await self._ask_all("equivalent_keys", urls) if found])
+        if wanted.urls:
+            found = await self._ask_all("equivalent_keys", list(wanted.urls))
+            keys.update(*[these for these in found if these])
+        self._purge_log.purge(
+            names.tags,
+            names.prefixes,
+            names.hosts,
+            wanted.soft,
+            self._clock.now(),
+            urls=keys,
+            everything=wanted.all,
+            place=place,
+        )
+        if wanted.all:
+            return objects
+        if not keys:
+            return 0
+        dropped = await self._ask_all("drop", keys, wanted.soft)
+        counts = [count for count in dropped if count is not None]
+        # what one worker has removed no other finds; what only gets stale all of them do
+        return max(counts, default=0) if wanted.soft else sum(counts)
+
+    def stored(self) -> int:
+        """How many responses there are, in memory and on disk."""
+        on_disk = 0 if self._disk is None else int(self._disk.shared_stats()["objects"])
+        return int(self._memory.stats()["objects"]) + on_disk
+
+    async def noted(self) -> None:
+        """As `_noted`, where nobody waits: what is lost then is read from the stream again."""
         try:
-            self._purge_log.purge(
-                names.tags, names.prefixes, names.hosts, soft, self._clock.now(), urls=keys, everything=all
-            )
-        except JournalBusyError as error:
-            raise UnavailableError(f"{error}; nothing is purged, try again") from error
-        await self._noted()
-        reached = objects if all else 0
-        if keys:
-            dropped = await self._ask_all("drop", keys, soft)
-            counts = [count for count in dropped if count is not None]
-            # what one worker has removed no other finds; what only gets stale all of them do
-            reached = max(counts, default=0) if soft else sum(counts)
-        self._purges["requests"] += 1
-        self._purges["reached"] += reached
-        return reached
+            await self._noted()
+        except UnavailableError as error:
+            self._log.event("bus", f"bus: {error}", "warning")
 
     async def _noted(self) -> None:
         """What is noted is on disk when this returns, so that it outlives the node. UnavailableError."""
@@ -248,6 +303,8 @@ class Node:
                 return self._refuse(describe(error))
             old, log = self.config.access_log, merged.access_log
             self.config = merged
+            if self.neighbours is not None:
+                self.neighbours.configure(merged)
             if old is not None and log is not None and old.to != log.to:
                 await self._ask_all("reopen", log.to)
             self._reloads["done"] += 1

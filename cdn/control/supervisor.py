@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from cdn import __version__
 from cdn.config.values import Config
-from cdn.control import children, roles
+from cdn.control import broker, children, roles
 from cdn.control.figures import raise_file_limit
 from cdn.control.lines import Line, LineEnd
 from cdn.control.log import NodeLog
@@ -105,8 +105,7 @@ class Supervisor:
         self._listen_to_signals()
         try:
             self._open()
-            self._fork_all()
-            if self._wait_until_ready():
+            if self._fork_all() and self._wait_until_ready(self._places):
                 self._announce()
                 if started is not None:
                     started()
@@ -154,6 +153,8 @@ class Supervisor:
                 problems.append(explain_bind_error(address, error))
         if config.admin is not None:
             problems += admin_problems(config.admin)
+        if config.bus is not None:
+            problems += broker.problems(config.bus)
         if problems:
             raise CannotStartError(*problems)
         return (sockets, []) if config.admin is None else (sockets[:-1], sockets[-1])
@@ -166,11 +167,17 @@ class Supervisor:
             signal.signal(number, lambda _number, _frame: None)
         self._selector.register(self._heard, selectors.EVENT_READ)
 
-    def _fork_all(self) -> None:
+    def _fork_all(self) -> bool:
+        """False when a signal came first; CannotStartError."""
         workers = self.config.workers or min(len(os.sched_getaffinity(0)), WORKERS)
         self._places = [Place(CONTROL), *(Place(number) for number in range(workers))]
-        for place in self._places:
+        control, *others = self._places
+        self._start(control)
+        if self.config.bus is not None and not self._wait_until_ready([control]):
+            return False  # nobody serves what was purged while this node was away
+        for place in others:
             self._start(place)
+        return True
 
     def _start(self, place: Place) -> None:
         ours, theirs = Line.pair()
@@ -223,13 +230,13 @@ class Supervisor:
             )
             self._order(worker, {"do": "answer"}, other.fileno())
 
-    def _wait_until_ready(self) -> bool:
+    def _wait_until_ready(self, places: list[Place]) -> bool:
         """False when a signal came first; CannotStartError when a process could not start."""
         end = time.monotonic() + STARTING
-        while not all(place.ready for place in self._places):
+        while not all(place.ready for place in places):
             if self._ends:
                 return False
-            for place in self._places:
+            for place in places:
                 if not place.pid or place.why:
                     raise CannotStartError(place.why or f"{place.name} {' '.join(place.ended)} at its start")
             if time.monotonic() >= end:

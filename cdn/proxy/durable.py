@@ -42,6 +42,9 @@ def restore(disk: Disk, memory: Memory, journal: Journal, clock: Clock) -> None:
     kept = notes[-(ROOM // 2) :]
     memory.begin_at(max([disk.recovered.stamp, *(note[4] for note in notes)], default=0) + 1)
     journal.restore([(*note[:5], min(note[5], clock.now())) for note in kept])
+    places = [int.from_bytes(note[1], "little") for note in kept if note[0] == Kind.PLACE]
+    if places:
+        journal.told = journal.applied = places[-1] & (2**64 - 1)
     if not whole or len(kept) < len(notes):
         journal.append([(int(Kind.FORGOTTEN), digest(""), 0, 0)], clock.now())
     journal.append([], clock.now())  # another epoch: everything of before is decided again

@@ -133,6 +133,8 @@ class Exchange:
             await passing.forward(self, route, request, NoStoreReason.METHOD)
         elif bypass(request, policy):
             await passing.forward(self, route, request, NoStoreReason.BYPASS)
+        elif edge is not None and not await site.knows(edge):
+            await passing.forward(self, route, request, NoStoreReason.BEHIND)
         elif stream.method == "QUERY" and not (await self._hold()).whole:
             await passing.forward(self, route, request, NoStoreReason.TOO_LARGE)
         else:

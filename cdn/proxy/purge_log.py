@@ -40,11 +40,43 @@ class Kind(IntEnum):
     URL = 6
     ALL = 7
     FORGOTTEN = 8  # notes are missing: whatever is older has to be validated
+    PLACE = 9  # no purge: how far in the nodes' common stream the notes before it reach (`place`)
 
 
 SOFT = 1  # flag of a note
 _KEPT = {Kind.TAG: NAMES, Kind.PREFIX: NAMES, Kind.HOST: NAMES, Kind.URL: NAMES, Kind.ALL: 1,
          Kind.GROUP: GROUPS, Kind.ORIGIN: ORIGINS}  # fmt: skip
+
+
+TAG_BITS, SEQUENCE_BITS = 20, 44
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A purge's place in the stream that all nodes read: `tag` tells one stream from another, 1 … 2**20 - 1."""
+
+    tag: int
+    sequence: int
+
+    @property
+    def word(self) -> int:
+        return self.tag << SEQUENCE_BITS | self.sequence
+
+    @property
+    def note(self) -> tuple[int, bytes, int, int]:
+        return int(Kind.PLACE), self.word.to_bytes(16, "little"), 0, 0
+
+    @staticmethod
+    def of(word: int) -> Place | None:
+        """None for 0: no place is known."""
+        return Place(word >> SEQUENCE_BITS, word & ((1 << SEQUENCE_BITS) - 1)) if word else None
+
+    def reaches(self, other: Place) -> bool:
+        """Whether everything up to `other` is in force for whoever is here."""
+        return self.tag == other.tag and self.sequence >= other.sequence
+
+    def __str__(self) -> str:
+        return f"{self.tag:x}.{self.sequence}"
 
 
 class Grade(IntEnum):
@@ -148,19 +180,30 @@ class PurgeLog:
         *,
         urls: Iterable[bytes] = (),
         everything: bool = False,
+        place: Place | None = None,
     ) -> None:
         """In force in every worker when it returns. `prefixes` and `hosts` in normal form, `urls` as keys; OSError when
-        another process holds the journal and does not go on."""
+        another process holds the journal and does not go on. `place`: where in the stream of all nodes it stands."""
         flags = SOFT if soft else 0
         notes = [(int(Kind.TAG), digest(tag), 0, flags) for tag in tags]
         notes += [(int(Kind.PREFIX), digest(prefix), len(prefix), flags) for prefix in prefixes]
         notes += [(int(Kind.HOST), digest(host), 0, flags) for host in hosts]
         if everything:
             notes.append((int(Kind.ALL), digest(""), 0, flags))
+        parts = sorted({url_part(key) for key in urls})
+        if place is not None:
+            self._journal.told = place.word
+        if place is not None and not parts:
+            notes.append(place.note)
         if notes:
             self._journal.append(notes, now)
-        for url in {url_part(key) for key in urls}:
-            self._journal.append([(int(Kind.URL), digest(url), 0, flags)], now, url)
+        for index, url in enumerate(parts, 1):
+            notes = [(int(Kind.URL), digest(url), 0, flags)]
+            if place is not None and index == len(parts):
+                notes.append(place.note)
+            self._journal.append(notes, now, url)
+        if place is not None:
+            self._journal.applied = place.word
 
     def invalidate(
         self, request: RequestHead, keys: Iterable[bytes], groups: Sequence[str], now: int
@@ -173,6 +216,26 @@ class PurgeLog:
             notes = [(int(Kind.GROUP), digest(group), 0, 0) for group in groups]
             notes.append((int(Kind.ORIGIN), digest(origin_of(request)), 0, 0))
             self._journal.append(notes, now, None, PATIENCE)
+
+    def forget(self, place: Place | None, now: int) -> None:
+        """Purges up to `place` may have been missed: everything stored has to be validated before it is used.
+        OSError as `purge`."""
+        notes = [(int(Kind.FORGOTTEN), digest(""), 0, 0)]
+        if place is None:
+            self._journal.append(notes, now)
+            return
+        self._journal.told = place.word
+        self._journal.append([*notes, place.note], now)
+        self._journal.applied = place.word
+
+    def told(self) -> Place | None:
+        """Every purge up to here is in force for requests from now on, or will be before they are answered: written
+        before the notes, so that nobody says less than what the epoch he has seen stands for."""
+        return Place.of(self._journal.told)
+
+    def applied(self) -> Place | None:
+        """Every purge up to here is in force."""
+        return Place.of(self._journal.applied)
 
     def new_epoch(self, now: int) -> None:
         """Everything is decided again when it is next asked for: the configuration is another one."""
@@ -226,13 +289,14 @@ class PurgeLog:
             for kept in self._notes.values():
                 kept.forget(stamp, time)
         for kind, name, number, flags, stamp, time in notes:
+            self._newest = stamp
+            if kind == Kind.PLACE:
+                continue
             if kind == Kind.FORGOTTEN:
                 for kept in self._notes.values():
                     kept.forget(stamp, time)
-                self._newest = stamp
                 continue
             self._notes[Kind(kind)].add(name, stamp, bool(flags & SOFT), time)
-            self._newest = stamp
             if kind == Kind.PREFIX:
                 self._sizes[name] = number
         if len(self._sizes) > len(self._prefixes.marks):

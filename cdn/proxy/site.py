@@ -31,7 +31,7 @@ from cdn.proxy.elsewhere import Elsewhere
 from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Again, Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
-from cdn.proxy.purge_log import Grade, PurgeLog
+from cdn.proxy.purge_log import Grade, Place, PurgeLog
 from cdn.proxy.relief import Relief
 from cdn.rules.edge_word import FIELD, Edge, believe
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
@@ -52,6 +52,10 @@ VARYING = 4_096  # URLs whose variants are counted
 VARIANTS = 64  # of one URL; the one filled longest ago goes
 UNSLICED = 10_000  # keys
 PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
+BEHIND, BEHIND_FOR = (
+    0.25,
+    1.0,
+)  # seconds that an edge waits for purges it knows; for which it is known to be in vain
 UNSLICED_FOR = 60_000  # ms for which a URL that could not be fetched in slices is not asked for them again
 SLICES_OF_ALL = (
     16  # slices of one body at least that a store has room for: the configured length may be too much
@@ -88,6 +92,9 @@ class Site:
         self.coders = Coders()
         self.flights: dict[bytes, Flight | Passage] = {}
         self.purges = purges
+        self._behind: tuple[Place | None, float] | None = (
+            None  # the place where waiting was in vain, for how long
+        )
         self.disk: DiskTier | None = None
         self.relief: Relief | None = None
         self.evicted = 0  # clients that were cut because what they read was evicted
@@ -168,7 +175,9 @@ class Site:
         return self.origins if speaker is None else speaker[1]
 
     def _shield_pool(self, config: Config) -> ShieldPool | None:
-        return None if config.shields is None else ShieldPool(config.shields, report=self._report)
+        if config.shields is None:
+            return None
+        return ShieldPool(config.shields, report=self._report, place=self.purges.told)
 
     def edge(self, stream: ClientStream, host: str) -> Edge | None:
         """The edge that this request comes from, where this node is a shield and believes its word."""
@@ -189,6 +198,41 @@ class Site:
         if edge is None:
             self._report("edge", f"a request of {stream.address} that says it is an edge's is not believed")
         return edge
+
+    async def knows(self, edge: Edge | None) -> bool:
+        """Whether every purge that this edge knows is in force here, which is waited for, but not for long.
+
+        What is stored must not answer it otherwise: the edge would keep what it has purged.
+        """
+        if edge is None or edge.place is None or self.config.bus is None:
+            return True
+        wanted = Place(*edge.place)
+
+        def reached() -> bool:
+            applied = self.purges.applied()
+            return applied is not None and applied.reaches(wanted)
+
+        if reached():
+            return True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + BEHIND
+        if (
+            self._behind is not None
+            and self._behind[0] == self.purges.applied()
+            and loop.time() < self._behind[1]
+        ):
+            return False  # somebody has just waited in vain
+        pause = 0.001
+        while loop.time() < end:
+            await asyncio.sleep(pause)
+            if reached():
+                return True
+            pause = min(2 * pause, 0.016)
+        self._behind = (self.purges.applied(), loop.time() + BEHIND_FOR)
+        self._report(
+            "behind", "an edge knows purges that this shield does not yet: it is answered from the origin"
+        )
+        return False
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"

@@ -2,6 +2,9 @@
 
     CDN-Edge: v1;t=1700000000;scheme=https;mac=5f0c…
 
+Where nodes share a bus the word also says up to which purge the edge has come (`seq=1c3.4711`, the stream and a number
+in it), so that no shield answers with what the edge has purged.
+
 The code covers what the word says and the request it stands in front of, so that a word that was overheard opens
 nothing else, and that not for long. Where the connection itself proves the edge (a client certificate that the
 shield's authority signed) there need be no code. Decides whether a word is believed; must not know sockets,
@@ -11,6 +14,7 @@ nor where a secret comes from. The code is HMAC-SHA-256 (RFC 2104).
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass
 
 FIELD = "cdn-edge"
@@ -18,6 +22,7 @@ SHOWN_AS = "CDN-Edge"
 LIFETIME = 60  # seconds that two nodes' clocks and a queue may differ by
 LONGEST = 512
 SCHEMES = ("http", "https")
+_PLACE = re.compile(r"([0-9a-f]{1,5})\.([0-9]{1,14})", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,24 @@ class Edge:
     """What a believed word says: the scheme of the edge's own client."""
 
     scheme: str
+    place: tuple[int, int] | None = None  # stream and sequence of the latest purge that it knows
 
 
-def word(secret: bytes | None, *, now: int, scheme: str, method: str, host: str, target: str) -> str:
-    """The field's value for one request; `now` in seconds, `host` and `target` as they are sent."""
+def word(
+    secret: bytes | None,
+    *,
+    now: int,
+    scheme: str,
+    method: str,
+    host: str,
+    target: str,
+    place: object | None = None,
+) -> str:
+    """The field's value for one request; `now` in seconds, `host` and `target` as they are sent; `place` is written
+    as `stream.sequence`, the stream in hexadecimal digits."""
     said = f"v1;t={now};scheme={scheme}"
+    if place is not None:
+        said += f";seq={place}"
     if secret is None:
         return said
     return f"{said};mac={_code(secret, said, method, host, target)}"
@@ -54,7 +72,11 @@ def believe(
         return None
     if abs(now - int(when)) > LIFETIME or given.get("scheme") not in SCHEMES:
         return None
-    return Edge(given["scheme"])
+    seq = given.get("seq")
+    if seq is None:
+        return Edge(given["scheme"])
+    found = _PLACE(seq)
+    return None if found is None else Edge(given["scheme"], (int(found[1], 16), int(found[2])))
 
 
 def _code(secret: bytes, said: str, method: str, host: str, target: str) -> str:

@@ -40,4 +40,5 @@ class NoStoreReason(StrEnum):
     CLOSE_DELIMITED = "close-delimited"  # no framing proves the body's end (RFC 9112 §6.3)
     PREDICTED_UNCACHEABLE = "predicted-uncacheable"
     NO_TRANSFORM = "no-transform"  # coded here before its origin forbade that
+    BEHIND = "behind"  # the edge that asks knows a purge which this shield does not yet
     PURGED = "purged"  # the purge came while it was on its way

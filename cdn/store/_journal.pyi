@@ -19,6 +19,10 @@ class Journal:
     def head(self) -> int:
         """How many notes were ever written."""
 
+    told: int
+    """A word that all processes see, 0 … 2**64 - 1, as is `applied`: the caller's, written by one process only."""
+    applied: int
+
     def current(self, stamp: int, url: bytes) -> bool:
         """Whether nothing was noted since this stamp that might be about this URL."""
 

@@ -2,6 +2,7 @@
 
     Top       head      how many notes were ever written; the last `room` of them are there
               epoch     what carries an older stamp is decided again, whatever it is
+              told, applied    two words that mean nothing here: how far others' notes have come, before and after
     uint64_t[BUCKETS]   the same for the URLs that fall into each bucket
     Note[]    a ring    written before `head` says so, never changed until it comes round again
 
@@ -56,7 +57,9 @@ cdef struct Top:
     uint64_t head
     uint64_t epoch
     uint64_t seed
-    uint64_t spare[5]
+    uint64_t told
+    uint64_t applied
+    uint64_t spare[3]
 
 
 class JournalBusyError(OSError):
@@ -93,6 +96,22 @@ cdef class Journal:
     @property
     def head(self):
         return journal_load(&self.top.head)
+
+    @property
+    def told(self):
+        return journal_load(&self.top.told)
+
+    @told.setter
+    def told(self, uint64_t word):
+        journal_store(&self.top.told, word)
+
+    @property
+    def applied(self):
+        return journal_load(&self.top.applied)
+
+    @applied.setter
+    def applied(self, uint64_t word):
+        journal_store(&self.top.applied, word)
 
     cdef uint32_t bucket_of(self, const char* url, size_t n) noexcept nogil:
         """By a hash of our own that nobody outside can choose by; eight bytes at a time."""

@@ -50,7 +50,10 @@ def place(scheme: str, host: str, target: str) -> int:
 
 
 class ShieldPool:
-    """The shields of `shields` for one worker. Raises SecretError, and OSError for certificates of no use."""
+    """The shields of `shields` for one worker; `place` says up to which purge of all nodes this one has come.
+
+    Raises SecretError, and OSError for certificates of no use.
+    """
 
     def __init__(
         self,
@@ -59,10 +62,12 @@ class ShieldPool:
         loop: asyncio.AbstractEventLoop | None = None,
         report: Callable[[str, str], None] = lambda kind, sentence: None,
         now: Callable[[], float] = time.time,
+        place: Callable[[], object | None] = lambda: None,
     ) -> None:
         loop = loop or asyncio.get_running_loop()
         self._loop = loop
         self._now = now
+        self._place = place
         self._secret = shared_secret(shields.secret_env, "shields")
         pool = Origin(
             "shields",
@@ -104,7 +109,13 @@ class ShieldPool:
         async def one(server: OwnServer) -> OriginResponse:
             # made anew for each try: it is good for a minute
             said = word(
-                self._secret, now=int(self._now()), scheme=scheme, method=method, host=host, target=target
+                self._secret,
+                now=int(self._now()),
+                scheme=scheme,
+                method=method,
+                host=host,
+                target=target,
+                place=self._place(),
             )
             asked = replace(head, fields=head.fields.without((FIELD,)).plus([(SHOWN_AS, said)]))
             return await server.fetch(Call(asked, host, body, body_length, on_interim))

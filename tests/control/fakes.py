@@ -7,13 +7,15 @@ import contextlib
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cdn.config.values import Address, Admin
 from cdn.control.admin import AdminServer
 from cdn.control.log import NodeLog
+from cdn.control.node import Reached
+from cdn.control.purge_request import PurgeRequest
 from cdn.proxy.listening import bind
 from cdn.rules.outcome import NoStoreReason, Outcome
 
@@ -46,20 +48,12 @@ class FakeNode:
             raise self.fault
         return self.counters
 
-    async def purge(
-        self,
-        urls: list[str],
-        all: bool,
-        soft: bool,
-        tags: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        hosts: Sequence[str] = (),
-    ) -> int:
-        if any("unknown.example" in url for url in urls):
+    async def purge(self, wanted: PurgeRequest) -> Reached:
+        if any("unknown.example" in url for url in wanted.urls):
             raise ValueError("http://unknown.example/ matches no route")
-        self.purges.append((urls, all, soft))
-        self.named.append((list(tags), list(prefixes), list(hosts)))
-        return 42 if all else len(urls)
+        self.purges.append((list(wanted.urls), wanted.all, wanted.soft))
+        self.named.append((list(wanted.tags), list(wanted.prefixes), list(wanted.hosts)))
+        return Reached(42 if wanted.all else len(wanted.urls))
 
     async def explain(self, url: str, fields: list[tuple[str, str]]) -> Mapping[str, Any]:
         if "://" not in url:

@@ -28,7 +28,7 @@ WORDS = {
     Decision: "serve serve-stale-swr serve-stale-sie validate fetch gateway-timeout",
     NoStoreReason: "method status no-store request-no-store private authorization set-cookie vary-star partial"
     " no-freshness route-off bypass too-large no-space truncated close-delimited predicted-uncacheable"
-    " no-transform purged",
+    " no-transform behind purged",
     LifetimeSource: "override_ttl s-maxage max-age Expires status_ttl ttl heuristic none",
 }
 

@@ -1,0 +1,350 @@
+"""Many nodes: what is purged on one is purged on all, whoever was away meanwhile, over a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..harness import Origin, RawClient, Reply, Request, reply, site
+from ..harness.sync import eventually
+from .broker import Broker
+from .node import Node
+
+SECRET = "a secret of more than 16 characters"
+VISIBLE = 0.150  # seconds: the goal, at the 99th percentile, on a machine that is not busy
+
+
+class Versions:
+    """An origin whose every answer is a newer one; all can be purged by URL, tag and prefix."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, request: Request) -> Reply:
+        self.number += 1
+        return reply(
+            200,
+            [
+                ("Cache-Control", "max-age=600"),
+                ("ETag", f'"{self.number}"'),
+                ("Cache-Tag", f"all,t{request.target[1:]}"),
+            ],
+            b"%d" % self.number,
+        )
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDN_TEST_SHIELD", SECRET)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin(Versions(), patience=20) as made:
+        yield made
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    with Broker() as made:
+        yield made
+
+
+def tree(origin: Origin, broker: Broker, name: str, **top: Any) -> dict[str, Any]:
+    made = site(origin, bus=broker.section(**top.pop("bus", {})), **{"store": {"memory": "32 MiB"}, **top})
+    made["node"] = {"name": name, **top.get("node", {})}
+    return made
+
+
+@contextmanager
+def several(origin: Origin, broker: Broker, count: int = 3, **top: Any) -> Iterator[list[Node]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Node(tree(origin, broker, f"edge-{n}", **top))) for n in range(1, count + 1)
+        ]
+
+
+def purge(node: Node, status: int = 200, **wanted: Any) -> dict[str, Any]:
+    with RawClient(node.admin, timeout=20) as client:
+        response = client.ask(
+            "POST",
+            "/v1/purge",
+            {"Content-Type": "application/json"},
+            json.dumps(wanted).encode(),
+            host=f"127.0.0.1:{node.admin}",
+        )
+    assert response.status == status, response.body
+    found: dict[str, Any] = json.loads(response.body)
+    return found
+
+
+def bus(node: Node) -> dict[str, Any]:
+    found: dict[str, Any] = node.stats()["bus"]
+    return found
+
+
+def version(node: Node, target: str) -> int:
+    response = node.get(target)
+    assert response.status == 200
+    return int(response.body)
+
+
+def is_hit(node: Node, target: str) -> bool:
+    return "; hit" in (node.get(target)["cache-status"] or "")
+
+
+def warm(nodes: list[Node], *targets: str) -> None:
+    for node in nodes:
+        for target in targets:
+            node.get(target)
+            assert is_hit(node, target)
+
+
+def processes(node: Node, number: signal.Signals) -> None:
+    for pid in (node.pid, *node.others):
+        os.kill(pid, number)
+
+
+def control(node: Node) -> int:
+    known = {worker["pid"] for worker in node.stats()["workers"]}
+    (pid,) = [pid for pid in node.others if pid not in known]
+    return pid
+
+
+def connected(node: Node, patience: float = 15.0) -> None:
+    eventually(lambda: bool(bus(node)["connected"]), "the bus", patience, 0.02)
+
+
+def reached(node: Node, sequence: int, patience: float = 5.0) -> None:
+    eventually(lambda: bus(node)["sequence"] >= sequence, f"purge {sequence}", patience, 0.005)
+
+
+def test_a_purge_on_one_node_is_one_on_all(origin: Origin, broker: Broker) -> None:
+    with several(origin, broker, workers=2) as nodes:
+        ways: list[dict[str, Any]] = [
+            {"tags": ["tb"]},
+            {"urls": ["http://site.test/b"]},
+            {"prefixes": ["http://site.test/b"]},
+            {"hosts": ["site.test"]},
+            {"all": True},
+            {"tags": ["all"], "soft": True},
+        ]
+        for number, wanted in enumerate(ways, 1):
+            warm(nodes, "/b", "/other")
+            others = "/other" if number <= 3 else None
+            assert purge(nodes[number % 3], **wanted)["sequence"] == number
+            for node in nodes:
+                reached(node, number)
+                if others is not None:
+                    assert is_hit(node, others), wanted
+                assert not is_hit(node, "/b"), wanted
+        purge(nodes[0], status=400, urls=["ftp://nothing/"])
+        assert [bus(node)["sequence"] for node in nodes] == [len(ways)] * 3
+
+
+def test_how_soon_a_purge_is_seen_everywhere(origin: Origin, broker: Broker) -> None:
+    times = []
+    with several(origin, broker) as nodes, ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(node.port, timeout=20)) for node in nodes]
+        for client in clients:
+            client.get("/x")
+        for turn in range(40):
+            before = max(int(client.get("/x").body) for client in clients)
+            begun = time.monotonic()
+            purge(nodes[turn % 3], tags=["tx"])
+            for client in clients:
+                while int(client.get("/x").body) <= before:
+                    assert time.monotonic() - begun < 5
+                    time.sleep(0.001)
+            times.append(time.monotonic() - begun)
+    times.sort()
+    p99 = times[int(len(times) * 0.99)]
+    print(
+        f"\npurge to visible on 3 nodes: median {times[len(times) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms"
+    )
+    assert times[len(times) // 2] < VISIBLE
+    assert p99 < 2.0  # the goal is VISIBLE; a machine that runs other tests meanwhile is given more
+
+
+def test_a_node_that_was_stopped_catches_up(origin: Origin, broker: Broker) -> None:
+    with several(origin, broker, 2) as (one, two):
+        warm([one, two], "/x", "/y")
+        old = {target: version(two, target) for target in ("/x", "/y")}
+        processes(two, signal.SIGSTOP)
+        try:
+            purge(one, tags=["tx"])
+            sequence = purge(one, urls=["http://site.test/y"])["sequence"]
+            time.sleep(2)
+        finally:
+            processes(two, signal.SIGCONT)
+        eventually(lambda: bus(two)["sequence"] >= sequence, "the purges", 10, 0.005)
+        assert all(version(two, target) > old[target] for target in old)
+
+
+def test_a_broker_that_goes_and_comes_back(origin: Origin, broker: Broker) -> None:
+    with several(origin, broker, 2) as (one, two):
+        warm([one, two], "/x", "/y")
+        purge(one, tags=["ty"])
+        warm([one, two], "/y")
+        old = version(two, "/x")
+        broker.stop()
+        eventually(lambda: not bus(one)["connected"] and not bus(two)["connected"], "the loss", 10)
+        assert is_hit(two, "/x")  # serving goes on
+        assert "bus: cut off" in two.stderr
+        answer = purge(one, status=503, tags=["tx"])
+        assert "on this node alone" in answer["error"]
+        assert not is_hit(one, "/x")
+        assert is_hit(two, "/x")
+        broker.start()
+        connected(one)
+        connected(two)
+        assert "connected again" in two.stderr
+        purge(one, tags=["tx"])
+        eventually(lambda: version(two, "/x") > old, "the purge", 5)
+        assert is_hit(two, "/y")
+        assert [bus(node)["gaps"] for node in (one, two)] == [0, 0]
+
+
+def test_a_broker_that_stops_answering_is_left(origin: Origin, broker: Broker) -> None:
+    with several(origin, broker, 1) as (node,):
+        warm([node], "/x")
+        broker.tell(signal.SIGSTOP)
+        try:
+            eventually(lambda: not bus(node)["connected"], "the loss to be noticed", 10)
+            assert is_hit(node, "/x")
+        finally:
+            broker.tell(signal.SIGCONT)
+        connected(node)
+
+
+def test_a_stream_that_lost_purges_makes_everything_stored_validated(origin: Origin, broker: Broker) -> None:
+    with several(origin, broker, 2) as (one, two):
+        purge(one, tags=["before"])
+        warm([one, two], "/x")
+        broker.stop(signal.SIGKILL)
+        broker.forget()
+        broker.start()
+        connected(one)
+        connected(two)
+        for node in (one, two):
+            assert not is_hit(node, "/x")
+            assert "the stream is another one than before" in node.stderr
+            assert bus(node)["gaps"] == 1
+        assert origin.requests[-1]["if-none-match"] is not None
+
+
+def test_a_node_with_a_disk_applies_what_it_missed_before_it_serves(
+    origin: Origin, broker: Broker, tmp_path: Path
+) -> None:
+    disk = {
+        "memory": "32 MiB",
+        "disk": {"path": str(tmp_path / "disk"), "size": "64 MiB", "write_delay": "10ms"},
+    }
+    alone = tree(origin, broker, "edge-2", store=disk)
+    with several(origin, broker, 1) as (one,):
+        with Node(alone) as two:
+            purge(one, tags=["before"])
+            eventually(lambda: bus(two)["sequence"] == 1, "the purge", 5)
+            warm([two], "/x", "/y")
+            old = {target: version(two, target) for target in ("/x", "/y")}
+            eventually(lambda: two.stats()["disk"]["objects"] >= 2, "the disk", 10)
+        purge(one, tags=["tx"])
+        with Node(alone) as two:
+            assert version(two, "/x") > old["/x"]
+            assert version(two, "/y") == old["/y"]
+            assert bus(two)["gaps"] == 0
+            assert bus(two)["sequence"] == 2
+        broker.stop()
+        alone["bus"]["wait"] = "300ms"
+        with Node(alone) as two:
+            before = origin.count()
+            assert not is_hit(two, "/y")  # validated: nobody knows
+            assert origin.count() == before + 1
+            assert "purges may be missing here" in two.stderr
+        broker.start()
+
+
+def test_a_node_starts_without_the_broker_and_joins_later(origin: Origin, broker: Broker) -> None:
+    broker.stop()
+    with several(origin, broker, 1, bus={"wait": "200ms"}) as (node,):
+        assert "bus: cut off" in node.stderr
+        warm([node], "/x")
+        broker.start()
+        connected(node)
+        assert not is_hit(node, "/x")  # it may have been purged before
+        warm([node], "/x")
+
+
+def test_no_edge_refills_from_a_shield_that_is_behind(origin: Origin, broker: Broker) -> None:
+    with ExitStack() as stack:
+        shield_tree = tree(origin, broker, "shield-1", edges={"secret_env": "CDN_TEST_SHIELD"})
+        shield_tree["node"]["tier"] = "shield"
+        shield = stack.enter_context(Node(shield_tree))
+        pool = {"servers": [f"http://127.0.0.1:{shield.port}"], "secret_env": "CDN_TEST_SHIELD"}
+        edges = [
+            stack.enter_context(Node(tree(origin, broker, f"edge-{n}", shields=pool, workers=1)))
+            for n in (1, 2)
+        ]
+        warm(edges, "/x", "/y")
+        old = version(edges[0], "/x")
+        assert origin.count() == 2
+        behind = control(shield)
+        os.kill(behind, signal.SIGSTOP)
+        try:
+            sequence = purge(edges[0], tags=["tx"])["sequence"]
+            eventually(lambda: bus(edges[1])["sequence"] >= sequence, "the purge", 5, 0.005)
+            for edge in edges:
+                assert version(edge, "/x") > old
+                assert is_hit(edge, "/x")
+        finally:
+            os.kill(behind, signal.SIGCONT)
+        eventually(lambda: bus(shield)["sequence"] >= sequence, "the shield", 10)
+        assert shield.stats()["no_store"]["behind"] == 2
+        # and once it has caught up it is asked, and answers, as ever
+        purge(edges[0], tags=["ty"])
+        eventually(lambda: bus(edges[1])["sequence"] > sequence, "the purge", 5, 0.005)
+        assert version(edges[0], "/y") == version(edges[1], "/y")
+
+
+def test_nodes_see_each_other_and_who_runs_something_else(origin: Origin, broker: Broker) -> None:
+    with several(origin, broker, 2) as (one, two):
+        other = tree(origin, broker, "edge-3", cache={"ttl": "7m"})
+        other["routes"][0]["cache"] = {"ttl": "7m"}
+        with Node(other) as three:
+            eventually(lambda: len(bus(one)["nodes"]) == 2, "the others", 10, 0.1)
+            found = {node["node"]: node for node in bus(one)["nodes"]}
+            assert found["edge-2"]["configuration"] == bus(one)["configuration"] == bus(two)["configuration"]
+            assert (
+                found["edge-3"]["configuration"] == bus(three)["configuration"] != bus(one)["configuration"]
+            )
+            eventually(lambda: "edge-3 runs other routes or origins" in one.stderr, "the line", 10)
+            assert bus(one)["differing"] == 1
+
+
+def test_what_cannot_be_read_makes_everything_validated(origin: Origin, broker: Broker) -> None:
+    import asyncio
+
+    import nats
+
+    async def write(*messages: bytes) -> None:
+        client = await nats.connect(f"nats://127.0.0.1:{broker.port}")
+        for message in messages:
+            await client.jetstream().publish("cdn.purge", message)
+        await client.close()
+
+    with several(origin, broker, 1) as (node,):
+        for message in (b"\xff{", b"[" * 9000, b'{"v": 2}', b'{"v": 1, "purge": {"tags": [","]}}'):
+            warm([node], "/x")
+            gaps = bus(node)["gaps"]
+            asyncio.run(write(message))
+            eventually(lambda gaps=gaps: bus(node)["gaps"] == gaps + 1, "the message", 5)
+            assert not is_hit(node, "/x")
+        purge(node, tags=["tx"])
