@@ -95,8 +95,10 @@ class Broker:
     @staticmethod
     async def connect(config: BusConfig, server: Address, name: str) -> Broker:
         from nats.aio.client import Client
+        from nats.errors import NoServersError
 
-        client, faults = Client(), []
+        client = Client()
+        faults: list[Exception] = []
 
         async def note(error: Exception) -> None:
             faults.append(error)
@@ -114,16 +116,23 @@ class Broker:
                 options["tls"] = _context(config)
                 options["tls_hostname"] = config.tls.name or server.host
             host = f"[{server.host}]" if ":" in server.host else server.host
-            await client.connect(
-                f"{server.scheme}://{host}:{server.port}",
-                name=f"cdn {name}",
-                allow_reconnect=False,
-                connect_timeout=CONNECT,
-                ping_interval=2,
-                max_outstanding_pings=2,
-                error_cb=note,
-                **options,
-            )
+            try:
+                async with asyncio.timeout(3 * CONNECT):
+                    await client.connect(
+                        f"{server.scheme}://{host}:{server.port}",
+                        name=f"cdn {name}",
+                        allow_reconnect=False,
+                        connect_timeout=CONNECT,
+                        # the client tries a server that it cannot reach again, once and at once, whatever it is told
+                        max_reconnect_attempts=1,
+                        reconnect_time_wait=0,
+                        ping_interval=2,
+                        max_outstanding_pings=2,
+                        error_cb=note,
+                        **options,
+                    )
+            except NoServersError:
+                raise (faults[-1] if faults else BrokerError("it cannot be reached")) from None
         return Broker(config, client)
 
     async def stream(self) -> StreamState:

@@ -207,6 +207,7 @@ class Bus:
     async def _distrust(self, place: Place | None, why: str | None) -> None:
         """Purges may be missing: what is stored has to be validated before it is used. No reason: nothing is stored."""
         await self._log_busy(lambda: self._forget(place))
+        await self._node.noted()
         if why is not None:
             self._counts["gaps"] += 1
             self._log.say(
