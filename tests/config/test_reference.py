@@ -13,7 +13,7 @@ from cdn.config.reference import reference
 from cdn.config.schema import all_sections
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "config").rglob("*.yaml"))
 
 
 def test_the_page_is_current() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdn._core import cache_key
-from cdn.proxy.purge_log import NOT_PURGED, Grade, Kind, Purged, PurgeLog
+from cdn.proxy.purge_log import NOT_PURGED, Grade, Kind, Place, Purged, PurgeLog
 from cdn.proxy.purging import Named, named
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.tags import group_tag
@@ -263,3 +263,56 @@ def test_what_is_no_prefix(prefix: str) -> None:
 def test_what_is_no_host(host: str) -> None:
     with pytest.raises(ValueError, match="is not a host"):
         named([], [], [host])
+
+
+# The stream of all nodes
+
+KEY, OTHER_KEY = (cache_key(False, b"a.test", path, None, ()) for path in (b"/p", b"/q"))
+
+
+def test_a_place_is_said_before_its_purge_and_known_after_it() -> None:
+    log = Log()
+    assert log.told() is None
+    assert log.applied() is None
+    seen: list[Any] = []
+    append = log.journal.append
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(log.journal, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(log.journal, name, value)
+
+        def append(self, *args: Any) -> int:
+            seen.append((log.told(), log.applied()))
+            return append(*args)
+
+    log._journal = Watched()  # type: ignore[assignment]
+    place = Place(3, 4711)
+    log.purge(["a"], [], [], False, 10, urls=[KEY, OTHER_KEY], place=place)
+    assert seen == [(place, None)] * 3
+    assert log.applied() == place
+    notes = log.journal.read(0)[0]
+    assert [note[0] for note in notes] == [Kind.TAG, Kind.URL, Kind.URL, Kind.PLACE]
+    assert int.from_bytes(notes[-1][1], "little") == place.word
+
+
+def test_a_place_is_no_purge_and_a_gap_is_validated() -> None:
+    log = Log()
+    log.purge(["a"], [], [], False, 10, place=Place(3, 1))
+    assert log.find(0, asked(), ["b"], KEY) == NOT_PURGED
+    log.forget(Place(3, 9), 20)
+    assert log.applied() == log.told() == Place(3, 9)
+    found = log.find(log.counter.stamp - 1, asked(), ["b"], KEY)
+    assert found == Purged(Grade.ASK, 20)
+    log.forget(None, 30)
+    assert log.applied() == Place(3, 9)
+
+
+def test_places_compare_within_one_stream() -> None:
+    assert Place(3, 9).reaches(Place(3, 9))
+    assert not Place(3, 8).reaches(Place(3, 9))
+    assert not Place(4, 9).reaches(Place(3, 1))
+    assert Place.of(Place((1 << 20) - 1, (1 << 44) - 1).word) == Place((1 << 20) - 1, (1 << 44) - 1)
+    assert str(Place(0x1C3, 4711)) == "1c3.4711"

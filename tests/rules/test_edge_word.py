@@ -73,3 +73,21 @@ def test_a_proven_connection_needs_no_code_and_a_wrong_code_is_still_wrong() -> 
 @given(st.text(st.characters(max_codepoint=255), max_size=200))
 def test_any_text_is_refused_quietly(value: str) -> None:
     assert heard(value) is None
+
+
+def test_a_word_says_which_purge_the_edge_knows() -> None:
+    assert heard(said(place="1c3.4711")) == Edge("https", (0x1C3, 4711))
+    assert heard(said()) == Edge("https", None)
+
+
+def test_the_purge_is_covered_by_the_code() -> None:
+    good = said(place="1c3.4711")
+    assert heard(good.replace("4711", "4710")) is None
+    assert heard(good.replace(";seq=1c3.4711", "")) is None
+
+
+@pytest.mark.parametrize(
+    "seq", ["", "1", ".1", "1.", "x.1", "1.x", "100000.1".replace("100000", "1000000"), "1.1.1", "1.-1"]
+)
+def test_a_place_that_is_none_is_not_believed(seq: str) -> None:
+    assert heard(said(place=seq)) is None
