@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     kind = "soft-purged" if args.soft else "purged"
     what = "everything" if args.all else ", ".join(_count(*pair) for pair in named.items() if pair[1])
     counted = args.all or args.url
-    print(f"{kind} {what}" + (f": {answer.get('purged')} reached" if counted else ""))
+    everywhere = f", number {answer['sequence']} of all nodes" if "sequence" in answer else ""
+    print(f"{kind} {what}" + (f": {answer.get('purged')} reached" if counted else "") + everywhere)
     return 0
 
 

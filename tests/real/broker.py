@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from ..harness.process import free_port
 from ..harness.sync import eventually
-from .ports import server_port
 
 
 def binary() -> str:
@@ -37,9 +37,10 @@ def binary() -> str:
 class Broker:
     """Runs from `with` to its end; `stop` and `start` in between keep what it stores."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
         self._binary = binary()
-        self.port = server_port()
+        self.port = free_port()
         self._home = tempfile.TemporaryDirectory(prefix="cdn-nats-")
         self.child: subprocess.Popen[bytes] | None = None
 
@@ -50,7 +51,17 @@ class Broker:
     def start(self) -> None:
         with Path(self._home.name, "log").open("ab") as log:
             self.child = subprocess.Popen(
-                [self._binary, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", self._home.name],
+                [
+                    self._binary,
+                    "-a",
+                    "127.0.0.1",
+                    "-p",
+                    str(self.port),
+                    "-js",
+                    "-sd",
+                    self._home.name,
+                    *self._arguments,
+                ],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
