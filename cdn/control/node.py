@@ -31,6 +31,7 @@ from cdn.store import JournalBusyError, Memory
 from cdn.store.disk.tier import Disk
 
 SOON = 1.0  # seconds that a worker has for an answer that somebody waits for
+HUNG, HANGS = 0.01, 5.0  # and one that has just not answered; for so long
 PATIENCE = 10.0  # and for compiling a configuration
 
 _NEEDS_RESTART = ("bus", "listen", "admin", "workers", "store", "node")
@@ -59,6 +60,7 @@ class Peer:
     caller: Caller
     since: float = field(default_factory=time.monotonic)
     last: Mapping[str, Any] = field(default_factory=dict)  # the counters it told last
+    hung_until: float = 0.0  # monotonic; until then it is known not to answer
 
 
 class Node:
@@ -275,13 +277,17 @@ class Node:
         raise UnavailableError("no worker answers; try again")
 
     async def _ask_all(self, name: str, *args: Any) -> list[Any]:
-        """What each worker answers; None from one that has ended or hangs."""
+        """What each worker answers; None from one that has ended or hangs, which is not waited for each time."""
 
         async def one(peer: Peer) -> Any:
+            now = time.monotonic()
             try:
-                return await peer.caller.ask(name, *args, timeout=SOON)
+                answer = await peer.caller.ask(name, *args, timeout=SOON if now >= peer.hung_until else HUNG)
             except Gone:
+                peer.hung_until = time.monotonic() + HANGS
                 return None
+            peer.hung_until = 0.0
+            return answer
 
         return await asyncio.gather(*(one(peer) for peer in self.peers.values()))
 
