@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from ..harness import RawClient
 from .cluster import SECRET, Cluster
-from .load import Load, Note
+from .load import HOT, Load, Note
 
 # The configured time in which a fault must be over for clients: the edge waits 2.5 s for a shield, three failures
 # eject, and what was asked before then may be asked twice.
@@ -115,6 +116,10 @@ def test_each_part_fails_in_each_way_for_ten_seconds(cluster: Cluster) -> None:
 
 
 def all_down(cluster: Cluster, lasts: float) -> None:
+    for edge in cluster.edges:  # however slow the machine: what is called stored is stored
+        for number in range(HOT):
+            with RawClient(edge.port, timeout=8) as client:
+                assert client.get(f"/hot/{number}").status == 200
     with Load([edge.port for edge in cluster.edges], 3) as load:
         time.sleep(1.5)
         began = time.monotonic()
