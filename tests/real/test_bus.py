@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def is_hit(node: Node, target: str) -> bool:
 def warm(nodes: list[Node], *targets: str) -> None:
     for node in nodes:
         for target in targets:
-            eventually(lambda node=node, target=target: is_hit(node, target), f"a hit for {target}", 10, 0.01)  # type: ignore[misc]
+            eventually(partial(is_hit, node, target), f"a hit for {target}", 30, 0.01)
 
 
 def processes(node: Node, number: signal.Signals) -> None:
