@@ -21,7 +21,8 @@ NOW: frozenset[tuple[str, ...]] = frozenset(
         ("process", "rss"),
     }
 )
-# The same for figures of an origin or one of its servers, wherever they stand.
+# The same for figures of an origin, of a shield or of one of their servers, wherever they stand.
+_SERVERS = frozenset({"origins", "shields"})
 _NOW_OF_SERVERS = frozenset({"busy", "idle", "queue_waiting", "average_ms", "state"})
 _LARGEST = frozenset({"average_ms"})  # of these the node's is the largest of its workers'
 # The same in every worker.
@@ -61,7 +62,7 @@ def left_behind(counters: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict
     out: dict[str, Any] = {}
     for name, value in counters.items():
         here = (*path, str(name))
-        if here in NOW or (path[:1] == ("origins",) and name in _NOW_OF_SERVERS):
+        if here in NOW or (path and path[0] in _SERVERS and name in _NOW_OF_SERVERS):
             continue
         out[name] = left_behind(value, here) if isinstance(value, Mapping) else value
     return out

@@ -91,3 +91,16 @@ def test_a_name_that_only_one_has() -> None:
     assert total(({"refused": {}}, {"refused": {"head": 2}}, {"refused": {"head": 1, "body": 1}})) == {
         "refused": {"head": 3, "body": 1}
     }
+
+
+def test_a_worker_leaves_counters_of_shields_behind_but_not_their_state() -> None:
+    def shield(state: str, requests: int) -> dict[str, Any]:
+        return {
+            "shields": {"busy": 1, "servers": {"http://s": {"state": state, "busy": 1, "requests": requests}}}
+        }
+
+    gone = left_behind(shield("down", 3))
+    assert gone == {"shields": {"servers": {"http://s": {"requests": 3}}}}
+    assert total((gone, shield("up", 4))) == {
+        "shields": {"busy": 1, "servers": {"http://s": {"state": "up", "busy": 1, "requests": 7}}}
+    }
