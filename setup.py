@@ -18,6 +18,7 @@ MODULES = {
     "cdn.proxy._clock": "cdn/proxy/_clock.pyx",
     "cdn.proxy._routes": "cdn/proxy/_routes.pyx",
     "cdn.proxy._variants": "cdn/proxy/_variants.pyx",
+    "cdn.proxy._words": "cdn/proxy/_words.pyx",
     "cdn.proxy._log": "cdn/proxy/_log.pyx",
     "cdn.proxy._front": "cdn/proxy/_front.pyx",
     "cdn.proxy._lane": "cdn/proxy/_lane.pyx",

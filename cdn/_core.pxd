@@ -243,6 +243,14 @@ cdef int find_field(const FieldSpan* fields, uint32_t nfields, uint32_t field_id
                     uint32_t start) noexcept nogil
 cdef int field_id(const char* name, size_t n) noexcept nogil                # FieldId of a name in any case
 
+# HMAC-SHA-256 (RFC 2104): a key made ready once, then 32 bytes for each message.
+cdef struct MacKey:
+    uint32_t inner[8]
+    uint32_t outer[8]
+
+cdef void mac_key(MacKey* key, const char* secret, size_t n) noexcept nogil
+cdef void mac(const MacKey* key, const char* message, size_t n, uint8_t* out) noexcept nogil
+
 # Eviction: choices among candidates; -1 when there is none.
 cdef enum:
     USES_BITS = 4

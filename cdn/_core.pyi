@@ -161,6 +161,9 @@ def field_id(name: bytes) -> int:
 def list_has_token(value: bytes, token: bytes) -> bool:
     """A comma list (Connection, Vary, ...) holds this token, case ignored (RFC 9110 §5.6.1)."""
 
+def hmac_sha256(secret: bytes, message: bytes) -> bytes:
+    """The code of a message, 32 bytes (RFC 2104)."""
+
 def format_uint(value: int) -> bytes:
     """Decimal digits of 0 <= value < 2**64 (else OverflowError)."""
 

@@ -6,6 +6,7 @@ from cdn._core cimport RequestHead
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
+from cdn.proxy._words cimport Words
 from cdn.store._journal cimport Journal
 from cdn.store._memory cimport Memory
 from cdn.store.layout cimport Record
@@ -56,6 +57,7 @@ cdef class HitLane:
     cdef readonly Journal journal
     cdef readonly Clock clock
     cdef readonly Normaliser normaliser
+    cdef readonly Words words
     cdef public bint enabled
     cdef LaneCounters counters
     cdef Located located    # of the last request

@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy._variants import Normaliser
+from cdn.proxy._words import Words
 from cdn.store._journal import Journal
 from cdn.store._memory import Memory
 
@@ -22,7 +23,13 @@ class HitLane:
     journal: Journal
     clock: Clock
     def __init__(
-        self, memory: Memory, journal: Journal, clock: Clock, name: str, normaliser: Normaliser
+        self,
+        memory: Memory,
+        journal: Journal,
+        clock: Clock,
+        name: str,
+        normaliser: Normaliser,
+        words: Words,
     ) -> None: ...
     def use(self, routes: RouteTable) -> None: ...
     def stats(self) -> dict[str, int]: ...

@@ -2,8 +2,8 @@
 
 Decides nothing that was not decided at fill time: it normalises and hashes the key, compares the record's stamp and times
 with now, evaluates the request's conditions against the record's validators, and writes the head. It must not know cache
-rules; whatever is not plain (request directives, several ranges, a changed stamp, a stale record) it declines, and the
-exchange takes the request.
+rules; whatever is not plain (request directives, several ranges, a changed stamp, a stale record, an edge's word that
+the exchange has not believed yet) it declines, and the exchange takes the request.
 """
 
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
@@ -20,6 +20,7 @@ from cdn._core cimport (
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.proxy._variants cimport Normaliser
+from cdn.proxy._words cimport NO_WORD, Words
 from cdn.store._journal cimport Journal
 from cdn.store._memory cimport Memory, Sight
 from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record
@@ -42,7 +43,6 @@ cdef enum:
 cdef uint64_t NEVER = (
     (1ULL << F_EXPECT) | (1ULL << F_UPGRADE) | (1ULL << F_HTTP2_SETTINGS)
     | (1ULL << F_IF_MATCH) | (1ULL << F_IF_UNMODIFIED_SINCE)
-    | (1ULL << F_CDN_EDGE)      # another scheme than the connection's may be meant
 )
 cdef uint64_t DIRECTIVES = (1ULL << F_CACHE_CONTROL) | (1ULL << F_PRAGMA)
 cdef uint64_t CONDITIONS = (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_MODIFIED_SINCE)
@@ -166,8 +166,9 @@ cdef inline size_t _host_length(const char* authority, size_t n) noexcept nogil:
 cdef class HitLane:
     """One per worker."""
 
-    def __cinit__(self, Memory memory, Journal journal, Clock clock, str name, Normaliser normaliser):
+    def __cinit__(self, Memory memory, Journal journal, Clock clock, str name, Normaliser normaliser, Words words):
         self.normaliser = normaliser
+        self.words = words
         self.memory = memory
         self.journal = journal
         self.clock = clock
@@ -314,7 +315,8 @@ cdef class HitLane:
         cdef char* query_room = self.scratch + SCRATCH - TARGET_ROOM
         cdef const char* query = NULL
         cdef TargetParts parts
-        cdef int route
+        cdef int route, said
+        cdef bint covered = names is None
         cdef size_t na, np
         cdef int64_t nq, now, age, ttl, first = 0, last = 0, length, date
         cdef size_t host, n
@@ -340,6 +342,13 @@ cdef class HitLane:
             return 0
         if head.target_len >= TARGET_ROOM or head.length >= 2 * TARGET_ROOM:
             return 0
+        if head.present & (1ULL << F_CDN_EDGE):
+            # an edge's: the scheme is what its own client used, and the certificate is not about the host
+            f = _only(head, F_CDN_EDGE)
+            said = NO_WORD if f == NULL else self.words.heard(buf, head, f, self.clock.read(), self.scratch)
+            if said == NO_WORD:
+                return 0
+            secure, covered = said, True
         if split_request_target(head, buf, secure, authority, path, &parts) != TARGET_PLAIN:
             return 0
         na = parts.authority_len
@@ -347,7 +356,7 @@ cdef class HitLane:
         nq = parts.query_len
         query = buf + parts.query
         host = _host_length(authority, na)
-        if names is not None and not names.covers(authority, host):
+        if not covered and not names.covers(authority, host):
             return 0
         route = self.routes.match(authority, host, path, np, head.method_id,
                                   buf + head.method, head.method_len)

@@ -138,6 +138,8 @@ class Exchange:
         elif stream.method == "QUERY" and not (await self._hold()).whole:
             await passing.forward(self, route, request, NoStoreReason.TOO_LARGE)
         else:
+            if edge is not None:
+                site.remember(stream, edge)
             await answer_cached(self, route, policy, request)
 
     def taken(self, route: Route) -> Given | None:

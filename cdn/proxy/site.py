@@ -23,6 +23,7 @@ from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy._clock import Clock
 from cdn.proxy._front import ClientStream
 from cdn.proxy._routes import RouteTable
+from cdn.proxy._words import Words
 from cdn.proxy.coding import Coders
 from cdn.proxy.counters import Counters
 from cdn.proxy.disk import DiskTier
@@ -33,7 +34,7 @@ from cdn.proxy.flight import Again, Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, Place, PurgeLog
 from cdn.proxy.relief import Relief
-from cdn.rules.edge_word import FIELD, Edge, believe
+from cdn.rules.edge_word import FIELD, Edge, believe, lasting
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
@@ -99,6 +100,7 @@ class Site:
         self.relief: Relief | None = None
         self.evicted = 0  # clients that were cut because what they read was evicted
         self.equivalents = Equivalents()
+        self.words = Words()
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unsliced: TTLCache[bytes, bool] = TTLCache(UNSLICED, UNSLICED_FOR, timer=clock.now)
@@ -151,6 +153,7 @@ class Site:
         self.slice = min(prepared.config.store.slice, max(64 << 10, whole))
         self._trusted = prepared.trusted
         self._edge_secret = prepared.edge_secret
+        self.words.trust(prepared.edge_secret if prepared.config.node.tier is Tier.SHIELD else None)
         if prepared.origins is not None:
             self.origins = prepared.origins
         self._speakers |= {id(route): (route, self.origins) for route in self.routes}
@@ -233,6 +236,15 @@ class Site:
             "behind", "an edge knows purges that this shield does not yet: it is answered from the origin"
         )
         return False
+
+    def remember(self, stream: ClientStream, edge: Edge) -> None:
+        """Requests by which this edge says the same again may be answered by the hit lane, once it has checked their
+        codes: nothing that is stored here is to be kept from it."""
+        value = next(value for name, value in stream.fields if name.lower() == FIELD)
+        found = lasting(value, int(time.time()))
+        if found is not None:
+            said, seconds = found
+            self.words.believe(said, edge.scheme == "https", self.clock.now() + 1000 * seconds)
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"

@@ -123,7 +123,14 @@ class Worker:
         except BaseException:
             shared.close()
             raise
-        self.lane = HitLane(self.memory, shared.journal, self.clock, self.site.name, Normaliser(normal_value))
+        self.lane = HitLane(
+            self.memory,
+            shared.journal,
+            self.clock,
+            self.site.name,
+            Normaliser(normal_value),
+            self.site.words,
+        )
         self.lane.use(self.site.table)
         self.census = Census(config.limits.connections, config.limits.connections_per_address)
         self.wheel = Wheel(loop)

@@ -79,6 +79,14 @@ def believe(
     return None if found is None else Edge(given["scheme"], (int(found[1], 16), int(found[2])))
 
 
+def lasting(value: str, now: int) -> tuple[str, int] | None:
+    """Of a believed word: what it says before its code, and for how many seconds whoever says the same, and has a code
+    over it and a request of his own, is believed, too. None: not at all, for there is no code."""
+    said, _, code = value.partition(";mac=")
+    given = dict(member.partition("=")[::2] for member in said.split(";"))
+    return (said, int(given["t"]) + LIFETIME - now) if code else None
+
+
 def _code(secret: bytes, said: str, method: str, host: str, target: str) -> str:
     message = "\n".join((said, method, host, target)).encode("latin-1", "replace")
     return hmac.digest(secret, message, "sha256").hex()

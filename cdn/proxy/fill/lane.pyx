@@ -92,7 +92,7 @@ cdef class FillLane(Lane):
         cdef int kind
         if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
             return False
-        if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE)):
+        if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE) | (1ULL << _core.F_CDN_EDGE)):
             return False
         way = self.ways[at.route]
         if way.passes:
