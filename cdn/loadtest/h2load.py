@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cdn.loadtest.errors import LoadTestError
@@ -14,10 +16,11 @@ from cdn.loadtest.external import call
 from cdn.loadtest.histogram import Histogram
 from cdn.loadtest.plan import Plan
 from cdn.loadtest.profile import lines
-from cdn.loadtest.result import Result
+from cdn.loadtest.result import Moment, Result
 from cdn.loadtest.tally import latency
 
 STREAMS = 10  # at once on each connection
+EARLY = 0.9  # of the time that was asked for: an end before is said
 _TRAFFIC = re.compile(r"^traffic: .*?\((\d+)\) total", re.M)
 _PROTOCOL = re.compile(r"^Application protocol: (\S+)", re.M)
 
@@ -37,10 +40,11 @@ def run(plan: Plan, why: str) -> Result:
             command += ["-i", str(listed)]
         else:
             command.append(plan.target.url)
+        begin = time.time_ns() // 1000
         out = call(command, seconds + plan.timeout + 10)
         if not log.exists():
             raise LoadTestError(f"h2load gave no figures: {out.strip()[-300:]}", failed=True)
-        times, statuses, failed = _read(log)
+        seen = _read(log, begin)
     spoken = _PROTOCOL.search(out)
     if spoken is None or not spoken[1].startswith("h2"):
         what = f"it speaks {spoken[1]}" if spoken else "no connection came about"
@@ -54,30 +58,77 @@ def run(plan: Plan, why: str) -> Result:
         profile=plan.profile if plan.urls is None else f"the URLs of {plan.urls} in turn",
         protocol="HTTP/2 over TLS" if plan.target.tls else "HTTP/2",
         connections=plan.connections,
-        seconds=float(seconds),
-        due=times.count + failed,
-        answered=times.count,
+        seconds=round(seen.seconds, 3) if seen.ended_early(seconds) else float(seconds),
+        due=seen.times.count + seen.failed,
+        answered=seen.times.count,
         bytes=int(traffic[1]) if traffic else 0,
-        errors={"stream failed": failed} if failed else {},
-        statuses=statuses,
+        errors={"stream failed": seen.failed} if seen.failed else {},
+        statuses=dict(sorted(seen.statuses.items())),
         outcomes={},
-        latency=latency(times),
+        latency=latency(seen.times),
+        series=seen.series(),
     )
     result.notes.append(
         f"{STREAMS} requests at once on each connection; h2load shows no Cache-Status: no hit ratio"
     )
+    if seen.ended_early(seconds):
+        result.notes.append(
+            f"after {seen.seconds:.2f} s the server had ended every connection (many allow a number of requests on"
+            " each) and h2load opens no new ones: the figures are of that time"
+        )
     return result
 
 
-def _read(log: Path) -> tuple[Histogram, dict[str, int], int]:
-    """(times, statuses, failed) of a log with `begin status µs` a line; -1 is a status of nothing."""
-    times, statuses, failed = Histogram(), dict[str, int](), 0
+@dataclass(slots=True)
+class _Seen:
+    """Of a log: all times, and those of each second since the begin."""
+
+    times: Histogram = field(default_factory=Histogram)
+    statuses: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    steps: dict[int, tuple[Histogram, list[int]]] = field(default_factory=dict)
+    first: int = 0  # µs since the begin
+    last: int = 0
+
+    def add(self, at: int, status: str, us: int) -> None:
+        end = at + us
+        self.first = min(self.first, at) if self.times.count + self.failed else at
+        self.last = max(self.last, end)
+        answered, failures = self.steps.setdefault(end // 1_000_000, (Histogram(), []))
+        if status == "-1":
+            self.failed += 1
+            failures.append(us)
+            return
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.times.add(us)
+        answered.add(us)
+
+    @property
+    def seconds(self) -> float:
+        """From the first request to the last answer."""
+        return max(self.last - self.first, 1) / 1e6
+
+    def ended_early(self, asked: float) -> bool:
+        return bool(self.times.count) and self.seconds < EARLY * asked
+
+    def series(self) -> list[Moment]:
+        moments = []
+        for second, (answered, failures) in sorted(self.steps.items()):
+            begin = max(second, self.first / 1e6)
+            length = min(second + 1, self.last / 1e6) - begin
+            if length > 0.05:  # what is left of a second shows nothing
+                p50, p99 = answered.percentiles([50, 99])
+                moments.append(
+                    Moment(round(begin, 3), round(length, 3), answered.count, len(failures), p50, p99)
+                )
+        return moments
+
+
+def _read(log: Path, begin: int) -> _Seen:
+    """A log with `begin status µs` a line; -1 is a status of nothing. `begin`: µs of the epoch."""
+    seen = _Seen()
     with log.open() as file:
         for line in file:
-            _begin, status, us = line.split()
-            if status == "-1":
-                failed += 1
-                continue
-            statuses[status] = statuses.get(status, 0) + 1
-            times.add(int(us))
-    return times, dict(sorted(statuses.items())), failed
+            at, status, us = line.split()
+            seen.add(max(int(at) - begin, 0), status, int(us))
+    return seen

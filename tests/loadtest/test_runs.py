@@ -22,10 +22,12 @@ from cdn.cli import main
 from cdn.loadtest import LoadTestError, Plan, errors, run, target
 from cdn.loadtest.progress import Progress
 from tests.harness.origin import Conn, Origin, Reply, fresh, reply
+from tests.harness.process import free_port
 from tests.harness.proxy import Proxy
 from tests.harness.site import site
 from tests.harness.tls import certificate, server_context
 from tests.harness.wire import Request
+from tests.real.nginx import Nginx
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
@@ -281,6 +283,42 @@ def test_h2load_says_where_no_http2_is() -> None:
         )
     assert done.returncode == 1
     assert "no HTTP/2 there" in done.stderr
+
+
+@contextmanager
+def nginx_with_http2(home: Path, allowed: int) -> Iterator[str]:
+    """The URL of a file; `allowed`: requests on one connection."""
+    (home / "a.txt").write_bytes(b"x" * 1024)
+    port, (chain, key) = free_port(), certificate("127.0.0.1")
+    rules = (
+        f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key};"
+        f" keepalive_requests {allowed};"
+    )
+    with Nginx(home, home, rules):
+        yield f"https://127.0.0.1:{port}/a.txt"
+
+
+@pytest.mark.skipif(not shutil.which("h2load"), reason="needs h2load")
+def test_h2load_measures_a_server_of_http2(tmp_path: Path) -> None:
+    with nginx_with_http2(tmp_path, allowed=1_000_000) as url:
+        done = bench(url, "--http2", "--insecure", "--duration", "2", "--connections", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert (seen["generator"], seen["protocol"], seen["seconds"]) == ("h2load", "HTTP/2 over TLS", 2.0)
+    assert seen["answered"] == seen["latency"]["count"] == seen["statuses"]["200"] > 100
+    assert sum(moment["answered"] for moment in seen["series"]) > seen["answered"] / 2
+    assert "99" in seen["latency"]["percentiles"]
+
+
+@pytest.mark.skipif(not shutil.which("h2load"), reason="needs h2load")
+def test_a_rate_is_not_told_for_the_time_after_a_server_has_ended_all_h2_connections(tmp_path: Path) -> None:
+    with nginx_with_http2(tmp_path, allowed=20) as url:
+        done = bench(url, "--http2", "--insecure", "--duration", "2", "--connections", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert 0 < seen["answered"] <= 80
+    assert seen["seconds"] < 1.8
+    assert any("opens no new ones" in note for note in seen["notes"])
 
 
 def test_the_line_of_progress_is_for_terminals_only() -> None:
