@@ -29,7 +29,7 @@ def ask(
         fields = validation_request(request, stored)
     elif found.specs:
         codings = exchange.route.compress if exchange.route is not None else ()
-        variants = exchange.site.variants(found.primary)
+        variants = exchange.site.variants.stored(found.primary)
         candidates = [pair for pair in variants if fits(pair[1], request.fields, codings)]
         fields = variants_request(request, [variant for _, variant in candidates])
     else:

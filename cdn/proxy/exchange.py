@@ -77,7 +77,7 @@ class Exchange:
     async def _run(self) -> None:
         site, stream = self.site, self.stream
         host = next((value for name, value in stream.fields if name.lower() == "host"), None)
-        edge = site.edge(stream, host or "")
+        edge = site.edges.find(stream, host or "")
         secure = stream.secure if edge is None else edge.scheme == "https"
         try:
             authority, path, query = split_target(
@@ -133,13 +133,13 @@ class Exchange:
             await passing.forward(self, route, request, NoStoreReason.METHOD)
         elif bypass(request, policy):
             await passing.forward(self, route, request, NoStoreReason.BYPASS)
-        elif edge is not None and not await site.knows(edge):
+        elif edge is not None and await site.edges.ahead(edge):
             await passing.forward(self, route, request, NoStoreReason.BEHIND)
         elif stream.method == "QUERY" and not (await self._hold()).whole:
             await passing.forward(self, route, request, NoStoreReason.TOO_LARGE)
         else:
             if edge is not None:
-                site.remember(stream, edge)
+                site.edges.remember(stream, edge)
             await answer_cached(self, route, policy, request)
 
     def taken(self, route: Route) -> Given | None:

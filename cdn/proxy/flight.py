@@ -334,7 +334,7 @@ class Flight:
             extras = key_extras(renewed.vary, self.asked.request.fields)
             key = variant_key(self.asked.primary, renewed.vary, extras)
             site.memory.publish(key, record, entry.read())
-            site.count_variant(self.asked.primary, key)
+            site.variants.filled(self.asked.primary, key)
         self.decide(Validated(published or entry, renewed.with_body(entry.body_length), None))
         return True
 
@@ -369,7 +369,7 @@ class Flight:
         key = asked.primary
         if decision.vary or asked.specs:
             key = variant_key(asked.primary, decision.vary, key_extras(decision.vary, asked.request.fields))
-            site.count_variant(asked.primary, key)
+            site.variants.filled(asked.primary, key)
             specs = add_spec(asked.specs, decision.vary)
             if specs != asked.specs:
                 until = max(decision.fresh_until, decision.swr_until, decision.sie_until)

@@ -10,53 +10,42 @@ import asyncio
 import ipaddress
 import itertools
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from cdn._core import cache_key
-from cdn.config.values import Config, Route, Tier
-from cdn.proxy import stored_parts, stored_slices
+from cdn.config.values import Config, Route
 from cdn.proxy._clock import Clock
-from cdn.proxy._front import ClientStream
 from cdn.proxy._routes import RouteTable
-from cdn.proxy._words import Words
 from cdn.proxy.coding import Coders
 from cdn.proxy.counters import Counters
 from cdn.proxy.disk import DiskTier
-from cdn.proxy.drafts import stored_of
+from cdn.proxy.edges import Edges, secret_of
 from cdn.proxy.elsewhere import Elsewhere
 from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Again, Asked, Flight, Streaming
 from cdn.proxy.log_entry import AccessSink, LogEntry
-from cdn.proxy.purge_log import Grade, Place, PurgeLog
+from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.proxy.relief import Relief
-from cdn.rules.edge_word import FIELD, Edge, believe, lasting
+from cdn.proxy.variant_cap import VariantCap
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
-from cdn.rules.stored import Stored
-from cdn.store import Entry, Fill, Memory, RecordFlag
+from cdn.store import Fill, Memory, RecordFlag
 from cdn.tier import OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 from cdn.tier.rendezvous import hash_of
-from cdn.tier.shields import ShieldPool, shared_secret
+from cdn.tier.shields import ShieldPool
 
 if TYPE_CHECKING:
     from cdn.proxy._fill import Passage
 
 REASONS = tuple(NoStoreReason)
-VARYING = 4_096  # URLs whose variants are counted
-VARIANTS = 64  # of one URL; the one filled longest ago goes
 UNSLICED = 10_000  # keys
 PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
-BEHIND, BEHIND_FOR = (
-    0.25,
-    1.0,
-)  # seconds that an edge waits for purges it knows; for which it is known to be in vain
 UNSLICED_FOR = 60_000  # ms for which a URL that could not be fetched in slices is not asked for them again
 SLICES_OF_ALL = (
     16  # slices of one body at least that a store has room for: the configured length may be too much
@@ -93,18 +82,15 @@ class Site:
         self.coders = Coders()
         self.flights: dict[bytes, Flight | Passage] = {}
         self.purges = purges
-        self._behind: tuple[Place | None, float] | None = (
-            None  # the place where waiting was in vain, for how long
-        )
         self.disk: DiskTier | None = None
         self.relief: Relief | None = None
         self.evicted = 0  # clients that were cut because what they read was evicted
         self.equivalents = Equivalents()
-        self.words = Words()
+        self.edges = Edges(clock, purges, report)
+        self.variants = VariantCap(memory, purges)
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unsliced: TTLCache[bytes, bool] = TTLCache(UNSLICED, UNSLICED_FOR, timer=clock.now)
-        self._variants: LRUCache[bytes, dict[bytes, None]] = LRUCache(VARYING)
         self._ids = itertools.count(1)
         self._marks = itertools.count(secrets.randbits(62))  # no other worker has the same
         self._id_prefix = secrets.token_hex(4)
@@ -124,7 +110,7 @@ class Site:
             config,
             RouteTable(config.routes),
             [ipaddress.ip_network(net) for net in config.trusted_proxies],
-            shared_secret(config.edges.secret_env, "edges") if config.edges else None,
+            secret_of(config),
             self._prepare_origins(config),
         )
 
@@ -152,8 +138,7 @@ class Site:
         whole = self.memory.largest // SLICES_OF_ALL >> 16 << 16
         self.slice = min(prepared.config.store.slice, max(64 << 10, whole))
         self._trusted = prepared.trusted
-        self._edge_secret = prepared.edge_secret
-        self.words.trust(prepared.edge_secret if prepared.config.node.tier is Tier.SHIELD else None)
+        self.edges.adopt(prepared.config, prepared.edge_secret)
         if prepared.origins is not None:
             self.origins = prepared.origins
         self._speakers |= {id(route): (route, self.origins) for route in self.routes}
@@ -181,70 +166,6 @@ class Site:
         if config.shields is None:
             return None
         return ShieldPool(config.shields, report=self._report, place=self.purges.told)
-
-    def edge(self, stream: ClientStream, host: str) -> Edge | None:
-        """The edge that this request comes from, where this node is a shield and believes its word."""
-        if self.config.node.tier is not Tier.SHIELD:
-            return None
-        said = [value for name, value in stream.fields if name.lower() == FIELD]
-        if len(said) != 1:
-            return None
-        edge = believe(
-            said[0],
-            self._edge_secret,
-            verified=stream.verified,
-            now=int(time.time()),
-            method=stream.method,
-            host=host,
-            target=stream.target.decode("latin-1"),
-        )
-        if edge is None:
-            self._report("edge", f"a request of {stream.address} that says it is an edge's is not believed")
-        return edge
-
-    async def knows(self, edge: Edge | None) -> bool:
-        """Whether every purge that this edge knows is in force here, which is waited for, but not for long.
-
-        What is stored must not answer it otherwise: the edge would keep what it has purged.
-        """
-        if edge is None or edge.place is None or self.config.bus is None:
-            return True
-        wanted = Place(*edge.place)
-
-        def reached() -> bool:
-            applied = self.purges.applied()
-            return applied is not None and applied.reaches(wanted)
-
-        if reached():
-            return True
-        loop = asyncio.get_running_loop()
-        end = loop.time() + BEHIND
-        if (
-            self._behind is not None
-            and self._behind[0] == self.purges.applied()
-            and loop.time() < self._behind[1]
-        ):
-            return False  # somebody has just waited in vain
-        pause = 0.001
-        while loop.time() < end:
-            await asyncio.sleep(pause)
-            if reached():
-                return True
-            pause = min(2 * pause, 0.016)
-        self._behind = (self.purges.applied(), loop.time() + BEHIND_FOR)
-        self._report(
-            "behind", "an edge knows purges that this shield does not yet: it is answered from the origin"
-        )
-        return False
-
-    def remember(self, stream: ClientStream, edge: Edge) -> None:
-        """Requests by which this edge says the same again may be answered by the hit lane, once it has checked their
-        codes: nothing that is stored here is to be kept from it."""
-        value = next(value for name, value in stream.fields if name.lower() == FIELD)
-        found = lasting(value, int(time.time()))
-        if found is not None:
-            said, seconds = found
-            self.words.believe(said, edge.scheme == "https", self.clock.now() + 1000 * seconds)
 
     def request_id(self) -> str:
         return f"{self._id_prefix}-{next(self._ids):x}"
@@ -284,27 +205,6 @@ class Site:
     def without_ranges(self, key: bytes) -> bool:
         """Whether a range of this URL is known to bring everything."""
         return bool(self._unsliced.get(key, False))
-
-    def count_variant(self, primary: bytes, key: bytes) -> None:
-        """One more variant of a URL: at most VARIANTS stay, so that a URL cannot crowd out the others."""
-        variants = self._variants.setdefault(primary, {})
-        variants.pop(key, None)
-        variants[key] = None
-        while len(variants) > VARIANTS:
-            oldest = next(iter(variants))
-            del variants[oldest]
-            self.memory.remove(oldest)
-            stored_parts.drop(self.memory, primary, oldest)
-            stored_slices.drop(self.memory, oldest)
-
-    def variants(self, primary: bytes) -> list[tuple[Entry, Stored]]:
-        """What is stored of a URL's variants, as far as this worker has counted them."""
-        out = []
-        for key in self._variants.get(primary, ()):
-            entry = self.memory.lookup(key)
-            if entry is not None and self.purges.current(entry.stamp, key):
-                out.append((entry, stored_of(entry)))
-        return out
 
     def departure(self, key: bytes, since: Fill | None = None) -> Fill:
         """A mark of now for a request that leaves outside of a flight: it ages with every purge that reaches `key`.

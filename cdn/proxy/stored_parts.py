@@ -248,7 +248,7 @@ def base_of(
     if not stored.vary and not specs:
         return primary
     base = variant_key(primary, stored.vary, key_extras(stored.vary, request.fields))
-    site.count_variant(primary, base)
+    site.variants.filled(primary, base)
     known = add_spec(specs, stored.vary)
     if known != specs:
         until = max(stored.fresh_until, stored.swr_until, stored.sie_until)

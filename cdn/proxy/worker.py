@@ -129,7 +129,7 @@ class Worker:
             self.clock,
             self.site.name,
             Normaliser(normal_value),
-            self.site.words,
+            self.site.edges.words,
         )
         self.lane.use(self.site.table)
         self.census = Census(config.limits.connections, config.limits.connections_per_address)

@@ -175,7 +175,7 @@ def test_many_sayings_push_out_the_oldest(proxy: Proxy) -> None:
 def test_another_secret_forgets_what_was_believed(proxy: Proxy) -> None:
     client, value = proxy.client(), said("/a")
     client.get("/a", {"CDN-Edge": value})
-    proxy._worker.site.words.trust(b"another secret of 16")
+    proxy._worker.site.edges.words.trust(b"another secret of 16")
     with proxy.lanes(hit=0, general=1):
         client.get("/a", {"CDN-Edge": value})
 
