@@ -6,6 +6,7 @@ Decides what a message of the supervisor means here. What the node is asked and 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import socket
@@ -163,5 +164,7 @@ class ControlProcess:
 
 
 def _make_durable(shared: Shared) -> None:
+    if shared.trouble is not None and shared.trouble.left:
+        raise OSError(errno.EIO, "a cache is in store.disk.path that could not be read")
     if shared.disk is not None:
         durable.persist(shared.disk, shared.journal, shared.clock)

@@ -135,6 +135,8 @@ class Supervisor:
             shared = share(config, sockets)
         except StoreError as error:
             raise CannotStartError(str(error)) from error
+        if shared.trouble is not None:
+            self._log.event("disk", str(shared.trouble), "error")
         raise_file_limit(config.limits.connections + SPARE_FILES, self._log)
         self._inherited = Inherited(config, shared, admin, self._factory, self._read_config, time.monotonic())
 

@@ -33,7 +33,11 @@ PATIENCE = 2.0  # seconds that a request waits for the device
 class DiskTier:
     """One per worker. `disk` has been started."""
 
-    def __init__(self, disk: Disk, memory: Memory) -> None:
+    def __init__(self, disk: Disk, memory: Memory, make_durable: Callable[[], None]) -> None:
+        """`make_durable()` writes what is noted as purged, waiting for the disk; OSError."""
+        self._make_durable = make_durable
+        self._noter = ThreadPoolExecutor(1, "cdn-disk-note")
+        self._late: asyncio.Future[None] | None = None  # a note that took too long
         self._disk = disk
         self._memory = memory
         self._threads = ThreadPoolExecutor(READERS, "cdn-disk-read")
@@ -145,6 +149,20 @@ class DiskTier:
         """What was invalidated is durable with the next batch."""
         self._disk.note_soon()
 
+    async def note(self) -> None:
+        """What was invalidated is durable when this returns; where the disk does not take it in time, once it does."""
+        if self._late is None or self._late.done():
+            future = asyncio.get_running_loop().run_in_executor(self._noter, self._make_durable)
+            future.add_done_callback(_seen)
+            try:
+                await asyncio.wait_for(asyncio.shield(future), PATIENCE)
+                return
+            except TimeoutError:
+                self._late = future  # nobody waits for this disk again before it has moved
+            except OSError:
+                pass  # the writer meets it, too, and says so
+        self._disk.note_soon()
+
     def stats(self) -> dict[str, Any]:
         return {
             **self._disk.shared_stats(),
@@ -155,3 +173,9 @@ class DiskTier:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._noter.shutdown(wait=False)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()  # of a note that nobody waits for any more

@@ -63,7 +63,7 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
         on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
     if is_unsafe(request.method):
-        invalidate(site, request, response.head)
+        await invalidate(site, request, response)
     await relay(exchange, response, response.head, request, Outcome.PASS, reason)
 
 
@@ -88,7 +88,7 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
         body_length=stream.body_length,
         on_interim=lambda status, fields: interim.send(stream, status, fields),
     )
-    invalidate(site, request, response.head)
+    await invalidate(site, request, response)
     since = site.departure(primary)  # behind the purge that this very response asked for
     response_time = site.clock.now()
     decision = decide_store(
@@ -101,8 +101,12 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
     await store_along(exchange, route, request, query, found, since, response, request_time, response_time)
 
 
-def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
-    """What an answer to an unsafe request makes unusable: by URL (RFC 9111 §4.4), by group (RFC 9875 §3)."""
+async def invalidate(site: Site, request: RequestHead, response: OriginResponse) -> None:
+    """What an answer to an unsafe request makes unusable: by URL (RFC 9111 §4.4), by group (RFC 9875 §3).
+
+    In force everywhere, and durable where the disk takes it, before that answer is sent.
+    """
+    head = response.head
     urls = targets(request, head)
     keys = {key_of(site.table, url) for url in urls} | equivalent_keys(site, urls)
     try:
@@ -110,8 +114,12 @@ def invalidate(site: Site, request: RequestHead, head: ResponseHead) -> None:
     except JournalBusyError as error:
         site.report("purge-log", f"an unsafe request has invalidated nothing: {error.strerror or error}")
     drop(site, keys, False)
-    if site.disk is not None:
-        site.disk.note_soon()
+    if site.disk is not None and keys:
+        try:
+            await site.disk.note()
+        except BaseException:
+            response.abort()
+            raise
 
 
 async def _body(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes]:

@@ -35,7 +35,7 @@ from cdn.proxy.relief import Relief
 from cdn.proxy.site import Prepared, Site
 from cdn.rules.outcome import Outcome
 from cdn.store import Journal, Memory, open_memory
-from cdn.store.disk.tier import Disk, open_disk
+from cdn.store.disk.tier import Disk, DiskTroubleError, open_disk
 from cdn.store.disk.times import Times
 from cdn.store.opening import WORKERS
 
@@ -53,6 +53,7 @@ class Shared:
     clock: Clock
     sockets: tuple[tuple[socket.socket, ...], ...]
     disk: Disk | None = None  # not started: each worker does that
+    trouble: DiskTroubleError | None = None  # why there is no disk although one is configured
 
     def close(self) -> None:
         for sock in itertools.chain(*self.sockets):
@@ -60,12 +61,19 @@ class Shared:
 
 
 def share(config: Config, sockets: Sequence[Sequence[socket.socket]], clock: Clock | None = None) -> Shared:
-    """Open the store, its journal and the disk beside sockets that listen. store.StoreError, OSError."""
+    """Open the store, its journal and the disk beside sockets that listen. store.StoreError, OSError.
+
+    A disk that fails is left out, and what is said of it is in `trouble`.
+    """
     clock, listening = clock or Clock(), tuple(map(tuple, sockets))
     if config.store.disk is None:
         memory = open_memory(config.store)
         return Shared(memory, Journal(memory), clock, listening)
-    disk = open_disk(config.store.disk, writers=workers_of(config))
+    try:
+        disk = open_disk(config.store.disk, writers=workers_of(config))
+    except DiskTroubleError as error:
+        memory = open_memory(config.store)
+        return Shared(memory, Journal(memory), clock, listening, trouble=error)
     try:
         memory = open_memory(config.store, disk.secret)
         journal = Journal(memory)
@@ -158,15 +166,16 @@ class Worker:
                 return  # the loop has ended; this was about its last batch
 
         clock = self.clock
+        make_durable = partial(durable.persist, disk, shared.journal, clock)
         disk.start(
             Times(clock.now, clock.wall, clock.boot),
             min(DISK_QUEUE, memory.size // 4) // workers_of(self.config),
             say,
             keep=lambda key: memory.lookup(key) is not None,
-            notes=lambda: durable.persist(disk, shared.journal, clock),
+            notes=make_durable,
         )
         memory.tier = disk
-        self.site.disk = DiskTier(disk, memory)
+        self.site.disk = DiskTier(disk, memory, make_durable)
 
     async def _stop_disk(self) -> None:
         """What is on its way to the disk is written, within a bound."""
@@ -280,6 +289,8 @@ class Worker:
             out["shields"] = self.site.shields.stats()
         if self.site.disk is not None:
             out["disk"] = self.site.disk.stats()
+        elif self._shared is not None and self._shared.trouble is not None:
+            out["disk"] = {"failing": 1}
         return out
 
     def purge(

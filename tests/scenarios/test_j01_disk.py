@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cdn.store.disk import notes
 from tests.harness import HOST, Origin, Reply, Request, Tree, eventually, fresh, reply, site
 from tests.harness.proxy import Proxy, is_hit, ours
 
@@ -281,6 +282,34 @@ def test_where_purges_may_be_missing_everything_is_validated(tmp_path: Path, dam
         with Proxy(on_disk(origin, tmp_path)) as proxy:
             assert is_hit(proxy.get("/1"))
         assert origin.count() == 2
+
+
+def test_purges_cut_at_any_record_bring_nothing_back(tmp_path: Path) -> None:
+    """The file ends where a purge ends, or before the first: sound in itself, and the purge behind it is missing."""
+    with Origin(counted) as origin:
+        with Proxy(on_disk(origin, tmp_path)) as proxy:
+            for i in range(4):
+                proxy.get(f"/{i}")
+            flush(proxy)
+            purge(proxy, urls=[f"http://{HOST}/1"])
+            purge(proxy, tags=["t2"])
+            purge(proxy, prefixes=[f"http://{HOST}/3"])
+            flush(proxy)
+            shutil.copytree(tmp_path / "cache", tmp_path / "killed" / "cache")
+        data = (tmp_path / "killed" / "cache" / "purges").read_bytes()
+        ends, at = [], notes.HEAD
+        while at < len(data):
+            ends.append(at)
+            at += 8 + int.from_bytes(data[at : at + 4], "little")
+        assert (at, len(ends)) == (len(data), 3)
+        for end in ends:
+            left = tmp_path / f"cut {end}"
+            shutil.copytree(tmp_path / "killed", left)
+            os.truncate(left / "cache" / "purges", end)
+            with Proxy(on_disk(origin, left)) as proxy:
+                for i in range(4):
+                    assert not is_hit(proxy.get(f"/{i}")), (end, i)
+                    assert is_hit(proxy.get(f"/{i}"))
 
 
 def test_another_configuration_decides_again(tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ class Table:
     def clear(self) -> None:
         """Everything stored is gone."""
 
-    def load(self, log: bytes | bytearray | memoryview, segment: int, data: int) -> tuple[int, int, int, int]:
-        """The records of a segment's log, its data file being `data` bytes long.
+    def load(
+        self, log: bytes | bytearray | memoryview, segment: int, data: int, safe: int = 0
+    ) -> tuple[int, int, int, int]:
+        """The records of a segment's log, its data file being `data` bytes long; the first `safe` were certainly there.
 
         Returns how many were good, the highest serial number and stamp in them, and how many were not good.
         """

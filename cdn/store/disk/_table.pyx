@@ -375,7 +375,7 @@ cdef class Table:
 
     # -- after a start ----------------------------------------------------------------------------------------------
 
-    def load(self, log not None, int segment, uint64_t data):
+    def load(self, log not None, int segment, uint64_t data, uint64_t safe=0):
         cdef Py_buffer view
         cdef uint64_t found[4]
         if not 0 <= segment < <int> self.top.nsegments:
@@ -383,18 +383,19 @@ cdef class Table:
         PyObject_GetBuffer(log, &view, PyBUF_SIMPLE)
         memset(found, 0, sizeof(found))
         with nogil:
-            self.read_log(<const LogRecord*> view.buf, view.len // RECORD_BYTES, segment, data, found)
+            self.read_log(<const LogRecord*> view.buf, view.len // RECORD_BYTES, segment, data, safe, found)
         found[3] += view.len % RECORD_BYTES != 0
         PyBuffer_Release(&view)
         return found[0], found[1], found[2], found[3]
 
-    cdef void read_log(self, const LogRecord* r, uint64_t n, int segment, uint64_t data,
+    cdef void read_log(self, const LogRecord* r, uint64_t n, int segment, uint64_t data, uint64_t safe,
                        uint64_t* found) noexcept nogil:
         cdef uint32_t seed = <uint32_t> self.segs[segment].number
         cdef uint64_t oldest = self.segs[segment].oldest
         cdef Slot* s
         cdef uint64_t i
         cdef uint64_t end
+        cdef bint there
         self.lock()
         for i in range(n):
             if i + AHEAD < n:
@@ -402,20 +403,21 @@ cdef class Table:
                 dt_prefetch(self.bucket(r[i + AHEAD].hash, 1))
             if crc32c_of(<const uint8_t*> &r[i] + 4, RECORD_BYTES - 4, seed) != r[i].crc:
                 # the file was made longer and the power went before the data came: that is no damage
-                found[3] += memcmp(&r[i], NOTHING, RECORD_BYTES) != 0
+                found[3] += i < safe or memcmp(&r[i], NOTHING, RECORD_BYTES) != 0
                 continue
             end = (<uint64_t> r[i].offset + r[i].length) << UNIT_SHIFT
             found[0] += 1
             found[1] = max(found[1], r[i].serial & SERIAL_MASK)
             found[2] = max(found[2], r[i].stamp)
             oldest = min(oldest, r[i].serial)
-            if r[i].kind == RECORD_ENTRY and (end > data or r[i].length == 0 or (r[i].offset | r[i].length) > UNITS_MASK):
+            there = r[i].kind == RECORD_ENTRY
+            if there and (end > data or r[i].length == 0 or (r[i].offset | r[i].length) > UNITS_MASK):
                 found[3] += 1
-                continue
+                there = False       # but what it replaced is replaced
             s = self.place(r[i].hash)
             if state_of(s) != SLOT_EMPTY and serial_of(s) >= r[i].serial:
                 continue
-            if r[i].kind == RECORD_ENTRY:
+            if there:
                 self.set(s, r[i].hash, SLOT_STORED, r[i].serial,
                          <uint64_t> segment << 48 | <uint64_t> r[i].offset << UNIT_BITS | r[i].length)
             else:

@@ -48,7 +48,10 @@ class Files:
         except OSError as error:
             if error.errno != errno.EROFS:
                 raise
-            fd = os.open(name, _READ, dir_fd=self._folder)  # what is there can be read all the same
+            try:
+                fd = os.open(name, _READ, dir_fd=self._folder)  # what is there can be read all the same
+            except FileNotFoundError:
+                raise error from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -58,6 +61,10 @@ class Files:
             raise
         self._lock = fd
         return True
+
+    @property
+    def locked(self) -> bool:
+        return self._lock is not None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -152,6 +159,10 @@ class Files:
         file = OpenFile(os.open(name, flags, dir_fd=self._folder))
         self._writing[name] = file
         return os.fstat(file.fd).st_size
+
+    def beginning(self, name: str, length: int) -> bytes:
+        """Of a file that is open for writing."""
+        return os.pread(self._writing[name].fd, length, 0)
 
     def read(self, name: str) -> bytes:
         """The whole of a small file."""

@@ -1,9 +1,12 @@
-"""The bytes on disk, format 1. Nothing here reads or writes a file.
+"""The bytes on disk, format 2. Nothing here reads or writes a file.
 
 A segment is two files named by its number (16 hex digits), which is never given twice and never overwritten:
 
     NUMBER.data   head (64, padded to 4096) | entries, each from a multiple of 64 on, a batch from a multiple of 4096 on
     NUMBER.log    head (64) | records of 64 bytes: what of the data is committed, and what was removed
+
+The head of a log says up to where it was safe: a log that ends before that was cut, wherever the cut may be. It is
+written behind each sync, so it may say less than there is, and never more.
 
     entry         front | body
     front         header (192) | key | head | meta | CRC32C of each body block of 16 KiB (uint32 each)
@@ -23,7 +26,7 @@ from dataclasses import dataclass
 from cdn.store.disk._crc import crc32c
 from cdn.store.record import Draft
 
-VERSION = 1
+VERSION = 2
 UNIT = 64
 PAGE = 4096
 BLOCK = 16 << 10
@@ -32,7 +35,8 @@ ENTRY, GONE = 1, 2  # kinds of log record
 WRITE_PIECE = 256 << 10  # of a body, copied at once
 MOST_TIME = 1 << 61  # ms; whatever is later is as good as never
 
-_HEAD = struct.Struct("<8sIIQ36x")  # magic, version, block, number; then the checksum of these 60 bytes
+_HEAD = struct.Struct("<8sIIQQ28x")  # magic, version, block, number, safe; then the checksum of these 60 bytes
+_SAFE_AT = 24
 _RECORD = struct.Struct("<IQQQII24x")
 _CRC = struct.Struct("<I")
 _PLACE = struct.Struct("<QI")
@@ -63,13 +67,19 @@ def parts_of(where: int) -> tuple[int, int, int]:
     return where >> 48, (where >> 24 & 0xFFFFFF) * UNIT, (where & 0xFFFFFF) * UNIT
 
 
-def file_head(magic: bytes, number: int) -> bytes:
-    head = _HEAD.pack(magic, VERSION, BLOCK, number)
+def file_head(magic: bytes, number: int, safe: int = 0) -> bytes:
+    """`safe`: so many bytes of a log are certain to be there."""
+    head = _HEAD.pack(magic, VERSION, BLOCK, number, safe)
     return head + _CRC.pack(crc32c(head))
 
 
 def is_file_head(data: bytes, magic: bytes, number: int) -> bool:
-    return data[:64] == file_head(magic, number)
+    return data[:RECORD] == file_head(magic, number, safe_part(data))
+
+
+def safe_part(data: bytes) -> int:
+    """What a log's head says, if it is one."""
+    return int.from_bytes(data[_SAFE_AT : _SAFE_AT + 8], "little")
 
 
 def head_of(fd: int) -> bytes:

@@ -3,7 +3,10 @@
 Decides when a note is safe (synced) and what damage means: whoever reads a file that is not as it was written is told,
 because a purge may be missing from it. Must not know what a note says.
 
-    "cdn-nts\\0" u32 version u32 crc | records: u32 length, u32 CRC32C of length and content, content
+    "cdn-nts\\0" u32 version u32 0 u64 safe u32 0 u32 crc | records: u32 length, u32 CRC32C of length and content, content
+
+`safe` is how long the file certainly was; one that is shorter was cut, even where a record ends. It is written behind
+each sync, so it may say less than there is, and never more.
 """
 
 from __future__ import annotations
@@ -17,9 +20,27 @@ from cdn.store.disk.files import Files
 NAME = "purges"
 NEW = "purges.new"
 
-_HEAD = b"cdn-nts\0" + struct.pack("<I", 1)
-HEAD = _HEAD + struct.pack("<I", crc32c(_HEAD))
+_HEAD = struct.Struct("<8sIIQI")
+_MAGIC, _VERSION = b"cdn-nts\0", 2
+HEAD = _HEAD.size + 4  # bytes
 _RECORD = struct.Struct("<II")
+
+
+class CutError(OSError):
+    """The file is not there, or shorter than it was: what it held has to be written again."""
+
+
+def _head(safe: int) -> bytes:
+    head = _HEAD.pack(_MAGIC, _VERSION, 0, safe, 0)
+    return head + struct.pack("<I", crc32c(head))
+
+
+def _safe(data: bytes) -> int | None:
+    """How long the file was that begins like this; None: nobody knows."""
+    if len(data) < HEAD:
+        return None
+    safe = int(_HEAD.unpack_from(data)[3])
+    return safe if data[:HEAD] == _head(safe) else None
 
 
 def _record(note: bytes) -> bytes:
@@ -28,11 +49,12 @@ def _record(note: bytes) -> bytes:
 
 
 def read_notes(data: bytes) -> tuple[list[bytes], bool]:
-    """The notes of a file, and whether it was whole to its end."""
+    """The notes of a file, and whether it was whole to its end, and that end is where it was."""
     out: list[bytes] = []
-    if data[: len(HEAD)] != HEAD:
+    safe = _safe(data)
+    if safe is None:
         return out, False
-    at = len(HEAD)
+    at = HEAD
     while at < len(data):
         if at + _RECORD.size > len(data):
             return out, False
@@ -42,7 +64,7 @@ def read_notes(data: bytes) -> tuple[list[bytes], bool]:
             return out, False
         out.append(note)
         at += _RECORD.size + length
-    return out, True
+    return out, len(data) >= safe
 
 
 class Notes:
@@ -51,26 +73,37 @@ class Notes:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def rewrite(self, notes: Iterable[bytes]) -> None:
-        """These and no others; what was there stays until they are safe."""
+    def rewrite(self, notes: Iterable[bytes]) -> int:
+        """These and no others; what was there stays until they are safe. How long the file is."""
+        data = b"".join(map(_record, notes))
         self._files.unlink(NEW)
         self._files.create(NEW)
-        self._files.write(NEW, [b"".join([HEAD, *map(_record, notes)])], 0)
+        self._files.write(NEW, [_head(HEAD + len(data)), data], 0)
         self._files.sync(NEW)
         self._files.rename(NEW, NAME)
         self._files.done(NAME)
         self._files.sync_folder()
+        return HEAD + len(data)
 
     def add(self, notes: Iterable[bytes]) -> int:
-        """Safe when it returns. How long the file is."""
+        """Safe when it returns. How long the file is. CutError: write all of them anew."""
         data = b"".join(map(_record, notes))
-        end = self._files.reopen(NAME)
         try:
-            self._files.write(NAME, [data], end)
-            self._files.sync(NAME)
-        except OSError:
-            self._files.truncate(NAME, end)
-            raise
+            end = self._files.reopen(NAME)
+        except FileNotFoundError as error:
+            raise CutError(*error.args) from None
+        try:
+            safe = _safe(self._files.beginning(NAME, HEAD))
+            if safe is None or end < safe:
+                raise CutError
+            try:
+                self._files.write(NAME, [data], end)
+                self._files.sync(NAME)
+            except OSError:
+                self._files.truncate(NAME, end)
+                raise
+            # not synced by itself: the next one does that
+            self._files.write(NAME, [_head(end + len(data))], 0)
         finally:
             self._files.done(NAME)
         return end + len(data)

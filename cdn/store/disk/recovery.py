@@ -1,11 +1,13 @@
 """From the folder to the index after a start: reads the logs, not the entries.
 
 Decides which files are whose: a log and a data file of one number with sound heads are a segment, anything else with
-such a name is removed. Whether an entry is whole is found out when it is read.
+such a name is removed. What is missing is noticed: a log that ends before the part that was safe, entries without a
+log; and a log without its entries still says what they replaced. Whether an entry is whole is found out when it is read.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -19,7 +21,8 @@ _NAME = re.compile(r"([0-9a-f]{16})\.(data|log)")
 
 @dataclass(slots=True)
 class Recovered:
-    """`stamp`: the highest decision epoch of any entry. `bad`: log records that were not whole or pointed nowhere."""
+    """`stamp`: the highest decision epoch of any entry. `bad`: log records that were not whole or pointed nowhere, and
+    logs that are missing or shorter than they were."""
 
     segments: int = 0
     records: int = 0
@@ -41,39 +44,64 @@ def recover(files: Files, table: Table) -> Recovered:
         if match is not None:
             kinds.setdefault(int(match[1], 16), set()).add(match[2])
     for number in sorted(kinds):
-        if not number or not (kinds[number] == {"data", "log"} and _load(files, table, number, out)):
+        if not number or not _load(files, table, number, kinds[number], out):
             out.dropped += 1
             try:
-                files.unlink(log_name(number))
                 files.unlink(data_name(number))
+                files.sync_folder()
+                files.unlink(log_name(number))
             except OSError:
                 continue  # tried again at the next start
     table.settled()
     return out
 
 
-def _load(files: Files, table: Table, number: int, out: Recovered) -> bool:
-    try:
-        log = files.read(log_name(number))
-    except OSError:
+def _load(files: Files, table: Table, number: int, kinds: set[str], out: Recovered) -> bool:
+    """False: this is no segment. OSError only for what cannot be read of one."""
+    log = b""
+    if "log" in kinds:
+        try:
+            log = files.read(log_name(number))
+        except OSError:
+            out.bad += 1
+            return False
+    if not fmt.is_file_head(log, fmt.LOG, number):
+        # it said something, and nobody knows what; or entries were written, and its head is safe before they are
+        out.bad += any(log[fmt.RECORD :]) or _has_entries(files, number)
         return False
-    if not _sound(files, number, log) or (got := table.adopt(number)) is None:
-        out.bad += log[fmt.RECORD :].count(0) != len(
-            log[fmt.RECORD :]
-        )  # it said something, and nobody knows what
+    if (got := table.adopt(number)) is None:
+        out.bad += len(log) > fmt.RECORD
         return False
-    records, _, stamp, bad = table.load(memoryview(log)[fmt.RECORD :], got[0], files.size(data_name(number)))
+    sound = "data" in kinds and _sound(files, number)
+    safe = fmt.safe_part(log)
+    records, _, stamp, bad = table.load(
+        memoryview(log)[fmt.RECORD :],
+        got[0],
+        files.size(data_name(number)) if sound else 0,
+        max(0, safe - fmt.RECORD) // fmt.RECORD,
+    )
+    out.stamp = max(out.stamp, stamp)
+    if not sound:
+        table.free(got[0])  # what its entries replaced does not come back
+        out.bad += len(log) < safe
+        return False
     out.segments += 1
     out.records += records
-    out.bad += bad
-    out.stamp = max(out.stamp, stamp)
+    out.bad += bad + (len(log) < safe)
     return True
 
 
-def _sound(files: Files, number: int, log: bytes) -> bool:
+def _has_entries(files: Files, number: int) -> bool:
     try:
         data = files.open(data_name(number))
-        head = fmt.head_of(data.fd)
+        return fmt.key_in(os.pread(data.fd, fmt.PAGE, fmt.PAGE)) is not None
     except OSError:
         return False
-    return fmt.is_file_head(log, fmt.LOG, number) and fmt.is_file_head(head, fmt.DATA, number)
+
+
+def _sound(files: Files, number: int) -> bool:
+    try:
+        data = files.open(data_name(number))
+        return fmt.is_file_head(fmt.head_of(data.fd), fmt.DATA, number)
+    except OSError:
+        return False

@@ -210,6 +210,8 @@ class Segments:
         self._files.sync(log_name(active.number))
         self.syncs += 1
         active.log += len(records) * fmt.RECORD
+        # not synced by itself: the next batch does that, or the end of the segment
+        self._files.write(log_name(active.number), [fmt.file_head(fmt.LOG, active.number, active.log)], 0)
 
     # -- from one segment to the next -------------------------------------------------------------------------------
 
@@ -220,6 +222,7 @@ class Segments:
             return
         self._table.seal(active.place)
         self._files.truncate(data_name(active.number), active.data)
+        self._files.sync(log_name(active.number))
         self._files.done(data_name(active.number))
         self._files.done(log_name(active.number))
 
@@ -267,8 +270,9 @@ class Segments:
 
     def _remove(self, place: int, number: int) -> None:
         try:
-            self._files.unlink(log_name(number))
             self._files.unlink(data_name(number))
+            self._files.sync_folder()  # so that data without a log is always damage
+            self._files.unlink(log_name(number))
             self._files.sync_folder()
         finally:
             self._table.free(place)

@@ -20,7 +20,7 @@ from cdn.store.disk._table import Table
 from cdn.store.disk.files import Files
 from cdn.store.disk.notes import NAME as NOTES
 from cdn.store.disk.notes import NEW as NEW_NOTES
-from cdn.store.disk.notes import Notes, read_notes
+from cdn.store.disk.notes import CutError, Notes, read_notes
 from cdn.store.disk.reader import ColdError, LostError, Reader, Stored
 from cdn.store.disk.recovery import Recovered
 from cdn.store.disk.segments import MOST_SEGMENTS, RESERVE, Segments, Storable, segment_bytes
@@ -31,12 +31,27 @@ from cdn.store.record import Draft
 
 __all__ = ["ColdError", "Disk", "Loaded", "LostError", "open_disk"]
 
-VERSION = 1
+VERSION = 2
 FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET = "format", "format.new", "lock", "secret", "secret.new"
 OURS = frozenset({FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET, NOTES, NEW_NOTES})
 MOST_NOTES = 4 << 20  # bytes of the notes' file at which it is written anew
 PER_OBJECT = 16 << 10  # bytes of disk for which the index has room for one object
 _FORMAT = re.compile(rb"cdn disk cache\nformat (\d{1,9})\nsegment (\d{1,12})\n")
+
+
+# What a disk has, and a mistake in the configuration has not.
+_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN})
+
+
+class DiskTroubleError(StoreError):
+    """The disk does not give a cache or take one; a node can go on without.
+
+    `left`: a cache that could neither be read nor removed. What is purged from now on is not known to it.
+    """
+
+    def __init__(self, sentence: str, left: bool) -> None:
+        super().__init__(sentence)
+        self.left = left
 
 
 @dataclass(slots=True)
@@ -213,8 +228,12 @@ class Disk:
         """
         with self._noting, self._files.alone():
             notes, upto = since(self._table.noted)
-            if notes and self._notes.add(notes) > MOST_NOTES:
-                self._notes.rewrite(since(0)[0])
+            try:
+                if notes and self._notes.add(notes) > MOST_NOTES:
+                    self._notes.rewrite(since(0)[0])
+            except CutError:
+                notes, upto = since(0)
+                self._notes.rewrite(notes)
             self._table.noted = upto
 
     def note_soon(self) -> None:
@@ -226,21 +245,50 @@ class Disk:
 def open_disk(config: DiskConfig, files: Files | None = None, writers: int = 1) -> Disk:
     """The disk tier in `config.path`, which is made where it does not exist, for so many writing processes.
 
-    StoreError, one sentence, when the folder cannot be had, is another node's or not of this format.
+    StoreError, one sentence, when the folder cannot be had, is another node's or not of this format;
+    DiskTroubleError when it is the disk that fails.
     """
     path = config.path
     try:
         files = files or _folder(path)
     except OSError as error:
-        raise StoreError(_sentence(path, error)) from None
+        raise _trouble(path, error, False) from None
     try:
         return _open(config, files, writers)
     except StoreError:
         files.close()
         raise
     except OSError as error:
+        left = error.errno in _TROUBLE and not _void(files)
         files.close()
-        raise StoreError(_sentence(path, error)) from None
+        raise _trouble(path, error, left) from None
+
+
+def _trouble(path: str, error: OSError, left: bool) -> StoreError:
+    if error.errno not in _TROUBLE:
+        return StoreError(_sentence(path, error))
+    what = f"store.disk.path: {path} cannot be used ({error.strerror}): serving goes on without it until the next start"
+    if left:
+        what += "; empty it before that, for what it holds is not told of purges"
+    return DiskTroubleError(what, left)
+
+
+def _void(files: Files) -> bool:
+    """Whether no cache is there: one that cannot be used is removed, so that nothing comes back that is purged now."""
+    try:
+        names = files.names()
+        if FORMAT not in names:
+            return True
+        if not files.locked:
+            return False
+        for name in names:
+            if recovery.is_segment_file(name):
+                files.unlink(name)
+        files.unlink(FORMAT)
+        files.sync_folder()
+    except OSError:
+        return False
+    return True
 
 
 def _sentence(path: str, error: OSError) -> str:

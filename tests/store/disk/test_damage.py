@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cdn.store import StoreError
+from cdn.store.disk import notes
 from cdn.store.disk.reader import LostError
 from cdn.store.disk.tier import Disk
 from tests.store.disk.make import Made, Notebook, check, opened
@@ -104,6 +105,84 @@ def test_truncated_at_any_length(tmp_path: Path) -> None:
             all_right(disk)
             disk.close()
             shutil.rmtree(left)
+
+
+def boundaries(path: Path) -> list[tuple[str, int]]:
+    """Every length at which a log or the purges end with a whole record, but not where they really end."""
+    out = []
+    for name in segment_files(path):
+        if name.endswith(".log"):
+            out += [(name, length) for length in range(0, os.path.getsize(path / name), 64)]
+    data = (path / "purges").read_bytes()
+    at = notes.HEAD
+    while at < len(data):
+        out.append(("purges", at))
+        at += 8 + int.from_bytes(data[at : at + 4], "little")
+    assert at == len(data)
+    return out
+
+
+def test_cut_where_a_record_ends(tmp_path: Path) -> None:
+    """As sound as can be, but for what is missing: that is noticed, and what is left is not trusted unvalidated."""
+    source = filled(tmp_path / "source")
+    cuts = boundaries(source)
+    assert len(cuts) > 8
+    for name, length in cuts:
+        left = tmp_path / "left"
+        shutil.copytree(source, left)
+        os.truncate(left / name, length)
+        disk = opened(left)
+        assert not disk.whole, (name, length)
+        all_right(disk)
+        disk.close()
+        shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("kind", ["data", "log"])
+def test_a_missing_file_brings_nothing_back(tmp_path: Path, kind: str) -> None:
+    """Two lives, so that what was replaced and what replaced it lie in different segments."""
+    path = tmp_path / "cache"
+    disk = opened(path)
+    for key in (b"old", b"removed"):
+        disk.stored(Made(key, 1, 50))
+    assert disk.flush()
+    disk.close()
+    disk = opened(path)
+    disk.stored(Made(b"old", 2, 50))
+    disk.gone(b"removed")
+    assert disk.flush()
+    disk.close()
+    newest = segment_files(path)[-1]
+    os.unlink(path / f"{newest.partition('.')[0]}.{kind}")
+    disk = opened(path)
+    assert disk.whole == (kind == "data")  # the log says what is gone; nobody says what the log said
+    if disk.whole:
+        assert check(disk, b"old") is None
+        assert check(disk, b"removed") is None
+    disk.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "deleted", "head"])
+def test_purges_that_are_damaged_while_open_are_written_anew(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "cache"
+    disk = opened(path)
+    notebook = Notebook(disk)
+    said = [b"purge %d" % i for i in range(3)]
+    for note in said[:2]:
+        notebook.add(note)
+    if damage == "cut":
+        os.truncate(path / "purges", os.path.getsize(path / "purges") - 8 - len(said[1]))
+    elif damage == "deleted":
+        os.unlink(path / "purges")
+    else:
+        with open(path / "purges", "r+b") as file:
+            file.write(b"?")
+    notebook.add(said[2])
+    disk.close()
+    disk = opened(path)
+    assert disk.whole
+    assert disk.notes == said
+    disk.close()
 
 
 def test_exchanged_files(tmp_path: Path) -> None:

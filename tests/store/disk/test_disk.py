@@ -313,9 +313,9 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"cdn disk cache\nformat 2\nsegment 4194304\n", "is of format 2"),
-        (b"cdn disk cache\nformat 0\nsegment 4194304\n", "is of format 0"),
-        (b"cdn disk cache\nformat 1\nsegment 1\n", "damaged"),
+        (b"cdn disk cache\nformat 3\nsegment 4194304\n", "is of format 3"),
+        (b"cdn disk cache\nformat 1\nsegment 4194304\n", "is of format 1"),
+        (b"cdn disk cache\nformat 2\nsegment 1\n", "damaged"),
         (b"", "damaged"),
         (b"\xff" * 5000, "damaged"),
     ],
