@@ -35,7 +35,9 @@ ENTRY, GONE = 1, 2  # kinds of log record
 WRITE_PIECE = 256 << 10  # of a body, copied at once
 MOST_TIME = 1 << 61  # ms; whatever is later is as good as never
 
-_HEAD = struct.Struct("<8sIIQQ28x")  # magic, version, block, number, safe; then the checksum of these 60 bytes
+_HEAD = struct.Struct(
+    "<8sIIQQ28x"
+)  # magic, version, block, number, safe; then the checksum of these 60 bytes
 _SAFE_AT = 24
 _RECORD = struct.Struct("<IQQQII24x")
 _CRC = struct.Struct("<I")

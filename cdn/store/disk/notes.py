@@ -3,7 +3,8 @@
 Decides when a note is safe (synced) and what damage means: whoever reads a file that is not as it was written is told,
 because a purge may be missing from it. Must not know what a note says.
 
-    "cdn-nts\\0" u32 version u32 0 u64 safe u32 0 u32 crc | records: u32 length, u32 CRC32C of length and content, content
+    head      "cdn-nts\\0" u32 version u32 0 u64 safe u32 0 u32 CRC32C
+    records   u32 length, u32 CRC32C of length and content, content
 
 `safe` is how long the file certainly was; one that is shorter was cut, even where a record ends. It is written behind
 each sync, so it may say less than there is, and never more.

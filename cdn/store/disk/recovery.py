@@ -2,7 +2,7 @@
 
 Decides which files are whose: a log and a data file of one number with sound heads are a segment, anything else with
 such a name is removed. What is missing is noticed: a log that ends before the part that was safe, entries without a
-log; and a log without its entries still says what they replaced. Whether an entry is whole is found out when it is read.
+log; and a log without its entries still says what they replaced. Whether an entry is whole is found when it is read.
 """
 
 from __future__ import annotations

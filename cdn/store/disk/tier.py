@@ -40,7 +40,9 @@ _FORMAT = re.compile(rb"cdn disk cache\nformat (\d{1,9})\nsegment (\d{1,12})\n")
 
 
 # What a disk has, and a mistake in the configuration has not.
-_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN})
+_TROUBLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN}
+)
 
 
 class DiskTroubleError(StoreError):

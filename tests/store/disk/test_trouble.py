@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from cdn.store import StoreError
 from cdn.store.disk import writer as writer_module
 from cdn.store.disk.files import Bytes, Files
+from cdn.store.disk.tier import DiskTroubleError
 from tests.store.disk.make import Made, check, opened
 
 
@@ -128,6 +130,53 @@ def test_removals_that_pile_up_void_what_is_there(tmp_path: Path, monkeypatch: p
     disk = opened(tmp_path)
     assert not any(disk.has(b"%d" % i) for i in range(200))
     assert check(disk, b"new") == 1
+    disk.close()
+
+
+class Failing(Files):
+    """Cannot read one of its files; `stuck`: nor remove any."""
+
+    def __init__(self, path: str, name: str, stuck: bool) -> None:
+        super().__init__(path)
+        self._name, self._stuck = name, stuck
+
+    def read(self, name: str) -> bytes:
+        if name == self._name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(name)
+
+    def unlink(self, name: str) -> None:
+        if self._stuck:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        super().unlink(name)
+
+
+@pytest.mark.parametrize("name", ["format", "secret", "purges"])
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_cache_that_cannot_be_read_at_the_start_does_not_come_back(
+    tmp_path: Path, name: str, stuck: bool
+) -> None:
+    """Purges of meanwhile would be unknown to it: it is removed, or whoever starts without it is told."""
+    disk = opened(tmp_path)
+    disk.stored(Made(b"k", 1, 100))
+    assert disk.flush()
+    disk.close()
+    with pytest.raises(DiskTroubleError, match="Input/output error") as trouble:
+        opened(tmp_path, files=Failing(str(tmp_path), name, stuck))
+    assert trouble.value.left == stuck
+    assert ("empty it before" in str(trouble.value)) == stuck
+    disk = opened(tmp_path)
+    assert check(disk, b"k") == (1 if stuck else None)
+    disk.close()
+
+
+def test_a_locked_folder_is_left_alone_whatever_fails(tmp_path: Path) -> None:
+    disk = opened(tmp_path)
+    disk.stored(Made(b"k", 1, 100))
+    assert disk.flush()
+    with pytest.raises(StoreError, match="in use by another node"):
+        opened(tmp_path, files=Failing(str(tmp_path), "format", False))
+    assert check(disk, b"k") == 1
     disk.close()
 
 
