@@ -76,7 +76,7 @@ class Serve:
         self.config.write_text(yaml_text(self.tree))
         with (self.home / "out").open("wb") as out, (self.home / "err").open("wb") as err:
             self.child = subprocess.Popen(
-                command("serve", str(self.config)),
+                self._command(),
                 stdout=out,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
@@ -92,6 +92,9 @@ class Serve:
                 self._end()
                 raise
         return self
+
+    def _command(self) -> list[str]:
+        return command("serve", str(self.config))
 
     def _reachable(self) -> bool:
         assert self.child is not None
