@@ -1,7 +1,7 @@
-"""Edges, shields and servers of one origin, each in processes of its own, and a bad network to put between them.
+"""Edges, shields, servers of one origin and a broker, each in processes of its own, and a bad network between them.
 
-Parts are named `edge-1`, `shield-2`, `origin-1`, … and have a relay in front of them (an edge has none: clients
-come to it directly). Nothing here judges what the parts answer.
+Parts are named `edge-1`, `shield-2`, `origin-1`, …, `broker`. Shields and servers have a relay in front of them;
+clients come to an edge directly. Nothing here judges what the parts answer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from ..harness import HOST
 from ..harness.process import ROOT, environment, free_port
 from ..harness.sync import eventually
+from .broker import Broker
 from .node import Node
 from .relay import Relay
 
@@ -78,12 +79,34 @@ class Member:
         node.__exit__(None, None, None)
 
 
+class Bus:
+    """The broker of the nodes' bus; what it has stored outlives a kill."""
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+
+    def start(self) -> None:
+        self.broker.start()
+
+    @property
+    def pids(self) -> list[int]:
+        assert self.broker.child is not None
+        return [self.broker.child.pid]
+
+    def kill(self) -> None:
+        self.broker.stop(signal.SIGKILL)
+
+
+Part = Server | Member | Bus
+
+
 class Cluster:
     def __init__(self, count: int = 2) -> None:
         self._stack = ExitStack()
+        self.bus = Bus()
         self.servers = [Server() for _ in range(count)]
         self.relays: dict[str, Relay] = {}
-        self.parts: dict[str, Server | Member] = {}
+        self.parts: dict[str, Part] = {"broker": self.bus}
         for number, server in enumerate(self.servers, 1):
             self._put(f"origin-{number}", server)
         self.shields = [Member(self._tree(f"shield-{n}", "shield")) for n in range(1, count + 1)]
@@ -96,8 +119,25 @@ class Cluster:
         self.parts[name] = part
         self.relays[name] = Relay(part.port, free_port())
 
+    def url(self, name: str) -> str:
+        """By which those who ask a shield or a server know it."""
+        return f"http://127.0.0.1:{self.relays[name].port}"
+
     def _urls(self, kind: str) -> list[str]:
-        return [f"http://127.0.0.1:{relay.port}" for name, relay in self.relays.items() if kind in name]
+        return [self.url(name) for name in self.relays if kind in name]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that run, shields first."""
+        return [member.node for member in (*self.shields, *self.edges) if member.node is not None]
+
+    def seen(self, name: str) -> list[dict[str, Any]]:
+        """What each node that asks this shield or server knows of it."""
+        if name.startswith("shield"):
+            pools = [member.node.stats()["shields"] for member in self.edges if member.node is not None]
+        else:
+            pools = [node.stats()["origins"]["app"] for node in self.nodes]
+        return [pool["servers"][self.url(name)] for pool in pools]
 
     def _tree(self, name: str, tier: str) -> dict[str, Any]:
         retry = {"tries": 3, "within": "3s"}
@@ -108,6 +148,7 @@ class Cluster:
             "workers": 1,
             "listen": ["http://127.0.0.1:0"],
             "store": {"memory": "32 MiB"},
+            "bus": self.bus.broker.section(wait="10s"),
             "origins": {"app": {"servers": self._urls("origin"), **origin}},
             "routes": [route, {"match": {"host": [HOST], "path": "/*"}, "origin": "app"}],
         }
@@ -138,11 +179,11 @@ class Cluster:
         return self
 
     @staticmethod
-    def _await(part: Server | Member) -> None:
+    def _await(part: Part) -> None:
         if isinstance(part, Member):
             assert part.node is not None
             eventually(part.node._reachable, f"a node on port {part.port}", 20, 0.05)
-        else:
+        elif isinstance(part, Server):
             eventually(lambda: _listens(part.port), f"a server on port {part.port}", 20, 0.05)
 
     def __exit__(
@@ -151,7 +192,7 @@ class Cluster:
         self._stack.close()
 
     def harm(self, name: str, how: str) -> None:
-        """`kill`, `stall` (SIGSTOP of all its processes), or a mode of its relay."""
+        """`kill`, `stall` (SIGSTOP of all its processes), `restart` (at once), or a mode of its relay."""
         part = self.parts[name]
         if how == "kill":
             part.kill()
@@ -160,6 +201,9 @@ class Cluster:
         elif how == "stall":
             for pid in part.pids:
                 os.kill(pid, signal.SIGSTOP)
+        elif how == "restart":
+            part.kill()
+            part.start()
         else:
             self.relays[name].mode(how)
 
@@ -174,7 +218,7 @@ class Cluster:
         elif how == "stall":
             for pid in part.pids:
                 os.kill(pid, signal.SIGCONT)
-        else:
+        elif how != "restart":
             self.relays[name].mode("pass")
 
 
