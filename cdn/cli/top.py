@@ -16,8 +16,8 @@ from cdn.cli.explain import plain
 SUMMARY = "watch a running node: requests, hit ratio, bytes, latency, origins, store"
 DESCRIPTION = """\
 Shows what a running node does now: requests a second by outcome, hit ratio, bytes, latency of what is not a hit,
-each origin and its servers, and the store. It asks the admin listener every few seconds and draws the difference.
-On anything but a terminal it prints one block per interval."""
+each origin and its servers, the shields, the other nodes of the bus, and the store. It asks the admin listener every
+few seconds and draws the difference. On anything but a terminal it prints one block per interval."""
 EXAMPLES = """\
 examples:
   cdn top
@@ -30,6 +30,12 @@ exit codes: 0 ended by --count or Ctrl-C, 2 wrong use, 3 the admin listener refu
 HITS = ("hit", "stale", "stale-swr", "stale-sie", "revalidated", "collapsed")
 QUANTILES = (0.5, 0.9, 0.99)
 CLEAR = "\x1b[H\x1b[2J"
+_TROUBLE = (
+    ("errors", "errors"),
+    ("direct", "to the origin"),
+    ("retries", "retries"),
+    ("queue_full", "queue full"),
+)
 _ROW = "{:<40} {:<10} {:>5} {:>5} {:>8} {:>7} {:>9} {:>9}"
 Stats = Mapping[str, Any]
 
@@ -100,6 +106,7 @@ def block(before: Stats, now: Stats, seconds: float, node: str = "") -> Iterator
     yield ""
     yield from _requests(before, now, seconds)
     yield from _origins(before, now, seconds)
+    yield from _bus(now)
     yield from _store(before, now, seconds)
 
 
@@ -133,22 +140,23 @@ def _requests(before: Stats, now: Stats, seconds: float) -> Iterator[str]:
 
 
 def _origins(before: Stats, now: Stats, seconds: float) -> Iterator[str]:
-    origins = _section(now, "origins")
-    if not origins:
+    pools: list[tuple[str, ...]] = [("origins", name) for name in _section(now, "origins")]
+    if _section(now, "shields"):
+        pools.append(("shields",))
+    if not pools:
         return
     yield _ROW.format("origin / server", "state", "busy", "idle", "resp/s", "fail/s", "average", "p99")
-    for name in origins:
-        here = ("origins", name)
+    for here in pools:
         more = [
             f"{label} {_count_of(rate)}/s"
-            for key, label in (("errors", "errors"), ("retries", "retries"), ("queue_full", "queue full"))
+            for key, label in _TROUBLE
             if (rate := _rate(before, now, seconds, *here, key))
         ]
         waiting = _number(now, *here, "queue_waiting")
         if waiting:
             more.append(f"{_count_of(waiting)} waiting")
         rate = _rate(before, now, seconds, *here, "requests")
-        yield f"{plain(name)[:40]:<40} {_count_of(rate)} requests/s  {'  '.join(more)}".rstrip()
+        yield f"{plain(here[-1])[:40]:<40} {_count_of(rate)} requests/s  {'  '.join(more)}".rstrip()
         servers = _section(now, *here, "servers")
         for address, server in servers.items():
             if not isinstance(server, Mapping):
@@ -170,6 +178,28 @@ def _origins(before: Stats, now: Stats, seconds: float) -> Iterator[str]:
                 _ms(_number(now, *there, "average_ms")),
                 _quantile(latency, 0.99),
             )
+    yield ""
+
+
+def _bus(now: Stats) -> Iterator[str]:
+    """How far this node and the others have come with the purges of all, and whose routes or origins are others."""
+    bus = _section(now, "bus")
+    if not bus:
+        return
+    version = bus.get("configuration")
+    state = "connected" if _number(bus, "connected") else "CUT OFF"
+    behind = f", {_number(bus, 'lag'):.0f} behind" if _number(bus, "lag") else ""
+    yield f"bus        {state}   purge {_number(bus, 'sequence'):.0f}{behind}   configuration {plain(str(version))}"
+    nodes = bus.get("nodes")
+    for node in nodes if isinstance(nodes, list) else []:
+        if not isinstance(node, Mapping):
+            continue
+        other = node.get("configuration")
+        yield (
+            f"  {plain(str(node.get('node', '')))[:38]:<38} {plain(str(node.get('tier', ''))):<10} "
+            f"purge {_number(node, 'sequence'):.0f}"
+            + ("" if other == version else f"   another configuration: {plain(str(other))}")
+        )
     yield ""
 
 

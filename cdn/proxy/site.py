@@ -11,13 +11,13 @@ import ipaddress
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cachetools import TTLCache
 
 from cdn._core import cache_key
-from cdn.config.values import Config, Route
+from cdn.config.values import Config, Route, Tier
 from cdn.proxy._clock import Clock
 from cdn.proxy._routes import RouteTable
 from cdn.proxy.coding import Coders
@@ -31,6 +31,7 @@ from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.proxy.relief import Relief
 from cdn.proxy.variant_cap import VariantCap
+from cdn.rules.between_tiers import shield_edits
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
@@ -106,6 +107,8 @@ class Site:
 
     def prepare(self, config: Config) -> Prepared:
         """Everything that can fail of taking a configuration; nothing has changed. ValueError, OSError (its files)."""
+        if config.node.tier is Tier.SHIELD:
+            config = replace(config, routes=tuple(map(_of_a_shield, config.routes)))
         return Prepared(
             config,
             RouteTable(config.routes),
@@ -398,3 +401,9 @@ class Site:
         await self.origins.close()
         if self.shields is not None:
             await self.shields.close()
+
+
+def _of_a_shield(route: Route) -> Route:
+    targets = route.cache.targets if route.cache is not None else ()
+    edits = replace(route.headers, response=shield_edits(route.headers.response, targets))
+    return replace(route, headers=edits)

@@ -66,8 +66,45 @@ def test_origins_and_their_servers() -> None:
     assert row.split() == ["http://a:1", "ejected", "2", "3", "25", "3", "12.3", "ms", "≤", "100", "ms"]
 
 
+def test_shields_are_shown_like_the_servers_of_an_origin() -> None:
+    before, now = looks()
+    before["shields"] = {"requests": 10, "direct": 0, "servers": {"http://s:1": SERVER}}
+    now["shields"] = {"requests": 50, "direct": 6, "servers": {"http://s:1": {**SERVER, "state": "down"}}}
+    lines = text(before, now).splitlines()
+    (pool,) = [line for line in lines if line.startswith("shields ")]
+    assert pool.split() == ["shields", "20", "requests/s", "to", "the", "origin", "3/s"]
+    (row,) = [line for line in lines if "http://s:1" in line]
+    assert row.split()[1] == "down"
+
+
+def test_other_nodes_and_whose_configuration_is_another() -> None:
+    before, now = looks()
+    one = {"node": "edge-2", "tier": "edge", "configuration": "0123456789ab", "sequence": 41, "heard_ms": 7}
+    two = {**one, "node": "shield-1", "tier": "shield", "configuration": "ba9876543210"}
+    now["bus"] = {
+        "connected": 1,
+        "sequence": 42,
+        "lag": 1,
+        "configuration": "0123456789ab",
+        "nodes": [one, two],
+    }
+    lines = text(before, now).splitlines()
+    assert "bus        connected   purge 42, 1 behind   configuration 0123456789ab" in lines
+    (same,) = [line for line in lines if "edge-2" in line]
+    assert same.split() == ["edge-2", "edge", "purge", "41"]
+    (other,) = [line for line in lines if "shield-1" in line]
+    assert other.endswith("another configuration: ba9876543210")
+    now["bus"]["connected"] = 0
+    assert "bus        CUT OFF" in text(before, now)
+
+
 @pytest.mark.parametrize(
-    "now", [{}, {"origins": {"a": 1, "b": {"servers": {"x": 2}}}, "outcomes": 3, "store": None}]
+    "now",
+    [
+        {},
+        {"bus": {"nodes": [3, {}]}, "shields": {"servers": 3}},
+        {"origins": {"a": 1, "b": {"servers": {"x": 2}}}, "outcomes": 3, "store": None},
+    ],
 )
 def test_a_node_that_lacks_figures(now: dict[str, Any]) -> None:
     drawn = text({}, now)

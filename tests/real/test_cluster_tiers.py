@@ -32,7 +32,8 @@ def stack() -> Iterator[ExitStack]:
 
 
 class Tiers:
-    """Edges and shields before one origin; `top` goes to every node, `edge_route` to the route of the edges."""
+    """Edges and shields before one origin; `top` goes to every node (`route` to the route of each), `edge_route` to the
+    route of the edges."""
 
     def __init__(
         self, stack: ExitStack, origin: Origin, *, edges: int = 2, shields: int = 2, **top: Any
@@ -45,7 +46,7 @@ class Tiers:
             self.shields.append(stack.enter_context(Node(tree, wait=False)))
         self.edges = []
         for number in range(1, edges + 1):
-            tree = site(origin, node={"name": f"edge-{number}"}, route=edge_route, **top)
+            tree = site(origin, node={"name": f"edge-{number}"}, **{"route": edge_route, **top})
             tree["shields"] = {
                 "servers": [f"http://127.0.0.1:{shield.port}" for shield in self.shields],
                 "secret_env": SECRET,

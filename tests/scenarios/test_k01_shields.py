@@ -41,14 +41,14 @@ class Tiers:
 
     @staticmethod
     def _shield(origin: Origin, number: int, more: dict[str, Any]) -> dict[str, Any]:
-        tree = site(origin, more.get("cache"))
+        tree = site(origin, more.get("cache"), route=more.get("routes"))
         tree["node"] = {"name": f"shield-{number + 1}", "tier": "shield"}
         tree["edges"] = {"secret_env": "CDN_TEST_SHIELD"}
         return tree
 
     @staticmethod
     def _edge(origin: Origin, number: int, ports: list[int], more: dict[str, Any]) -> dict[str, Any]:
-        tree = site(origin, more.get("cache"), route=more.get("route"))
+        tree = site(origin, more.get("cache"), route=more.get("routes") or more.get("route"))
         tree["node"] = {"name": f"edge-{number + 1}"}
         tree["shields"] = {
             "servers": [f"http://127.0.0.1:{port}" for port in ports],
@@ -118,6 +118,42 @@ def test_an_unchanged_object_costs_a_304_between_the_tiers(stack: ExitStack) -> 
     assert again.body == b"x" * 1000
     assert ours(again).get("fwd-status") == "304"
     assert origin.requests[-1]["if-none-match"] == '"v1"'
+
+
+def test_the_same_edits_on_both_take_nothing_from_the_edges_decision(stack: ExitStack) -> None:
+    """What clients are not to see is kept between the tiers: by it the edge decides, and says so."""
+
+    def answer(request: Request) -> Reply:
+        if request.target == "/cookie":
+            return reply(200, {"Set-Cookie": "a=b"}, b"x")  # not stored for a configured lifetime
+        return reply(200, {"Cache-Control": "max-age=60", "ETag": '"v"', "Surrogate-Key": "a"}, b"x")
+
+    edits = {
+        "set": {"Cache-Control": "no-store", "X-A": "1"},
+        "remove": ["Set-Cookie", "ETag", "Surrogate-Key"],
+    }
+    origin = stack.enter_context(Origin(answer))
+    tiers = Tiers(stack, origin, routes={"headers": {"response": edits}, "cache": {"ttl": "60s"}})
+    edge, shield = tiers.edges[0], tiers.shields[0]
+    first = edge.get("/a")
+    assert [first[name] for name in ("cache-control", "etag", "surrogate-key", "x-a")] == [
+        "no-store",
+        None,
+        None,
+        "1",
+    ]
+    with edge.lanes(hit=1):
+        again = edge.get("/a")
+    assert [again[name] for name in ("cache-control", "surrogate-key", "x-a")] == ["no-store", None, "1"]
+    between = shield.get("/a")
+    assert [between[name] for name in ("cache-control", "etag", "surrogate-key", "x-a")] == [
+        "max-age=60", '"v"', "a", "1",
+    ]  # fmt: skip
+    assert origin.count() == 1
+    for _ in range(2):
+        assert edge.get("/cookie")["set-cookie"] is None
+    assert edge.stats()["no_store"]["set-cookie"] == 2
+    assert origin.count() == 3
 
 
 def test_many_clients_of_two_edges_make_one_request(stack: ExitStack) -> None:
