@@ -93,7 +93,7 @@ CONNECTIONS = Section(
         Key(
             "per_server",
             nullable(Count(1, 1_000_000)),
-            "Requests under way at once with one server; `null`: no limit.",
+            "Requests that each worker has under way at once with one server; `null`: no limit.",
         ),
         Key("queue", Count(0, 1_000_000), "Requests that may wait for a place; beyond it 503."),
         Key("wait", duration("5s", "1ms", "10m"), "How long one may wait; then 503."),
@@ -208,7 +208,11 @@ ORIGIN = OriginSection(
         Key("connections", CONNECTIONS, "How much is asked of a server at once."),
         Key("timeouts", TIMEOUTS, "How long to wait for it."),
         Key("tls", TLS, "How https servers are spoken to."),
-        Key("resolve", duration("30s", "1s", "1d"), "How often the name of a server is looked up again."),
+        Key(
+            "resolve",
+            duration("30s", "1s", "1d"),
+            "After what time the name of a server is looked up again at the latest; sooner where its TTL is over.",
+        ),
         Key("directory", DIRECTORY, "Files of a folder, instead of servers."),
         Key("s3", BUCKET, "A bucket of an S3-compatible object store, instead of servers."),
     ),

@@ -197,7 +197,7 @@ class Origin:
     retry: Retry = Retry()
     eject: Eject = Eject()
     health: HealthCheck | None = None
-    resolve: int = 30_000  # how often a server's name is looked up again
+    resolve: int = 30_000  # when a server's name is looked up again at the latest
     directory: Directory | None = None
     s3: Bucket | None = None
 

@@ -23,8 +23,13 @@ NOW: frozenset[tuple[str, ...]] = frozenset(
 )
 # The same for figures of an origin, of a shield or of one of their servers, wherever they stand.
 _SERVERS = frozenset({"origins", "shields"})
-_NOW_OF_SERVERS = frozenset({"busy", "idle", "queue_waiting", "average_ms", "state"})
-_LARGEST = frozenset({"average_ms"})  # of these the node's is the largest of its workers'
+_NOW_OF_SERVERS = frozenset(
+    {"average_ms", "backup", "busy", "idle", "queue_waiting", "state", "up", "weight"}
+)
+# Each worker judges a server for itself: the node's word is that of the worker to which it is worst.
+_BY_TROUBLE = ("up", "draining", "checking", "returning", "ejected", "down")
+_LARGEST = frozenset({"average_ms", "backup", "weight"})
+_LEAST = frozenset({"up"})
 # The same in every worker.
 COMMON: frozenset[tuple[str, ...]] = frozenset({("store",)})
 # But these, inside of what is the same, are each worker's own.
@@ -49,12 +54,20 @@ def _add(out: dict[str, Any], more: Mapping[str, Any], path: tuple[str, ...], co
                 _add(below, value, here, same)
         elif name not in out:
             out[name] = list(value) if isinstance(value, (list, tuple)) else value
+        elif name == "state" and here[0] in _SERVERS and {value, out[name]} <= set(_BY_TROUBLE):
+            out[name] = max(out[name], value, key=_BY_TROUBLE.index)
         elif same or isinstance(value, (str, bool)):
             continue
         elif isinstance(value, (int, float)) and isinstance(out[name], (int, float)):
-            out[name] = max(out[name], value) if name in _LARGEST else out[name] + value
+            out[name] = _number_of(name if here[0] in _SERVERS else "", out[name], value)
         elif isinstance(value, (list, tuple)) and isinstance(out[name], list):
             out[name] = [a + b for a, b in zip(out[name], value, strict=True)]
+
+
+def _number_of(name: str, one: float, other: float) -> float:
+    if name in _LARGEST:
+        return max(one, other)
+    return min(one, other) if name in _LEAST else one + other
 
 
 def left_behind(counters: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -310,7 +310,7 @@ class OwnServer:
                 self.pool.on_free()
         conn.connect_ms = (self._loop.time() - began) * 1000
         if self._refresher is None and self.addresses is not None and not self.addresses.literal:
-            self._refresher = self._loop.call_later(self._origin.resolve / 1000, self._refresh)
+            self._refresher = self._loop.call_later(self.addresses.good_for, self._refresh)
         return conn
 
     async def probe(self, call: Call) -> int:
@@ -340,7 +340,7 @@ class OwnServer:
         self._refresher = None
         if self.addresses is not None and self.pool.live_count:
             self.addresses.refresh()
-            self._refresher = self._loop.call_later(self._origin.resolve / 1000, self._refresh)
+            self._refresher = self._loop.call_later(self.addresses.good_for, self._refresh)
 
     async def close(self) -> None:
         if self._refresher is not None:

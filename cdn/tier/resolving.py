@@ -1,9 +1,9 @@
 """The addresses of one server's name, looked up again every so often and never on the loop's time.
 
-Decides when the system's resolver is asked: for the first connection, and then every `every` ms while connections are
-held, so that a change of the name's addresses is noticed by a server that is busy on kept connections, too. The
-resolver tells no TTL, so the interval stands for it. Old addresses serve while it is asked, and when it fails. Must
-not know what is sent over a connection.
+Decides when the system's resolver is asked: for the first connection, and then, while connections are held, whenever
+the TTL of what it said is over and at least every `every` ms, so that a change of the name's addresses is noticed by a
+server that is busy on kept connections, too. Old addresses serve while it is asked, and when it fails. Must not know
+what is sent over a connection.
 """
 
 from __future__ import annotations
@@ -12,16 +12,40 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
+from cdn.tier.lifetime import lifetime
 from cdn.tier.seam import Kind, OriginError
 
-# (host, port) to the numeric addresses, in the order of preference of RFC 6724; raises OSError.
-Resolver = Callable[[str, int], Awaitable[list[str]]]
 AVOIDED = 10.0  # seconds for which an address that took no connection is tried last
+SOON = 0.05  # seconds more that a connection waits to learn for how long the addresses are good
+LEAST = 1.0  # seconds between two looks, whatever the TTL is
 
 
-async def system_resolver(host: str, port: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Numeric addresses, in the order of preference of RFC 6724, and their TTL in seconds where that is known."""
+
+    addresses: list[str]
+    ttl: float | None = None
+
+
+Resolver = Callable[[str, int], Awaitable[Found]]  # (host, port); raises OSError
+
+
+async def system_resolver(host: str, port: int) -> Found:
     """What getaddrinfo says, asked in a thread: /etc/hosts, DNS, or whatever the system is set up for."""
+    good_for = asyncio.ensure_future(asyncio.to_thread(lifetime, host))
+    try:
+        addresses = await _system_addresses(host, port)
+        await asyncio.wait((good_for,), timeout=SOON)
+        ttl = good_for.result() if good_for.done() else None
+    finally:
+        good_for.cancel()
+    return Found(addresses, ttl)
+
+
+async def _system_addresses(host: str, port: int) -> list[str]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses: list[str] = []
     for _family, _type, _protocol, _name, where in found:
@@ -51,6 +75,7 @@ class Addresses:
         self._host = host
         self._port = port
         self._every = every / 1000
+        self.good_for = self._every  # seconds from one look to the next
         self._loop = loop
         self._resolver = resolver
         self._changed = changed
@@ -76,7 +101,7 @@ class Addresses:
         """
         if self.literal:
             return self._known
-        if not self._known or self._loop.time() - self._asked_at >= self._every:
+        if not self._known or self._loop.time() - self._asked_at >= self.good_for:
             asking = self._ask()
             if not self._known:
                 await asyncio.shield(asking)
@@ -86,7 +111,7 @@ class Addresses:
 
     def refresh(self) -> None:
         """Look again, in the background, where the last look is old enough."""
-        if not self.literal and self._loop.time() - self._asked_at >= self._every * 0.9:
+        if not self.literal and self._loop.time() - self._asked_at >= self.good_for * 0.9:
             self._ask()
 
     def _ask(self) -> asyncio.Task[None]:
@@ -100,16 +125,18 @@ class Addresses:
 
     async def _look(self) -> None:
         try:
-            found = await self._resolver(self._host, self._port)
+            answer = await self._resolver(self._host, self._port)
         except (OSError, UnicodeError) as exc:
             why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
             self._failed(why)
             return
         finally:
             self._asked_at = self._loop.time()
+        found = answer.addresses
         if not found:
             self._failed("it has no address")
             return
+        self.good_for = self._every if answer.ttl is None else min(self._every, max(LEAST, answer.ttl))
         if self._failing:
             self._failing = False
             self._told("its name is resolved again")

@@ -104,3 +104,27 @@ def test_a_worker_leaves_counters_of_shields_behind_but_not_their_state() -> Non
     assert total((gone, shield("up", 4))) == {
         "shields": {"busy": 1, "servers": {"http://s": {"state": "up", "busy": 1, "requests": 7}}}
     }
+
+
+def test_a_server_is_for_the_node_as_bad_as_for_any_worker() -> None:
+    def worker(state: str, up: int) -> dict[str, Any]:
+        about = {"state": state, "up": up, "weight": 3, "backup": 1, "busy": 2, "ejections": 1}
+        return {"origins": {"app": {"servers": {"http://a:1": about}}}}
+
+    for states, state in (
+        (("up", "ejected", "returning"), "ejected"),
+        (("checking", "up", "up"), "checking"),
+        (("down", "ejected", "up"), "down"),
+        (("up", "up", "up"), "up"),
+    ):
+        both = total(worker(one, int(one not in ("ejected", "down"))) for one in states)
+        assert both["origins"]["app"]["servers"]["http://a:1"] == {
+            "state": state,
+            "up": int(state in ("up", "checking")),
+            "weight": 3,
+            "backup": 1,
+            "busy": 6,
+            "ejections": 3,
+        }
+    left = left_behind(worker("ejected", 0))
+    assert left == {"origins": {"app": {"servers": {"http://a:1": {"ejections": 1}}}}}

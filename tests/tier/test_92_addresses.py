@@ -12,6 +12,7 @@ import pytest
 
 from cdn.config.values import Address, Connections, Origin, Server
 from cdn.tier import Kind, OriginError, OriginRequest, Origins
+from cdn.tier.resolving import Found
 from tests.tier.scripted import FAST, Peer, drain, run, until
 
 GET = OriginRequest("GET", "/", None)
@@ -25,15 +26,16 @@ class Names:
         self.asked = 0
         self.fails = False
         self.hold: asyncio.Event | None = None
+        self.ttl: float | None = None
 
-    async def __call__(self, host: str, port: int) -> list[str]:
+    async def __call__(self, host: str, port: int) -> Found:
         assert host == "app.internal"
         self.asked += 1
         if self.hold is not None:
             await self.hold.wait()
         if self.fails:
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return list(self.addresses)
+        return Found(list(self.addresses), self.ttl)
 
 
 @contextlib.contextmanager
@@ -155,6 +157,31 @@ def test_a_change_is_picked_up_though_the_connection_is_never_idle_for_long() ->
     run(main())
     assert said == [said[0]]
     assert "its name now stands for 127.0.0.2" in said[0]
+
+
+def test_a_short_ttl_is_followed_though_the_interval_is_long() -> None:
+    async def main() -> None:
+        names = Names("127.0.0.1")
+        names.ttl = 0.0  # not looked up for every request either
+        async with host("127.0.0.1", "127.0.0.2") as found, asked(found.port, names, every=60_000) as origins:
+            assert [await ask(origins) for _ in range(20)] == ["127.0.0.1"] * 20
+            assert names.asked == 1
+            names.addresses = ["127.0.0.2"]
+            await until(lambda: names.asked > 1)  # by itself: a connection is held
+            assert await ask(origins) == "127.0.0.2"
+
+    run(main())
+
+
+def test_a_long_ttl_does_not_outlast_the_interval() -> None:
+    async def main() -> None:
+        names = Names("127.0.0.1")
+        names.ttl = 86_400.0
+        async with host("127.0.0.1") as found, asked(found.port, names) as origins:
+            await ask(origins)
+            await until(lambda: names.asked > 1)
+
+    run(main())
 
 
 def test_an_exchange_under_way_ends_on_the_old_address() -> None:

@@ -1,0 +1,117 @@
+"""`config/cluster` as it is written: run.sh starts it, a purge on one edge holds on the other, a signal ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..harness import RawClient, Response
+from ..harness.process import ROOT, environment, free_port
+from ..harness.sync import eventually
+from .broker import binary
+
+EXAMPLE = ROOT / "config" / "cluster"
+PORTS = (4222, 8081, 8082, 8181, 8182, 9091, 9092, 9191, 9192)
+
+
+def moved(folder: Path) -> dict[int, int]:
+    """A copy of the example whose ports are free ones; by the written port, the one instead."""
+    ports = {port: free_port() for port in PORTS}
+    shutil.copytree(EXAMPLE, folder / "cluster")
+    shutil.copytree(ROOT / "config" / "public", folder / "public")
+    for file in (folder / "cluster").glob("*.*"):
+        text = file.read_text()
+        file.write_text(re.sub(r"(?<=127\.0\.0\.1:)\d{4}", lambda found: str(ports[int(found[0])]), text))
+    return ports
+
+
+def get(port: int, target: str = "/") -> Response:
+    with RawClient(port, timeout=20) as client:
+        return client.get(target, host=f"127.0.0.1:{port}")
+
+
+def hit(port: int) -> bool:
+    return "; hit" in get(port).all("cache-status")[-1]
+
+
+def test_the_example_runs_as_it_is_written(tmp_path: Path) -> None:
+    binary()  # a skip, or with CI a failure, that says why
+    ports = moved(tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "nats-server").symlink_to(binary())
+    (programs / "cdn").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cdn "$@"\n')
+    (programs / "cdn").chmod(0o755)
+    logs = tmp_path / "logs"
+    running = subprocess.Popen(
+        ["sh", str(tmp_path / "cluster" / "run.sh"), str(logs)],
+        env={**environment(), "PATH": f"{programs}:{os.environ['PATH']}"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    edges, admins = [ports[8081], ports[8082]], [ports[9091], ports[9092]]
+    try:
+        for port in edges:
+            eventually(lambda port=port: get(port).status == 200, "an edge", 60, 0.1)
+            eventually(lambda port=port: hit(port), "a hit", 20, 0.05)
+        for port in admins:
+            eventually(lambda port=port: stats(port)["bus"]["connected"], "the bus", 30, 0.1)
+        said = get(edges[0], "/never").all("cache-status")
+        assert [re.split("[;-]", one)[0] for one in ", ".join(said).split(", ")] == ["shield", "edge"]
+        with RawClient(admins[1], timeout=20) as client:
+            purged = client.ask(
+                "POST", "/v1/purge", {"Content-Type": "application/json"}, b'{"all": true}',
+                host=f"127.0.0.1:{admins[1]}",
+            )  # fmt: skip
+        sequence = json.loads(purged.body)["sequence"]
+        eventually(lambda: stats(admins[0])["bus"]["sequence"] >= sequence, "the purge", 20)
+        assert not hit(edges[0])
+        nodes = eventually(lambda: seen(admins[0], 3), "the other nodes", 30, 0.1)
+        assert nodes == ["edge-2", "shield-1", "shield-2"]
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 143
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait(10)
+    for name in ("edge-1", "edge-2", "shield-1", "shield-2"):
+        assert (logs / f"{name}.log").read_text().rstrip().endswith("ended")
+        assert "Traceback" not in (logs / f"{name}.log").read_text()
+
+
+def stats(admin: int) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(get(admin, "/v1/stats").body)
+    return found
+
+
+def seen(admin: int, count: int) -> list[str] | None:
+    nodes = stats(admin)["bus"]["nodes"]
+    assert isinstance(nodes, list)
+    return [str(node["node"]) for node in nodes] if len(nodes) == count else None
+
+
+@pytest.mark.parametrize("name", ["cdn@.service", "cdn-bus.service"])
+def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
+    """As `systemd-analyze verify` judges them, with programs that are there."""
+    judge = shutil.which("systemd-analyze")
+    if judge is None:
+        pytest.skip("there is no systemd here")
+    text = (EXAMPLE / "systemd" / name).read_text()
+    for program in ("cdn", "nats-server"):
+        text = text.replace(f"/opt/cdn/bin/{program}", "/bin/true")
+    unit = tmp_path / name.replace("@.", "@edge-1.")
+    unit.write_text(text)
+    said = subprocess.run(
+        [judge, "verify", "--man=no", str(unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    about_it = [line for line in said.stderr.splitlines() if unit.name in line]
+    assert about_it == []
