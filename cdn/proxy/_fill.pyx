@@ -34,7 +34,8 @@ from cdn.proxy._front cimport CLOSED, Connection, Lane, microseconds, send_bytes
 from cdn.proxy._lane cimport AT_KEY, AT_NOTHING, HitLane, Located
 from cdn.proxy._log cimport HitLog, Line, Text, line_of
 from cdn.proxy._routes cimport RouteTable
-from cdn.store._memory cimport Memory
+from cdn.store._memory cimport Fill, Memory
+from cdn.store.layout cimport Record
 from cdn.tier cimport _wire
 from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing, Sink
 

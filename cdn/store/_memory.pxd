@@ -68,6 +68,8 @@ cdef class Memory:
     cdef int copy_iov(self, Record* r, const Record* copy, uint64_t offset, uint64_t length, iovec* iov,
                       int most) noexcept nogil
     cdef void touch(self, Record* r, int64_t now) noexcept nogil
+    cdef bint is_uncacheable(self, const char* key, size_t n, int64_t now) noexcept nogil
+    cdef bint alone(self) noexcept nogil
     cdef bint pin(self, Record* r) noexcept nogil
     cdef void unpin(self, Record* r) noexcept nogil
     cdef Record* hold(self, const char* key, size_t n) noexcept nogil
@@ -111,6 +113,7 @@ cdef class Fill:
     cdef bint is_purged(self) noexcept
     cdef int look(self) except -1
     cdef void unfollow(self) noexcept
+    cdef bint store_whole(self, object draft, Record* t, bytes head, bytes meta, const char* body, uint64_t n) except -1
     cdef int mine(self, uint32_t least, uint32_t most, str what) except -1
     cdef int notify(self) except -1
     cdef void wake_followers(self) noexcept

@@ -223,6 +223,10 @@ cdef class Memory:
         """The same with the hash at hand; its second half plays no part."""
         return index_find(&self.s, h0 & self.hash_mask, key, n)
 
+    cdef bint alone(self) noexcept nogil:
+        """No second worker was ever attached: between two steps of this one nobody stores anything."""
+        return self.s.me == 0 and cdn_load64(&self.s.top.highest) == 1
+
     cdef uint64_t epoch(self) noexcept nogil:
         return cdn_load64(&self.s.top.stamp)
 
@@ -653,6 +657,12 @@ cdef class Memory:
         cdef uint64_t h[2]
         siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
         remember(&self.s, h, until << 8 | reason)
+
+    cdef bint is_uncacheable(self, const char* key, size_t n, int64_t now) noexcept nogil:
+        """The same as `uncacheable`, without the reason."""
+        cdef uint64_t h[2]
+        siphash128(self.secret, key, n, h)
+        return remembered(&self.s, h) >> 8 > now
 
     def uncacheable(self, bytes key not None, int64_t now):
         cdef uint64_t h[2]

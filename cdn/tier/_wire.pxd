@@ -75,6 +75,7 @@ cdef class Connection:
     cdef bytearray partial          # an unfinished head
     cdef size_t resume
     cdef uint64_t left
+    cdef uint64_t behind            # bytes that came in one segment with the head's end, behind it
     cdef _core.Chunked chunks
     cdef double asked_at
     cdef double answered_at

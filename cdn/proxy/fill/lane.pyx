@@ -87,7 +87,9 @@ cdef class FillLane(Lane):
         cdef Note note
         cdef Passage p
         cdef bytes key = None, request
-        cdef object fill = None, since = None
+        cdef object since = None
+        cdef Fill fill = None
+        cdef bint won
         cdef _wire.Connection conn
         cdef int kind
         if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
@@ -110,7 +112,7 @@ cdef class FillLane(Lane):
                 return False
             if key in self.site.flights:
                 return False
-            if self.site.predicted_uncacheable(key):
+            if self.memory.is_uncacheable(at.key, at.key_len, self.clock.read()):
                 kind = ALONE
         if c.note is None or (<Note>c.note).epoch != self.epoch:
             note = c.note = Note.__new__(Note)
@@ -127,7 +129,7 @@ cdef class FillLane(Lane):
         server, conn = kept
         if kind == MISSED:
             fill, won = self.memory.begin_fill(key)
-            if not won or self.memory.find(at.key, at.key_len) != NULL:
+            if not won or (not self.memory.alone() and self.memory.find(at.key, at.key_len) != NULL):
                 # another worker is at it, or has stored it since we looked
                 if won:
                     fill.abort("answered")
@@ -168,6 +170,19 @@ cdef class FillLane(Lane):
         """Whether something lies under the key with this behind it; the key's buffer has room for that."""
         memcpy(<char*>at.key + at.key_len, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
         return self.memory.find(at.key, at.key_len + PyBytes_GET_SIZE(suffix)) != NULL
+
+    cdef bint has_behind(self, bytes key) except -1:
+        """Whether parts or slices lie under this key."""
+        cdef char room[4096 + 64]
+        cdef size_t n = PyBytes_GET_SIZE(key), most = max(PyBytes_GET_SIZE(self.parts), PyBytes_GET_SIZE(self.slices))
+        if n + most > sizeof(room):
+            return True
+        memcpy(room, PyBytes_AS_STRING(key), n)
+        memcpy(room + n, PyBytes_AS_STRING(self.parts), PyBytes_GET_SIZE(self.parts))
+        if self.memory.find(room, n + PyBytes_GET_SIZE(self.parts)) != NULL:
+            return True
+        memcpy(room + n, PyBytes_AS_STRING(self.slices), PyBytes_GET_SIZE(self.slices))
+        return self.memory.find(room, n + PyBytes_GET_SIZE(self.slices)) != NULL
 
     cdef bint _on_disk(self, bytes key) except -1:
         """Whether the response itself, its parts or its slices are there: the exchange brings them back."""

@@ -13,7 +13,7 @@ cdef class Passage(Sink):
     cdef bint for_head, secure, authorized, trusted
     cdef bytes key              # of a miss
     cdef bytes query
-    cdef object fill            # of MISSED: what others read from; None once nothing is stored
+    cdef Fill fill              # of MISSED: what others read from; None once nothing is stored
     cdef object since           # of ALONE: when it left
     cdef object shared          # the flight that others boarded, or None
     cdef list interims
@@ -28,6 +28,7 @@ cdef class Passage(Sink):
     cdef bint answered          # the response's head was heard
     cdef bint chunked           # the client gets chunks
     cdef bint stored            # it goes into the store
+    cdef bint whole             # in one step, since all of it is here with its head
     cdef bint spilled           # the rest of it does not
     cdef bint ended             # all of it is here
     cdef object drafted
@@ -102,8 +103,13 @@ cdef class Passage(Sink):
             return self._relay(shape, base, head, framing, lane.unstored_line(head.status, reason))
         if (away or shape.away or self.kind == ALONE or framing == BY_CHUNKS
                 or (framing == BY_LENGTH and (<uint64_t>head.content_length > BODY
-                                              or <uint64_t>head.content_length > lane.object_limit))
-                or not self.fill.start(draft, head.content_length if framing == BY_LENGTH else 0)):
+                                              or <uint64_t>head.content_length > lane.object_limit))):
+            return self._give(conn, base, head, framing)
+        if (recipe is not None and framing == BY_LENGTH and 0 < <uint64_t>head.content_length == conn.behind
+                and self.shared is None and (self.client is None or not self.client.paused)
+                and self._store_whole(draft, base + head.length, head.content_length)):
+            self.whole = True
+        elif not self.fill.start(draft, head.content_length if framing == BY_LENGTH else 0):
             return self._give(conn, base, head, framing)
         self.drafted = draft
         self.aged = shape.age >= 0
@@ -112,6 +118,14 @@ cdef class Passage(Sink):
             self._tell_flight(conn.server)
             handover.streaming(self.shared, draft, self.aged)
         return self._serve(draft, head, framing)
+
+    cdef bint _store_whole(self, object draft, const char* body, uint64_t n) except -1:
+        """Nobody follows it, and all of it is here: one step. False: as if there were more to come."""
+        cdef Record t
+        if type(draft) is not Drafted:
+            return False
+        (<Drafted>draft).record(&t)
+        return self.fill.store_whole(draft, &t, (<Drafted>draft).head, (<Drafted>draft).meta, body, n)
 
     cdef int _not_stored(self, str reason, bint of_request, const char* base, ResponseHead* head) except -1:
         """Whoever waits goes on alone at once; for a while nobody waits for this key again."""
@@ -203,7 +217,7 @@ cdef class Passage(Sink):
         cdef bint level = self.sent == self.arrived
         self.way.received += n
         self.arrived += n
-        if self.stored and not self._store(data, n):
+        if self.stored and not self.whole and not self._store(data, n):
             return 0
         if self.client is None:
             return 0
@@ -235,7 +249,7 @@ cdef class Passage(Sink):
         if self.stored:
             if self.spilled:
                 handover.overflow_ended(self.shared)
-            elif self.fill.commit() is not None:
+            elif self.whole or self.fill.commit() is not None:
                 self._committed()
             self._landed()
         if self.lane.held:
@@ -248,18 +262,17 @@ cdef class Passage(Sink):
 
     cdef int _committed(self) except -1:
         """What the response takes the place of: parts that came while it was on its way (as `Flight.committed`)."""
-        cdef bytes key = self.key + self.lane.parts
-        cdef object memory = self.lane.site.memory
+        cdef object memory
+        if self.lane.site.disk is None and not self.lane.has_behind(self.key):
+            return 0
+        memory = self.lane.site.memory
         if self.lane.site.disk is not None:
             # there they may be although memory has nothing
             stored_parts.drop(memory, self.key, self.key)
             stored_slices.drop(memory, self.key)
             return 0
-        if self.lane.memory.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) != NULL:
-            stored_parts.drop(memory, self.key, self.key)
-        key = self.key + self.lane.slices
-        if self.lane.memory.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) != NULL:
-            stored_slices.drop(memory, self.key)
+        stored_parts.drop(memory, self.key, self.key)
+        stored_slices.drop(memory, self.key)
         return 0
 
     cdef int on_fail(self, object error) except -1:

@@ -304,6 +304,50 @@ cdef class Fill:
         self.end(S_COMMITTED)
         return self.entry
 
+    cdef bint store_whole(self, object draft, Record* t, bytes head, bytes meta, const char* body,
+                          uint64_t n) except -1:
+        """`start`, `write` and `commit` in one, for a body that is here and fits into a run.
+
+        `t` says what `read_draft` would, but for hash, stamp and lengths. False: nothing has happened, since somebody
+        follows it, it was purged, or there is no room at once; then the steps say what becomes of it.
+        """
+        cdef Space* s = &self.memory.s
+        cdef FillSlot* f = self.slot
+        cdef Record* r = NULL
+        cdef uint64_t nblocks
+        cdef uint64_t run_bytes
+        if self.remote or f == &self.own or f.state != S_WAITING or f.flags & FILL_DETACHED or self.callbacks:
+            return False
+        if max(PyBytes_GET_SIZE(self.key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)) > 0xffff:
+            return False
+        t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(self.key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
+        t.stamp, t.hash0, t.body_length = self.stamp, f.hash0, n
+        if not plan(t.key_len, t.head_len, t.meta_len, n, &nblocks, &run_bytes) or nblocks:
+            return False
+        if not take_lock(s, LOCK_WAIT):
+            return False
+        # nobody can come to follow it while the lock is held
+        if f.followers == 0 and f.flags & FILL_REGISTERED and not self.is_purged():
+            r = self.memory.lay(t, self.key, head, meta, body)
+            if r != NULL and not pin_record(s, r):
+                free_record(s, r)
+                r = NULL
+        if r == NULL:
+            drop_lock(s)
+            return False
+        cdn_step(STEP_SETTLED)
+        self.memory.reveal(r)
+        f.length = f.arrived = n
+        self.own = f[0]
+        self.slot = &self.own
+        disown(s, f)
+        drop_lock(s)
+        self.given = draft
+        self.entry = entry_of(self.memory, r)
+        self.memory.told(self.entry)
+        self.end(S_COMMITTED)
+        return True
+
     def abort(self, str reason not None):
         if self.remote or self.slot.state > S_STREAMING:
             return

@@ -255,7 +255,8 @@ cdef class Connection:
         end = at + head.length - before
         self.partial = None
         self.resume = 0
-        self._judge(base, &head, end < PyBytes_GET_SIZE(data))
+        self.behind = PyBytes_GET_SIZE(data) - end
+        self._judge(base, &head, self.behind > 0)
         return end
 
     cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1:
