@@ -24,6 +24,7 @@ MODULES = {
     "cdn.proxy._lane": "cdn/proxy/_lane.pyx",
     "cdn.proxy._fill": "cdn/proxy/_fill.pyx",
     "cdn.tier._wire": "cdn/tier/_wire.pyx",
+    "cdn.tier._standing": "cdn/tier/_standing.pyx",
 }
 
 wanted = os.environ.get("CDN_ONLY", "").split() or list(MODULES)

@@ -37,6 +37,7 @@ from cdn.proxy._routes cimport RouteTable
 from cdn.store._memory cimport Fill, Memory
 from cdn.store.layout cimport Record
 from cdn.tier cimport _wire
+from cdn.tier._standing cimport Choice, Member
 from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing, Sink
 
 from cdn._core import FIELD_IDS
@@ -69,6 +70,18 @@ cdef enum:
     PASSED = 0                  # the route has `cache: off`
     MISSED                      # others may wait for it
     ALONE                       # a miss that nobody should wait for: the last one could not be stored
+
+# As the counters and the log name them.
+cdef enum:
+    O_ERROR = 0
+    O_PASS
+    O_MISS
+    OUTCOMES
+
+cdef tuple OUTCOME_NAMES = (Outcome.ERROR.value, Outcome.PASS.value, Outcome.MISS.value)
+cdef list OUTCOME_TEXTS = [name.encode("ascii") for name in OUTCOME_NAMES]
+cdef dict REASON_TEXTS = {reason.value: reason.value.encode("ascii") for reason in NoStoreReason}
+cdef str ROUTE_OFF = NoStoreReason.ROUTE_OFF.value
 
 cdef uint64_t CONDITIONAL = (
     (1ULL << F_IF_MODIFIED_SINCE) | (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_RANGE) | (1ULL << F_RANGE)

@@ -79,6 +79,8 @@ cdef class Connection:
     cdef _core.Chunked chunks
     cdef double asked_at
     cdef double answered_at
+    cdef double heard_at            # the segment that is being taken in
+    cdef bint queued                # bytes may be waiting in the transport
     cdef bint reading_paused
     cdef readonly bint writing_paused
     # the one deadline
@@ -88,12 +90,14 @@ cdef class Connection:
     cdef bint graced
     cdef Py_ssize_t unsent
 
+    cdef int ask(self, Sink sink, const char* head, Py_ssize_t n, bint for_head) except -1
     cpdef start(self, Sink sink, bytes head, bint for_head, bint has_body, str upgrade)
     cpdef abort(self)
     cdef give_back(self)
     cdef pause(self)
     cdef resume_reading(self)
-    cdef int _send(self, bytes head) except -1
+    cdef int _begin(self, Sink sink, bint for_head, bint has_body, str upgrade) except -1
+    cdef int _send(self, const char* head, Py_ssize_t n) except -1
     cdef int _feed(self, bytes data) except -1
     cdef Py_ssize_t _head(self, bytes data, Py_ssize_t at) except -1
     cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1
@@ -107,12 +111,14 @@ cdef class Connection:
     cdef int _discard(self) except -1
     cdef int _ended(self, object exc) except -1
     cdef int _watch(self) except -1
-    cdef int _arm(self, double seconds) except -1
+    cdef int _watch_at(self, double now) except -1
+    cdef int _arm(self, double now, double seconds) except -1
     cdef int _waiting_bytes(self) noexcept
 
 
 cdef class Pool:
     cdef readonly str server
+    cdef bytes text                 # the same for a log
     cdef object loop
     cdef list idle
     cdef set live

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from cdn.config.values import Eject, HealthCheck
+from cdn.tier._standing import Standing
 
 PROBE_MS = 1_000  # a returning server is tried so often
 FIRST_SHARE = 0.1
@@ -31,7 +32,7 @@ class State(StrEnum):
     DRAINING = "draining"
 
 
-class Health:
+class Health(Standing):
     """One server's health. `told(sentence)` hears of every change that a person may want to know."""
 
     __slots__ = (
@@ -48,10 +49,7 @@ class Health:
         "_ramp",
         "_told",
         "_until",
-        "draining",
         "ejections",
-        "plain",
-        "steady",
     )
 
     def __init__(

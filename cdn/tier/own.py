@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cdn.config.values import Origin, Server
+from cdn.tier._standing import Member
 from cdn.tier._wire import CHUNKED, NO_BODY, Connection, Pool, Stream, request_head
 from cdn.tier.call import Call, server_name
 from cdn.tier.connecting import Dialer
@@ -132,7 +133,7 @@ class WireTunnel(Tunnel):
             self._stream.abort()
 
 
-class OwnServer:
+class OwnServer(Member):
     """One server: its addresses and kept connections, its health, its figures.
 
     `told(sentence)` hears of changes of health and addresses. `tls` is for https servers; without one the system's
@@ -155,6 +156,7 @@ class OwnServer:
         self._timeouts = origin.timeouts
         self._connecting = 0
         self._statuses = frozenset(origin.eject.statuses)
+        self.watch(self._statuses)
         self._refresher: asyncio.TimerHandle | None = None
         address = self.address = server.address
         self.name = str(address)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from cdn.config.values import Origin
+from cdn.tier._standing import Choice
 from cdn.tier._wire import Connection
 from cdn.tier.balance import hashed, least_connections, round_robin
 from cdn.tier.budget import Budget
@@ -64,7 +65,7 @@ def repeatable(error: OriginError, method: str, has_body: bool) -> bool:
     )
 
 
-class Upstream:
+class Upstream(Choice):
     """`report(kind, sentence)` hears of changes of a server's health or addresses."""
 
     def __init__(
@@ -100,8 +101,8 @@ class Upstream:
         self.servers += [server(one, True) for one in origin.backup]
         primaries = [one for one in self.servers if not one.backup]
         self._groups = [primaries, [one for one in self.servers if one.backup]]
-        self._only = self.servers[0] if len(self.servers) == 1 else None
-        self._promised: OwnServer | None = None  # picked, but not asked yet
+        self.only = self.servers[0] if len(self.servers) == 1 else None
+        self.promised = None
         self._promised_at = 0.0
         for _ in range(start % max(1, sum(one.weight for one in primaries))):
             round_robin(primaries, 0, 0)
@@ -122,7 +123,7 @@ class Upstream:
         None: there is none, or every one is at its limit, and `fetch` knows what to do. Whoever picked a server asks it
         at once (`pool.take`, `connect`), and then says `worked` or `failed`.
         """
-        only = self._only
+        only = self.only
         if only is not None and only.health.plain and only.limit is None:
             return None if only in tried else only
         if self._queue:
@@ -173,21 +174,21 @@ class Upstream:
 
         None: the server whose turn it is has none, and whoever asks next by `ask` asks that server; or there is none.
         """
-        only = self._only
-        if only is not None and only.limit is None and self._promised is None and only.health.plain:
+        only = self.only
+        if only is not None and only.limit is None and self.promised is None and only.health.plain:
             # nothing to weigh, and no budget to fill: nobody else could be asked again
             conn = only.pool.take()
             if conn is not None:
                 return only, conn
-            self._promised = only
+            self.promised = only
             self._promised_at = self._loop.time()
             return None
-        server = self.pick() if self._promised is None else self._promise() or self.pick()
+        server = self.pick() if self.promised is None else self._promise() or self.pick()
         if server is None:
             return None
         conn = server.pool.take()
         if conn is None:
-            self._promised = server
+            self.promised = server
             self._promised_at = self._loop.time()
             return None
         self._budget.request(self._now())
@@ -195,7 +196,7 @@ class Upstream:
 
     def _promise(self) -> OwnServer | None:
         """The server that was just picked and not asked, once: it may be a trial, which counts as made."""
-        server, self._promised = self._promised, None
+        server, self.promised = self.promised, None
         if server is None or server.full or self._loop.time() > self._promised_at + PROMISED:
             return None
         return server
@@ -210,7 +211,7 @@ class Upstream:
         other = self._pick(0, [server])
         if other is None or not self._budget.spend(self._now()):
             return False
-        self._promised = other
+        self.promised = other
         self._promised_at = self._loop.time()
         return True
 
@@ -301,7 +302,7 @@ class Upstream:
         retry = self.origin.retry
         failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server to ask")
         while True:
-            server = self._promise() if self._promised is not None and not tried else None
+            server = self._promise() if self.promised is not None and not tried else None
             if server is None:
                 server = self.pick(key, tried)
             waited = server is None

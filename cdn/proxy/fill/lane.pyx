@@ -22,7 +22,9 @@ cdef class FillLane(Lane):
     cdef size_t held            # bytes of a response head in `space` that wait for what follows them
     cdef bytes parts, slices    # what goes behind a key to that of its index of parts, and of its list of slices
     cdef Counts counts
-    cdef dict outcomes, reasons
+    cdef uint64_t outcomes[OUTCOMES]
+    cdef uint64_t passed        # for the one reason of a pass
+    cdef dict reasons
     cdef readonly uint64_t handed_over
     cdef readonly uint32_t active
 
@@ -34,7 +36,6 @@ cdef class FillLane(Lane):
         self.clock = hit.clock
         self.log = log
         self.enabled = True
-        self.outcomes = {}
         self.reasons = {}
         self.parts = stored_parts.index_key(b"")
         self.slices = stored_slices.list_key(b"")
@@ -65,11 +66,14 @@ cdef class FillLane(Lane):
         """Give what was counted to the site's counters."""
         cdef Way way
         counters = self.site.counters
+        if self.passed:
+            self.reasons[ROUTE_OFF] = self.passed
         counters.take(
-            "fill", self.outcomes, self.reasons, [self.counts.statuses[i] for i in range(6)],
+            "fill", {name: self.outcomes[i] for i, name in enumerate(OUTCOME_NAMES) if self.outcomes[i]}, self.reasons, [self.counts.statuses[i] for i in range(6)],
             [self.counts.buckets[i] for i in range(NBUCKETS + 1)], self.counts.micros, self.counts.body_bytes,
         )
-        self.outcomes = {}
+        memset(self.outcomes, 0, sizeof(self.outcomes))
+        self.passed = 0
         self.reasons = {}
         memset(&self.counts, 0, sizeof(Counts))
         for way in self.ways:
@@ -86,7 +90,9 @@ cdef class FillLane(Lane):
         cdef Way way
         cdef Note note
         cdef Passage p
-        cdef bytes key = None, request
+        cdef bytes key = None
+        cdef Py_ssize_t asking
+        cdef Member server
         cdef object since = None
         cdef Fill fill = None
         cdef bint won
@@ -120,13 +126,17 @@ cdef class FillLane(Lane):
             note.trusted = self.site.trusts(c.address)
         else:
             note = c.note
-        request = self._request(c, note, way, buf, head, at)
-        if request is None:
+        asking = self._request(c, note, way, buf, head, at)
+        if asking == 0:
             return False
-        kept = way.upstream.kept()
-        if kept is None:
-            return False
-        server, conn = kept
+        conn = way.upstream.take_plain()
+        if conn is not None:
+            server = way.upstream.only
+        else:
+            kept = way.upstream.kept()
+            if kept is None:
+                return False
+            server, conn = kept
         if kind == MISSED:
             fill, won = self.memory.begin_fill(key)
             if not won or (not self.memory.alone() and self.memory.find(at.key, at.key_len) != NULL):
@@ -152,6 +162,7 @@ cdef class FillLane(Lane):
         p.since = since
         p.address = c.address
         p.server = conn.server
+        p.server_text = conn.pool.text
         p.asked = server
         p.head = PyBytes_FromStringAndSize(buf, head.length)
         p.query = None if at.query_len < 0 else PyBytes_FromStringAndSize(at.query, at.query_len)
@@ -163,7 +174,7 @@ cdef class FillLane(Lane):
         self.active += 1
         c._busy(head)
         c.turn = p
-        conn.start(p, request, p.for_head, False, None)
+        conn.ask(p, self.space, asking, p.for_head)
         return True
 
     cdef bint _behind(self, Located* at, bytes suffix) noexcept:
@@ -189,8 +200,9 @@ cdef class FillLane(Lane):
         cdef object disk = self.site.disk
         return disk.has(key) or disk.has(key + self.parts) or disk.has(key + self.slices)
 
-    cdef bytes _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head, Located* at):
-        """The request's head for the origin; None: not for the lane."""
+    cdef Py_ssize_t _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head,
+                             Located* at) except -1:
+        """Write the request's head for the origin into `space`; its length, 0: not for the lane."""
         cdef char* p = self.space
         cdef FieldSpan* f
         cdef uint32_t i
@@ -211,10 +223,10 @@ cdef class FillLane(Lane):
         for i in range(head.nfields):
             f = &head.fields[i]
             if f.id == F_CONNECTION and not _plain_connection(buf, f):
-                return None
+                return 0
             treatment = way.treatment(buf, f, note.trusted)
             if treatment == 3:
-                return None
+                return 0
             if treatment == 0:
                 p = _line(p, buf, f)
             elif treatment == 2:
@@ -223,18 +235,18 @@ cdef class FillLane(Lane):
                 continued += _lines(buf, f, 1)
         if continued is None and note.way is way and _same(note.authority, at):
             p = _put(p, note.tail)
-            return PyBytes_FromStringAndSize(self.space, p - self.space)
+            return p - self.space
         authority = PyBytes_FromStringAndSize(at.authority, at.authority_len)
         tail = filling.request_tail(way.route, self.site.config.node.name, c.front.secure, authority, c.address,
                                     note.trusted, continued or [])
         if tail is None:
-            return None
+            return 0
         if continued is None:
             note.way, note.authority, note.tail = way, authority, tail
         elif len(tail) > ROOM - (p - self.space):
-            return None
+            return 0
         p = _put(p, tail)
-        return PyBytes_FromStringAndSize(self.space, p - self.space)
+        return p - self.space
 
     cdef void left(self, object turn):
         (<Passage>turn).client_left()

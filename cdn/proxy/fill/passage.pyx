@@ -4,6 +4,8 @@
 # its origin: whichever ends first is None from then on.
 
 
+@cython.final
+@cython.freelist(64)
 cdef class Passage(Sink):
     cdef FillLane lane
     cdef Way way
@@ -19,7 +21,8 @@ cdef class Passage(Sink):
     cdef list interims
     cdef str address
     cdef str server             # that was asked: its name,
-    cdef object asked           # and itself (`tier.own.OwnServer`)
+    cdef bytes server_text      # for the log,
+    cdef Member asked           # and itself (`tier.own.OwnServer`)
     cdef bytes head             # the request's, as received; `line` points into it
     cdef Line line
     cdef str reason             # why it is not stored
@@ -68,7 +71,7 @@ cdef class Passage(Sink):
         if shape is None:
             return self._give(conn, base, head, framing)
         if self.kind == PASSED:
-            self.reason = "route-off"
+            self.reason = ROUTE_OFF
             return self._relay(shape, base, head, framing, self.way.pass_status)
         return self._judge(conn, shape, base, head, framing)
 
@@ -200,8 +203,7 @@ cdef class Passage(Sink):
 
     cdef int _worked(self, int status) except -1:
         """The response is ours: its server has answered."""
-        self.asked.worked(self.line.first_byte_us / 1000.0, status)
-        return 0
+        return self.asked.answered(self.line.first_byte_us / 1000.0, status)
 
     cdef int _head_out(self, char* p, int status) except -1:
         """The head is written up to `p`: it leaves with what follows it in the same segment."""
@@ -480,23 +482,23 @@ cdef class Passage(Sink):
         """One line and the counters, when the client has its answer or will not get it."""
         cdef FillLane lane = self.lane
         cdef int64_t micros = microseconds() - self.began
-        cdef bytes server, reason
-        cdef str outcome = "error"
+        cdef bytes text
+        cdef int outcome = O_ERROR
         if self.line.status:
-            outcome = "pass" if self.kind == PASSED else "miss"
-            if self.reason is not None:
+            outcome = O_PASS if self.kind == PASSED else O_MISS
+            if self.reason is ROUTE_OFF:
+                lane.passed += 1
+            elif self.reason is not None:
                 lane.reasons[self.reason] = lane.reasons.get(self.reason, 0) + 1
-        lane.outcomes[outcome] = lane.outcomes.get(outcome, 0) + 1
+        lane.outcomes[outcome] += 1
         count(&lane.counts, self.line.status, self.sent, micros)
         if lane.log is None:
             return 0
-        server = self.server.encode("ascii", "replace") if self.server is not None else None
-        reason = self.reason.encode("ascii") if self.reason is not None and self.line.status else None
-        self.line.outcome = b"error" if not self.line.status else (b"pass" if self.kind == PASSED else b"miss")
-        if reason is not None:
-            self.line.no_store = reason
-        if server is not None:
-            self.line.origin = Text(PyBytes_AS_STRING(server), PyBytes_GET_SIZE(server))
+        self.line.outcome = PyBytes_AS_STRING(<bytes>OUTCOME_TEXTS[outcome])
+        if self.reason is not None and self.line.status:
+            text = REASON_TEXTS[self.reason]
+            self.line.no_store = PyBytes_AS_STRING(text)
+        self.line.origin = Text(PyBytes_AS_STRING(self.server_text), PyBytes_GET_SIZE(self.server_text))
         if self.key is not None:
             self.line.key = Text(PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key))
         self.line.bytes_sent = self.sent

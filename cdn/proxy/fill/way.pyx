@@ -6,7 +6,7 @@ cdef class Way:
     cdef bint passes            # `cache: off`
     cdef bint fills             # misses of it may be the lane's
     cdef str origin
-    cdef object upstream        # `tier.upstream.Upstream`
+    cdef Choice upstream        # `tier.upstream.Upstream`
     cdef bytes host             # for the origin, instead of the client's; or None
     cdef uint8_t known[2][IDS]  # treatment of request fields by FieldId; the second for trusted peers
     cdef tuple others           # the same by name, for those without an id

@@ -75,6 +75,22 @@ cdef class Connection:
 
     cpdef start(self, Sink sink, bytes head, bint for_head, bint has_body, str upgrade):
         """Send a request head on this new or just taken connection; the body, if any, goes by `write`."""
+        self._begin(sink, for_head, has_body, upgrade)
+        if self.transport.is_closing():
+            self._fail(Kind.RESET, "the connection was closed before the request")
+            return
+        self.sent = True
+        self._watch_at(self.asked_at)
+        self._send(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+
+    cdef int ask(self, Sink sink, const char* head, Py_ssize_t n, bint for_head) except -1:
+        """`start` without a body, on a connection that the pool has just given."""
+        self._begin(sink, for_head, False, None)
+        self.sent = True
+        self._watch_at(self.asked_at)
+        return self._send(head, n)
+
+    cdef int _begin(self, Sink sink, bint for_head, bint has_body, str upgrade) except -1:
         self.sink = sink
         self.for_head = for_head
         self.upgrade = upgrade
@@ -89,29 +105,28 @@ cdef class Connection:
         self.state = S_HEAD
         self.asked_at = _monotonic()
         self.answered_at = 0
-        if self.transport.is_closing():
-            self._fail(Kind.RESET, "the connection was closed before the request")
-            return
-        self.sent = True
-        self._watch()
-        self._send(head)
+        return 0
 
-    cdef int _send(self, bytes head) except -1:
+    cdef int _send(self, const char* head, Py_ssize_t n) except -1:
         """Past the transport, which would wait for the end of this turn of the loop, where nothing waits in it."""
         cdef Py_ssize_t sent = 0
-        if self.fd >= 0 and not self.secure and self.transport.get_write_buffer_size() == 0:
-            sent = send(self.fd, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head), MSG_DONTWAIT | MSG_NOSIGNAL)
-            if sent == PyBytes_GET_SIZE(head):
+        if self.queued and self.transport.get_write_buffer_size() == 0:
+            self.queued = False
+        if self.fd >= 0 and not self.secure and not self.queued:
+            sent = send(self.fd, head, n, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent == n:
                 return 0
             if sent < 0:
                 sent = 0        # full, or broken: the transport finds out which
-        self.transport.write(head if sent == 0 else head[sent:])
+        self.queued = True
+        self.transport.write(PyBytes_FromStringAndSize(head + sent, n - sent))
         return 0
 
     def write(self, data):
         """Request body or tunnel bytes as framed by the caller: bytes, or a list of bytes for one part."""
         if self.state == S_DONE or self.transport.is_closing():
             return
+        self.queued = True
         if type(data) is list:
             self.transport.writelines(data)
         else:
@@ -197,8 +212,9 @@ cdef class Connection:
     cdef int _feed(self, bytes data) except -1:
         cdef Py_ssize_t n = PyBytes_GET_SIZE(data), at = 0, take
         cdef Sink sink          # held: it may let go of us inside of a call
+        self.heard_at = _monotonic()
         if self.answered_at == 0:
-            self.answered_at = _monotonic()
+            self.answered_at = self.heard_at
         self.received = True
         while self.state == S_HEAD:
             at = self._head(data, at)
@@ -207,7 +223,7 @@ cdef class Connection:
         if self.state == S_DONE or self.state == S_IDLE or self.sink is None:
             return 0
         if self.deadline != 0 and self.state != S_HEAD:
-            self.deadline = _monotonic() + self.between_bytes
+            self.deadline = self.heard_at + self.between_bytes
             self.graced = False
         if at >= n:
             return 0
@@ -288,7 +304,7 @@ cdef class Connection:
             self.keep = False
         if head.status >= 300:
             self._stop_sending()        # an answer that does not want the rest (RFC 9112 §9.6)
-        self._watch()
+        self._watch_at(self.heard_at)
         sink = self.sink
         sink.on_head(self, base, head, framing)
         if self.sink is not None and (framing == BY_NOTHING or (framing == BY_LENGTH and self.left == 0)):
@@ -420,6 +436,9 @@ cdef class Connection:
     # -- the deadline ----------------------------------------------------------------------------------------
 
     cdef int _watch(self) except -1:
+        return self._watch_at(_monotonic())
+
+    cdef int _watch_at(self, double now) except -1:
         """What is awaited now, and for how long. While our body goes out the origin owes nothing but room."""
         cdef double seconds = 0
         if self.state == S_HEAD or self.state == S_LENGTH or self.state == S_CHUNKS or self.state == S_CLOSE:
@@ -435,15 +454,15 @@ cdef class Connection:
             self.deadline = 0
             return 0
         self.graced = False
-        self.deadline = _monotonic() + seconds
-        return self._arm(seconds)
+        self.deadline = now + seconds
+        return self._arm(now, seconds)
 
-    cdef int _arm(self, double seconds) except -1:
+    cdef int _arm(self, double now, double seconds) except -1:
         if self.timer is not None:
             if self.fires <= self.deadline + 0.001:
                 return 0
             self.timer.cancel()
-        self.fires = _monotonic() + seconds
+        self.fires = now + seconds
         self.timer = self.loop.call_later(seconds, self._on_timer)
         return 0
 
@@ -465,7 +484,7 @@ cdef class Connection:
             left = GRACE
             self.deadline = _monotonic() + left
         if left > 0.0005:
-            self._arm(left)
+            self._arm(_monotonic(), left)
         elif self.state == S_HEAD and not self.sending:
             self._fail(Kind.FIRST_BYTE_TIMEOUT, f"no response head within {self.first_byte:g} s")
         elif self.sending:

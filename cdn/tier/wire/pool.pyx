@@ -5,6 +5,7 @@ cdef class Pool:
 
     def __init__(self, str server not None, object loop, int64_t idle_ms, Py_ssize_t max_idle=256):
         self.server = server
+        self.text = server.encode("ascii", "replace")
         self.loop = loop
         self.ttl = idle_ms / 1000.0
         self.max_idle = max_idle
@@ -34,7 +35,7 @@ cdef class Pool:
         cdef double now
         if not self.idle:
             return None
-        now = _monotonic()
+        now = _roughly()
         while self.idle:
             conn = self.idle.pop()
             conn.state = S_NEW

@@ -1,0 +1,40 @@
+"""What a lane has to know of a server, and of an origin with one server, without asking Python; see `_standing.pyx`."""
+
+from libc.stdint cimport uint64_t
+
+from cdn.tier._wire cimport Connection, Pool
+
+cdef enum:
+    MOST_BUCKETS = 16
+
+
+cdef class Tally:
+    cdef readonly uint64_t worked
+    cdef readonly double average_ms
+    cdef readonly double seconds
+    cdef uint64_t counts[MOST_BUCKETS]
+    cdef uint64_t bounds[MOST_BUCKETS]
+    cdef int nbounds
+    cdef double newest
+    cdef void add(self, double first_byte_ms) noexcept
+
+
+cdef class Standing:
+    cdef public bint draining
+    cdef public bint plain
+    cdef public bint steady
+
+
+cdef class Member:
+    cdef public Pool pool
+    cdef public Tally figures
+    cdef public Standing health
+    cdef public object limit
+    cdef frozenset suspect
+    cdef int answered(self, double first_byte_ms, int status) except -1
+
+
+cdef class Choice:
+    cdef public Member only
+    cdef public Member promised
+    cdef Connection take_plain(self)

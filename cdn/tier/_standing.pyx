@@ -1,0 +1,71 @@
+"""What a lane has to know of a server, and of an origin with one server, without asking Python for each request.
+
+Bases of `figures.Figures`, `health.Health`, `own.OwnServer` and `upstream.Upstream`: they decide, here is only what
+they have decided, and what is counted where nothing is to be decided. Must not know why.
+"""
+
+from libc.stdint cimport uint64_t
+
+from cdn.tier._wire cimport Connection, Pool
+
+
+cdef class Tally:
+    """How many answers there were, and how long the first byte of each took: by `bounds` (ms, upper ones), in sum, and as
+    an average in which the newest has the share `newest`."""
+
+    def __init__(self, tuple bounds not None, double newest):
+        cdef int i
+        if len(bounds) >= MOST_BUCKETS:
+            raise ValueError(f"at most {MOST_BUCKETS - 1} bounds")
+        self.nbounds = len(bounds)
+        for i in range(self.nbounds):
+            self.bounds[i] = bounds[i]
+        self.newest = newest
+
+    cdef void add(self, double first_byte_ms) noexcept:
+        cdef int i = 0
+        self.worked += 1
+        self.seconds += first_byte_ms / 1000
+        self.average_ms += (first_byte_ms - self.average_ms) * (self.newest if self.worked > 1 else 1.0)
+        while i < self.nbounds and first_byte_ms > <double>self.bounds[i]:
+            i += 1
+        self.counts[i] += 1
+
+    def answered(self, double first_byte_ms):
+        self.add(first_byte_ms)
+
+    @property
+    def buckets(self):
+        return [self.counts[i] for i in range(self.nbounds + 1)]
+
+
+cdef class Standing:
+    """`plain`: nothing speaks against the server, and its share is whole. `steady`: one more answer that works changes
+    nothing."""
+
+
+cdef class Member:
+    """A server. `worked(first_byte_ms, status)`, of the class derived from it, hears of what may change its health."""
+
+    def watch(self, statuses):
+        """`worked` has to hear of these statuses."""
+        self.suspect = frozenset(statuses)
+
+    cdef int answered(self, double first_byte_ms, int status) except -1:
+        """The same as `worked`."""
+        if self.health.steady and (len(self.suspect) == 0 or status not in self.suspect):
+            self.figures.add(first_byte_ms)
+        else:
+            self.worked(first_byte_ms, status)
+        return 0
+
+
+cdef class Choice:
+    """`only`: the server, where there is no other; `promised`: picked, but not asked yet."""
+
+    cdef Connection take_plain(self):
+        """A kept connection to the only server where there is nothing to weigh; None: ask `kept`."""
+        cdef Member only = self.only
+        if only is None or only.limit is not None or self.promised is not None or not only.health.plain:
+            return None
+        return only.pool.take()
