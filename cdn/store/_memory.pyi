@@ -164,6 +164,11 @@ class Fill:
         """The body is proven complete: publish it, the draft's fields replaced by `changes`. None: it is
         not stored (detached, purged or no space: see `reason`), the state is DONE and readers go on."""
 
+    def store_at_once(self, draft: Draft, body: bytes) -> bool:
+        """`start`, `write` and `commit` in one step, for a body that is all here while nobody follows the fill. False:
+        nothing has happened (somebody follows, it was purged, the body needs blocks, or there is no room at once), and
+        the steps say what becomes of it."""
+
     def abort(self, reason: str) -> None: ...
     def detach(self, reason: str = "too-large") -> None:
         """From now on never stored and never joined; those who read it go on. Idempotent."""

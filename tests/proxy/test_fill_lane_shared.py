@@ -84,6 +84,56 @@ def test_one_request_for_all(when: str) -> None:
         assert (outcomes["miss"], outcomes["collapsed"], outcomes["hit"]) == (1, 5, 1)
 
 
+def at_once(held: Held, body: bytes) -> None:
+    """All of the answer in one segment."""
+    held.head, held.body, held.first = held.head + body, b"", 0
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_small_answer_in_one_segment(others: int) -> None:
+    held = Held(storable(5), b"")
+    at_once(held, b"small")
+    with leading(held) as (origin, proxy, leader):
+        waiting = [proxy.client() for _ in range(others)]
+        for other in waiting:
+            other.send(GET)
+        eventually(lambda: proxy.stats()["exchanges"] == 1 + others, "all to wait")
+        held.before.set()
+        held.between.set()
+        for client in (leader, *waiting):
+            assert client.read_response().body == b"small"
+        with proxy.lanes(hit=1):
+            assert leader.get("/a").body == b"small"
+        assert origin.count("/a") == 1
+
+
+def test_a_small_answer_outlives_its_client() -> None:
+    held = Held(storable(5), b"")
+    at_once(held, b"small")
+    with leading(held) as (origin, proxy, leader):
+        leader.reset()
+        eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
+        held.before.set()
+        held.between.set()
+        eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
+        with proxy.lanes(hit=1):
+            assert proxy.get("/a").body == b"small"
+        assert origin.count("/a") == 1
+
+
+def test_a_small_answer_that_was_purged_on_its_way() -> None:
+    held = Held(storable(5), b"")
+    at_once(held, b"small")
+    with leading(held) as (origin, proxy, leader):
+        proxy._worker.memory.purge_all()
+        held.before.set()
+        held.between.set()
+        assert leader.read_response().body == b"small"
+        assert proxy._worker.memory.stats()["objects"] == 0
+        assert leader.get("/a").body == b"small"
+        assert origin.count("/a") == 2
+
+
 def test_those_who_wait_for_what_is_not_stored_go_on_alone() -> None:
     held = Held(b"HTTP/1.1 200 OK\r\nCache-Control: private\r\nContent-Length: 2\r\n\r\n", b"me")
     with leading(held) as (origin, proxy, leader):

@@ -348,6 +348,12 @@ cdef class Fill:
         self.end(S_COMMITTED)
         return True
 
+    def store_at_once(self, draft not None, bytes body not None):
+        cdef Record t
+        cdef tuple text = read_draft(draft, self.stamp, self.key, &t)
+        return text is not None and self.store_whole(draft, &t, text[0], text[1], PyBytes_AS_STRING(body),
+                                                     PyBytes_GET_SIZE(body))
+
     def abort(self, str reason not None):
         if self.remote or self.slot.state > S_STREAMING:
             return
