@@ -1,4 +1,5 @@
 from asyncio import AbstractEventLoop
+from typing import final
 
 from cdn.proxy._front import Lane
 from cdn.proxy._lane import HitLane
@@ -6,6 +7,7 @@ from cdn.proxy._log import HitLog
 from cdn.proxy.flight import Flight
 from cdn.proxy.site import Site
 
+@final
 class Passage:
     """One exchange of the fill lane."""
 
