@@ -20,7 +20,7 @@ CYTHON    := $(shell find cdn -name '*.pyx' -o -name '*.pxd')
 help:
 	@echo "make run        set up, then start the demo: an origin, the proxy and the dashboard on localhost"
 	@echo "make test       set up, then run the tests"
-	@echo "make test-full  the long variants as well"
+	@echo "make test-full  the long variants as well: about 40 minutes on two cores"
 	@echo "make lint       ruff, mypy --strict, the import floors, the stubs of the extension modules, the hot path"
 	@echo "make bench      measure beside nginx, HAProxy and Varnish"
 	@echo "make bench-micro, bench-memory, bench-scale   ns per operation, bytes per connection and object, cost as things grow"
@@ -36,7 +36,10 @@ test: $(BUILT) test-deps
 	@$(BIN)/python -m pytest -m "not full" -n $(JOBS) --dist worksteal $(ARGS)
 
 test-full: $(BUILT) test-deps
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	@status=0; \
+	$(BIN)/python -m pytest -m "not alone" -n $(JOBS) --dist worksteal $(ARGS) || status=$$?; \
+	$(BIN)/python -m pytest -m alone $(ARGS) || status=$$?; \
+	exit $$status
 
 # The real peers (nginx, chromium, …) that some tests run against; without them those tests are skipped and say so.
 test-deps:

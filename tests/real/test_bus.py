@@ -174,7 +174,8 @@ def test_a_purge_on_one_node_is_one_on_all(origin: Origin, broker: Broker) -> No
 
 
 @pytest.mark.parametrize(
-    ("turns", "goal"), [(10, 20.0), pytest.param(100, VISIBLE, marks=pytest.mark.full, id="measured")]
+    ("turns", "goal"),
+    [(10, 20.0), pytest.param(100, VISIBLE, marks=[pytest.mark.full, pytest.mark.alone], id="measured")],
 )
 def test_how_soon_a_purge_is_seen_everywhere(origin: Origin, broker: Broker, turns: int, goal: float) -> None:
     times = []

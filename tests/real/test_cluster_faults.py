@@ -247,6 +247,7 @@ def test_each_part_fails_and_comes_back_under_load(cluster: Cluster) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_each_part_fails_in_each_way_for_ten_seconds(cluster: Cluster) -> None:
     with Load([edge.port for edge in cluster.edges], 8) as load:
@@ -302,6 +303,7 @@ def test_no_client_sees_an_error_of_what_is_stored_while_all_origins_are_down(cl
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_no_client_sees_an_error_of_what_is_stored_while_all_origins_are_down_for_a_minute(
     cluster: Cluster,

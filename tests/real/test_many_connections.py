@@ -134,7 +134,9 @@ def settled(node: Node, figure: str) -> int:
     ("count", "seconds"),
     [
         pytest.param(2_000, 2, id="2000"),
-        pytest.param(10_000, 20, id="10000", marks=[pytest.mark.full, pytest.mark.timeout(300)]),
+        pytest.param(
+            10_000, 20, id="10000", marks=[pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(300)]
+        ),
     ],
 )
 def test_idle_connections_cost_little_and_load_leaves_nothing(

@@ -260,7 +260,7 @@ def test_a_second_node_on_the_same_admin_port(origin: Origin) -> None:
 # Quiet
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=[pytest.mark.full, pytest.mark.alone])])
 def test_an_idle_worker_does_not_wake_up(origin: Origin, seconds: int) -> None:
 
     def switches(pid: int) -> dict[str, int]:

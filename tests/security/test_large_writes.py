@@ -63,6 +63,7 @@ def test_slow_readers(tls: bool, cacheable: bool) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cacheable", [True, False], ids=["stored", "passed"])
 def test_a_hundred_slow_tls_readers(cacheable: bool) -> None:

@@ -82,6 +82,7 @@ def test_two_hundred_dripping_heads() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_a_thousand_dripping_heads() -> None:
     slowloris(1000)
 

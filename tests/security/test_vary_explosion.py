@@ -43,9 +43,8 @@ def test_random_values(vary: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("vary", ["Accept-Language", "X-Anything"])
-def test_a_hundred_thousand_random_values(vary: str) -> None:
-    flood(100_000, vary, Node, 50)  # a process of its own, and 50 requests in one piece: quicker
+def test_a_hundred_thousand_random_languages() -> None:
+    flood(100_000, "Accept-Language", Node, 50)  # a process of its own, and 50 requests in one piece: quicker
 
 
 def test_a_vary_of_ever_new_fields_is_bounded_too() -> None:

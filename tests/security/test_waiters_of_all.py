@@ -178,7 +178,7 @@ def test_a_purge_reaches_a_fill_of_another_worker() -> None:
             assert nodes.client(number).get("/c").body == b"new"
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.parametrize("seconds", [2, pytest.param(10, marks=[pytest.mark.full, pytest.mark.alone])])
 def test_an_idle_worker_does_not_wake_up(seconds: int) -> None:
     with Origin(fresh(600, b"x")) as origin:
         tree = site(origin, origin_timeouts={"idle": "100ms"})  # that is over before anything is counted

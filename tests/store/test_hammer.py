@@ -66,6 +66,7 @@ def test_four_processes_and_random_deaths(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_four_processes_for_long(tmp_path: Path, policy: str) -> None:

@@ -150,7 +150,9 @@ cdef void claim_fills(Space* s) noexcept nogil:
                 cdn_store32(&f.state, S_COMMITTED)
             cdn_or32(&r.pins, PIN_FOLLOWED)
         else:
-            claim_run(s, f.run, 0)
+            if claim_run(s, f.run, 0):
+                # its owner may have died between this and the slot; no slot: nobody may take it for a record
+                cdn_or32(&r.pins, PIN_FILLING)
             for k in range(f.gone, f.nblocks):
                 if not claim_block(s, fill_list(s, f)[k - f.base]):
                     f.nblocks = <uint32_t> k    # its owner died while it was laid out anew
@@ -158,6 +160,8 @@ cdef void claim_fills(Space* s) noexcept nogil:
         for k in range(OLD_RUNS):
             if f.old[k] and not claim_run(s, f.old[k], 0):
                 f.old[k] = 0
+            elif f.old[k]:
+                cdn_or32(&record_at(s, f.old[k]).pins, PIN_FILLING)
         if f.extra and not claim_block(s, f.extra - 1):
             f.extra = 0
 

@@ -126,5 +126,5 @@ def test_power_loss(tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_power_loss_many_times(tmp_path: Path) -> None:
-    """20 stories of up to 400 steps, 250 power losses in each."""
-    run(tmp_path, seeds=20, cuts=250)
+    """12 stories of up to 400 steps, 160 power losses in each."""
+    run(tmp_path, seeds=12, cuts=160)

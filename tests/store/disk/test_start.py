@@ -51,6 +51,7 @@ def test_a_start_with_many_objects(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_start_with_a_million_objects(tmp_path: Path) -> None:
     took = ready(tmp_path / "cache", 1_000_000, 50_000)
