@@ -108,8 +108,8 @@ def test_another_format_is_refused_all_the_same(origin: Origin, folder: Path) ->
         )
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_what_an_unsafe_request_invalidates_stays_so(origin: Origin, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "a purge"])
+def test_what_is_invalidated_stays_so(origin: Origin, tmp_path: Path, method: str) -> None:
     """Killed as soon as the answer is there; with a write delay in which nothing else would have been written."""
     tree = on_disk(origin, tmp_path / "cache")
     with Node(tree) as node:
@@ -118,11 +118,14 @@ def test_what_an_unsafe_request_invalidates_stays_so(origin: Origin, tmp_path: P
     tree["store"]["disk"]["write_delay"] = "60s"
     with Node(tree) as node:
         assert is_hit(node.get("/a"))
-        with RawClient(node.port) as client:
-            assert client.ask(method, "/a", {}, b"new" if method != "DELETE" else b"").status == 200
-            others = node.others
-            for pid in (node.pid, *others):
-                os.kill(pid, signal.SIGKILL)
+        processes = (node.pid, *node.others)
+        if method == "a purge":
+            assert purge(node, "/a") == 200
+        else:
+            with RawClient(node.port) as client:
+                assert client.ask(method, "/a", {}, b"new" if method != "DELETE" else b"").status == 200
+        for pid in processes:
+            os.kill(pid, signal.SIGKILL)
         node.wait()
     with Node(tree) as node:
         assert not is_hit(node.get("/a"))

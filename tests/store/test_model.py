@@ -322,7 +322,7 @@ TestStore.settings = settings(
 @pytest.mark.timeout(1800)
 class TestStoreLong(StoreMachine.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(
-        max_examples=350,
+        max_examples=600,
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=[
