@@ -19,7 +19,8 @@ from ..harness.sync import eventually
 from .node import Node
 
 DELAY = 0.2  # seconds; the write delay
-LATE = 2.0  # and how much longer a loaded machine may take
+LATE = 2.0  # and how much longer a machine with other work may take
+ALONE = 0.3  # and one without
 CLIENTS = 3
 
 
@@ -91,7 +92,7 @@ def kill_all(node: Node) -> None:
     node.wait()
 
 
-def one_round(origin: Origin, world: World, path: Path, number: int) -> tuple[int, int, int]:
+def one_round(origin: Origin, world: World, path: Path, number: int, late: float) -> tuple[int, int, int]:
     """A life under load, its sudden end, and what the next one has: (hits, of how many that were old enough, and
     how many the disk did not keep up with, which the node has said)."""
     disk = {"path": str(path), "size": "1 GiB", "write_delay": f"{int(DELAY * 1000)}ms"}
@@ -132,7 +133,7 @@ def one_round(origin: Origin, world: World, path: Path, number: int) -> tuple[in
                 served = version_of(target, got.body)
                 gone = world.purged.get(target, 0)
                 assert served > gone, f"{target}: version {served} was purged"
-                if when < killed - DELAY - LATE and version > gone:
+                if when < killed - DELAY - late and version > gone:
                     due += 1
                     hits += is_hit(got)
                     assert served >= version, f"{target}: version {served} behind {version}"
@@ -143,23 +144,27 @@ def one_round(origin: Origin, world: World, path: Path, number: int) -> tuple[in
     return hits, due, figures["dropped"]
 
 
-def rounds(path: Path, count: int) -> None:
+def rounds(path: Path, count: int, late: float) -> tuple[int, int, int]:
     world = World()
     hits = due = dropped = 0
     with Origin(world.answer) as origin:
         for number in range(1, count + 1):
-            got = one_round(origin, world, path / "cache", number)
+            got = one_round(origin, world, path / "cache", number, late)
             hits, due, dropped = hits + got[0], due + got[1], dropped + min(got[2], got[1])
     print(f"\n{hits} of {due} hits after {count} kills; the disk did not keep up with {dropped}")
     assert due >= 30 * count
-    assert hits >= 0.95 * (due - dropped)
+    return hits, due, dropped
 
 
 def test_killed_under_write_load(tmp_path: Path) -> None:
-    rounds(tmp_path, 2)
+    """What a disk that is busy with other things did not keep up with is no loss: the node has said so."""
+    hits, due, dropped = rounds(tmp_path, 2, LATE)
+    assert hits >= 0.95 * (due - dropped)
 
 
 @pytest.mark.full
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_killed_under_write_load_twenty_times(tmp_path: Path) -> None:
-    rounds(tmp_path, 20)
+    hits, due, _ = rounds(tmp_path, 20, ALONE)
+    assert hits >= 0.95 * due

@@ -32,13 +32,16 @@ cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):
 
 
 cdef void write_run(Record* r, const Record* t, bytes key, bytes head, bytes meta) noexcept:
-    """Header, key, head and meta into a run that was made for them; `run` and `pins` stay."""
-    cdef uint16_t run = r.run
-    cdef uint32_t pins = r.pins
+    """Header, key, head and meta into a run that was made for them; `run` and `pins` stay.
+
+    They stay at any instant: a fill's followers read on in a run that is written over where it lies, and a death in
+    between must not leave one of no length.
+    """
+    cdef Record header = t[0]
     cdef char* at = <char*> (r + 1)
-    memcpy(r, t, sizeof(Record))
-    r.run = run
-    r.pins = pins
+    header.run = r.run
+    header.pins = r.pins
+    memcpy(r, &header, sizeof(Record))
     memcpy(at, PyBytes_AS_STRING(key), t.key_len)
     at += t.key_len
     memcpy(at, PyBytes_AS_STRING(head), t.head_len)
