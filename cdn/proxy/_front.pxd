@@ -99,6 +99,7 @@ cdef class Connection:
     cdef object note            # what it remembers of this client
     cdef object send            # the Transfer of a SENDING connection
     cdef bint queued            # bytes may be waiting in the transport
+    cdef bint measured          # how far away the client is was looked at
     cdef bint paused            # the transport asked us to stop writing
     cdef bint held              # we asked the transport to stop reading
     cdef bint ended             # the peer has shut its side

@@ -45,14 +45,26 @@ cdef extern from "<sys/socket.h>" nogil:
     struct linger:
         int l_onoff
         int l_linger
+    int getsockopt(int fd, int level, int name, void* value, unsigned int* n)
     int setsockopt(int fd, int level, int name, const void* value, unsigned int n)
+    int shutdown(int fd, int how)
+    int SHUT_WR
     int SOL_SOCKET
     int SO_LINGER
+    int SO_SNDBUF
     ssize_t send(int fd, const void* buf, size_t n, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
     int MSG_MORE
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_TCP
+
+cdef extern from "<linux/tcp.h>" nogil:
+    struct tcp_info:
+        uint32_t tcpi_min_rtt   # µs
+    int TCP_INFO
 
 cdef enum:
     SLICE = 256 << 10           # the most that one send takes from the store
@@ -61,6 +73,9 @@ cdef enum:
     BODY_WINDOW = 256 << 10     # request body bytes that wait for the exchange
     PENDING_WINDOW = 64 << 10   # bytes of pipelined requests that wait for their turn
     WRITE_HIGH = 256 << 10
+    NEAR = 50                   # µs there and back within which a client runs on this machine
+    NEAR_BODY = 512 << 10       # what is longer leaves for such a client through
+    NEAR_BUFFER = 128 << 10     # a buffer of so much (the kernel takes it twice)
     DRAIN_BOUND = 256 << 10     # of an unread request body
     LINGER = 2000               # ms
     FRESH = 1000                # ms that a connection has for its first request once the node drains

@@ -115,6 +115,7 @@ cdef class Connection:
         """Take requests off the front of `buf` until one keeps the turn or bytes are missing. `owner` keeps `buf`."""
         cdef size_t pos = 0, after
         cdef int got
+        cdef bint ending
         cdef Answer answer
         cdef int64_t began = microseconds() if self.front.log is not None else 0
         while pos < n:
@@ -145,14 +146,14 @@ cdef class Connection:
                                                           self.front.names, &answer):  # python: ownership
                 if scanned.close or self.front.draining:
                     self.last = True
-                send_bytes(self, answer.out, answer.out_len, answer.record != NULL)
+                ending = self.last and scanned.close and pos + scanned.length == n
+                if answer.record == NULL:
+                    send_bytes(self, answer.out, answer.out_len, ending)
                 if self.front.log is not None:
                     self.front.log.hit(self.address, self.front.secure,  # python: ownership
                                        buf + pos, &scanned, &answer, microseconds() - began)
                 pos += scanned.length
                 if self.state == CLOSED:
-                    if answer.record != NULL:
-                        self.front.lane.memory.unpin(answer.record)
                     return 0
                 if answer.record != NULL:
                     if pos < n:
@@ -161,7 +162,9 @@ cdef class Connection:
                     return 0
                 if self.last:
                     # the client said that nothing follows: nothing to wait for
-                    if pos == n and scanned.close and not self.queued:
+                    if ending and not self.queued:
+                        if self.fd >= 0:
+                            shutdown(self.fd, SHUT_WR)      # the answer has waited for it: one segment has both
                         self._close()  # python: ending
                     else:
                         self._linger()  # python: ending

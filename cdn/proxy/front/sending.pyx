@@ -76,18 +76,39 @@ cdef void send_pieces(Connection c, iovec* pieces, int count):
 
 # hot
 cdef int start_transfer(Connection c, Answer* answer) except -1:
-    """Send the rest of an answer from the store, while other connections have their turn."""
+    """Send an answer whose body is the store's, while other connections have their turn."""
     cdef Transfer transfer = Transfer.__new__(Transfer)
     transfer.lane = c.front.lane  # python: ownership
     transfer.record = answer.record
     transfer.offset = answer.offset
     transfer.left = answer.length
+    if transfer.left > NEAR_BODY and not c.measured:
+        keep_near(c)
     c.send = transfer  # python: ownership
     c.state = SENDING
+    c.written += answer.out_len
+    c.front.census.bytes_out += answer.out_len
     c.still = c.marked = transfer.began = monotonic()
     c.mark = transfer.mark = c.written
     c._due(c.marked + GRACE)  # python: callback
-    pump(c)
+    pump_held(c, answer.out, answer.out_len)
+
+
+# hot
+cdef void keep_near(Connection c) noexcept:
+    """Have no more under way to a client on this machine than stays in the cache that both ends share.
+
+    The kernel lets a send buffer grow to megabytes while the client is slower, and what waits in it has left the cache by
+    the time it is read. Nothing is lost so near: 256 KiB in 50 µs are 5 GB/s.
+    """
+    cdef tcp_info info
+    cdef unsigned int size = sizeof(tcp_info)
+    cdef int buffer = NEAR_BUFFER
+    c.measured = True
+    if c.fd >= 0:
+        memset(&info, 0, sizeof(tcp_info))
+        if getsockopt(c.fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 and 0 < info.tcpi_min_rtt < NEAR:
+            setsockopt(c.fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(int))
 
 
 cdef bytes _take(Transfer transfer, uint64_t most):
@@ -114,22 +135,23 @@ cdef int pump(Connection c) except -1:
     """Send the stored body until it is out, the socket is full or the turn is over."""
     cdef Transfer transfer = c.send  # python: ownership
     if transfer.key is None:
-        return pump_held(c)
+        return pump_held(c, NULL, 0)
     if not regain(transfer):  # python: ending
         c.front.census.cut_for_memory += 1
         c._abort()  # python: ending
         return 0
-    pump_held(c)
+    pump_held(c, NULL, 0)
     if c.send is transfer:
         let_go(transfer)  # python: ownership
 
 
 # hot
-cdef int pump_held(Connection c) except -1:
-    """The same of a record that is pinned."""
+cdef int pump_held(Connection c, const char* head, size_t head_left) except -1:
+    """The same of a record that is pinned, behind what is left of the answer's head."""
     cdef Transfer transfer = c.send  # python: ownership
     cdef msghdr message
-    cdef iovec iov[8]
+    cdef iovec iov[9]
+    cdef iovec* body = iov + 1
     cdef uint64_t want, turn = 0, i
     cdef ssize_t sent
     cdef bytes data
@@ -144,11 +166,16 @@ cdef int pump_held(Connection c) except -1:
             c.queued = False
         if c.fd >= 0 and not c.queued:
             want = transfer.left if transfer.left < SLICE else SLICE
-            message.msg_iov = iov
-            message.msg_iovlen = transfer.lane.memory.body_iov(transfer.record, transfer.offset, want, iov, 8)
-            want = 0
+            message.msg_iov = body
+            message.msg_iovlen = transfer.lane.memory.body_iov(transfer.record, transfer.offset, want, body, 8)
+            want = head_left
             for i in range(message.msg_iovlen):
-                want += iov[i].iov_len
+                want += body[i].iov_len
+            if head_left:
+                iov[0].iov_base = <void*>head
+                iov[0].iov_len = head_left
+                message.msg_iov = iov
+                message.msg_iovlen += 1
             sent = sendmsg(c.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
             if sent < 0:
                 if errno == EINTR:
@@ -157,17 +184,33 @@ cdef int pump_held(Connection c) except -1:
                     c._abort()  # python: ending
                     return 0
                 sent = 0
+            want -= sent
+            if head_left:
+                if <size_t>sent < head_left:
+                    # full already: what is left of the head goes by the transport, which tells when there is room
+                    c.queued = True
+                    c.transport.set_write_buffer_limits(0)  # python: transport
+                    c.transport.write(PyBytes_FromStringAndSize(head + sent, head_left - sent))  # python: transport
+                    head_left = 0
+                    continue
+                sent -= head_left
+                head_left = 0
             transfer.offset += sent
             transfer.left -= sent
             c.written += sent
             c.front.census.bytes_out += sent
             turn += sent
-            if <uint64_t>sent == want:
+            if want == 0:
                 continue
             # full: let the transport tell when it takes more
             c.transport.set_write_buffer_limits(0)  # python: transport
             data = _take(transfer, NOTICE)  # python: transport
         else:
+            if head_left:
+                c.queued = True
+                c.transport.write(PyBytes_FromStringAndSize(head, head_left))  # python: transport
+                head_left = 0
+                continue
             data = _take(transfer, 64 << 10)  # python: transport
         c.written += PyBytes_GET_SIZE(data)
         c.front.census.bytes_out += PyBytes_GET_SIZE(data)
