@@ -1,4 +1,7 @@
-"""`config/cluster` as it is written: run.sh starts it, a purge on one edge holds on the other, a signal ends it."""
+"""`config/cluster` as it is written: run.sh starts it, a purge on one edge holds on the other, a signal ends it.
+
+And the pair of an edge and a shield, with other ports.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ..harness import RawClient, Response
+from ..harness import Origin, RawClient, Response, fresh
 from ..harness.process import ROOT, environment, free_port
 from ..harness.sync import eventually
 from .broker import binary
+from .node import Node
 
 EXAMPLE = ROOT / "config" / "cluster"
 PORTS = (4222, 8081, 8082, 8181, 8182, 9091, 9092, 9191, 9192)
@@ -96,6 +101,25 @@ def seen(admin: int, count: int) -> list[str] | None:
     nodes = stats(admin)["bus"]["nodes"]
     assert isinstance(nodes, list)
     return [str(node["node"]) for node in nodes] if len(nodes) == count else None
+
+
+def test_the_pair_of_an_edge_and_a_shield(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDN_SHIELD_SECRET", "a secret of more than 16 characters")
+    shield, edge = (
+        yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("shield", "edge")
+    )
+    with Origin(fresh(60, b"hello")) as origin:
+        for tree in (shield, edge):
+            assert tree["origins"]["app"]["servers"] == ["http://127.0.0.1:9000"]
+            tree["origins"]["app"]["servers"] = [origin.url]
+            tree |= {"listen": ["http://127.0.0.1:0"], "store": {"memory": "16 MiB"}, "workers": 1}
+        with Node(shield) as back:
+            edge["shields"]["servers"] = [f"http://127.0.0.1:{back.port}"]
+            with Node(edge) as front:
+                said = ", ".join(front.get("/a").all("cache-status"))
+                assert [one.split(";")[0] for one in said.split(", ")] == ["shield-1", "edge-1"]
+                assert [one.split(";")[0] for one in front.get("/api/a").all("cache-status")] == ["edge-1"]
+        assert origin.count() == 2
 
 
 @pytest.mark.parametrize("name", ["cdn@.service", "cdn-bus.service"])

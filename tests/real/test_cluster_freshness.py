@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -165,17 +167,43 @@ def test_clients_of_all_workers_of_all_edges_make_one_request(stack: ExitStack) 
         return reply(200, {"Cache-Control": "max-age=600"}, BODY)
 
     with Origin(answer, patience=60) as origin:
-        tiers = Tiers(stack, origin, workers=2, store=STORE)
+        tiers = Tiers(stack, origin, workers=2, store=STORE, origin_timeouts={"first_byte": "50s"})
         with Crew(patience=60) as crew:
-            tasks = [crew.start(partial(edge.get, "/a")) for edge in tiers.edges * 20]
-            eventually(lambda: origin.count() == 1, "the request", 30)
+            tasks = []
+            for edge in tiers.edges:
+                for number in range(2):
+                    with alone(edge, number):
+                        tasks += [crew.start(partial(patient, edge)) for _ in range(10)]
+                        eventually(partial(taken, edge, number, 10), "the clients of a worker", 30, 0.05)
             eventually(lambda: min(map(under_way, tiers.edges)) == 20, "the clients", 30, 0.05)
             gate.set()
-            assert all(task.result(60).body == BODY for task in tasks)
+            assert all(task.result(60) == BODY for task in tasks)
         for edge in tiers.edges:
             assert len([one for one in edge.stats()["workers"] if one["requests"]]) == 2
         assert origin.count() == 1
         eventually(lambda: tiers.asked() == 2, "the counters of the shields")
+
+
+def patient(node: Node) -> bytes:
+    with RawClient(node.port, timeout=60) as client:
+        return client.get("/a").body
+
+
+@contextmanager
+def alone(node: Node, number: int) -> Iterator[None]:
+    """Only this worker of the node runs, so that it takes whoever comes."""
+    others = [one["pid"] for one in node.stats()["workers"] if one["worker"] != number]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+def taken(node: Node, number: int, count: int) -> bool:
+    return bool(node.stats()["workers"][number]["connections"] >= count)
 
 
 def under_way(node: Node) -> int:
