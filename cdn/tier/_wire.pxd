@@ -31,14 +31,13 @@ cdef class Sink:
     on_told follows the calls for one received segment, unless the last of them ended the exchange.
 
     After on_end or on_fail the connection has forgotten the sink. A sink may call `Connection.abort` at any
-    time and hears nothing afterwards. `head` and `base` are valid during the call only; `chunk` is a whole
-    received segment of which [at, at + n) is body. After an on_end in a tunnel bytes may still be written.
+    time and hears nothing afterwards. `head`, `base` and `data` are valid during the call only. After an on_end in a tunnel bytes may still be written.
     """
     cdef int on_interim(self, int status, object fields) except -1
     cdef int on_head(self, Connection conn, const char* base, _core.ResponseHead* head,
                      Framing framing) except -1
     cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1
-    cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1
+    cdef int on_data(self, const char* data, Py_ssize_t n) except -1
     cdef int on_told(self) except -1
     cdef int on_end(self, bint whole) except -1
     cdef int on_fail(self, object error) except -1
@@ -54,6 +53,7 @@ cdef class Connection:
     cdef object sender              # the task that sends the request's body, while it does
     cdef readonly uint8_t state
     cdef int fd                     # -1: none to look into
+    cdef Intake intake              # that reads it; None: the transport does
     cdef bint secure                # TLS: what the socket holds are records, and there is no half-close
     cdef uint64_t era               # the pool's when it was made
     cdef uint32_t max_head
@@ -98,11 +98,14 @@ cdef class Connection:
     cdef resume_reading(self)
     cdef int _begin(self, Sink sink, bint for_head, bint has_body, str upgrade) except -1
     cdef int _send(self, const char* head, Py_ssize_t n) except -1
-    cdef int _feed(self, bytes data) except -1
-    cdef Py_ssize_t _head(self, bytes data, Py_ssize_t at) except -1
+    cdef int _take_in(self, const char* data, Py_ssize_t n) except -1
+    cdef int _feed(self, const char* data, Py_ssize_t n) except -1
+    cdef Py_ssize_t _head(self, const char* data, Py_ssize_t size, Py_ssize_t at) except -1
     cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1
     cdef int _interim(self, const char* base, _core.ResponseHead* head) except -1
-    cdef int _dechunk(self, bytes data, Py_ssize_t at) except -1
+    cdef int _dechunk(self, const char* base, size_t n, Py_ssize_t at) except -1
+    cdef void _unhook(self) noexcept
+    cdef int _hook(self) except -1
     cdef int _finish(self, bint whole, bint surplus) except -1
     cdef int _fail(self, object kind, str detail) except -1
     cdef int _raise(self, object error) except -1
@@ -116,6 +119,17 @@ cdef class Connection:
     cdef int _waiting_bytes(self) noexcept
 
 
+cdef class Intake:
+    cdef object loop
+    cdef int ep
+    cdef dict conns                 # fd -> Connection
+    cdef char* room
+    cdef int add(self, Connection conn) except -1
+    cdef void drop(self, Connection conn) noexcept
+    cdef int close(self) except -1
+    cdef int _hear(self, Connection conn) except -1
+
+
 cdef class Pool:
     cdef readonly str server
     cdef bytes text                 # the same for a log
@@ -126,6 +140,7 @@ cdef class Pool:
     cdef Py_ssize_t max_idle
     cdef object sweeper
     cdef uint64_t era
+    cdef Intake intake              # while there are live connections that it reads
     cdef readonly uint64_t opened
     cdef readonly uint64_t reused
     cdef public object on_free      # called with nothing when a connection may have come free, or None

@@ -15,7 +15,9 @@ Rules of these files:
 
 from collections import deque
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+from posix.unistd cimport close
 from libc.errno cimport EAGAIN, EINTR, errno
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
@@ -32,6 +34,20 @@ cdef extern from "<sys/socket.h>" nogil:
     enum: MSG_NOSIGNAL
     Py_ssize_t send(int fd, const void* buf, size_t n, int flags)
     Py_ssize_t recv(int fd, void* buf, size_t n, int flags)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum: EPOLL_CLOEXEC
+    enum: EPOLL_CTL_ADD
+    enum: EPOLL_CTL_DEL
+    enum: EPOLLIN
+    union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int ep, int what, int fd, epoll_event* event)
+    int epoll_wait(int ep, epoll_event* events, int most, int timeout)
 
 cdef extern from "<time.h>" nogil:
     int CLOCK_MONOTONIC_COARSE
@@ -62,5 +78,6 @@ cdef inline double _roughly() noexcept nogil:
 include "wire/request.pyx"
 include "wire/sink.pyx"
 include "wire/connection.pyx"
+include "wire/intake.pyx"
 include "wire/pool.pyx"
 include "wire/stream.pyx"

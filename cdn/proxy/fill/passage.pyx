@@ -214,8 +214,7 @@ cdef class Passage(Sink):
         self.lane.held = p - self.lane.space
         return 0
 
-    cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1:
-        cdef const char* data = PyBytes_AS_STRING(chunk) + at
+    cdef int on_data(self, const char* data, Py_ssize_t n) except -1:
         cdef bint level = self.sent == self.arrived
         self.way.received += n
         self.arrived += n

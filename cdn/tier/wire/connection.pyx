@@ -31,17 +31,20 @@ cdef class Connection:
         self.pool.opened += 1
 
     def data_received(self, bytes data not None):
+        self._take_in(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int _take_in(self, const char* data, Py_ssize_t n) except -1:
         cdef Sink sink
         if self.state == S_IDLE or self.state == S_NEW:
-            self._discard()
-            return
+            return self._discard()
         try:
-            self._feed(data)
+            self._feed(data, n)
             sink = self.sink
             if sink is not None:
                 sink.on_told()
         except Exception as exc:        # a sink's own failure: it must hear of it, the loop must not
             self._raise(exc)
+        return 0
 
     def eof_received(self):
         self._ended(None)
@@ -49,6 +52,7 @@ cdef class Connection:
 
     def connection_lost(self, exc):
         self.lost = True
+        self._unhook()
         self.pool._leaves(self)
         if exc is None and self.secure and self.state == S_CLOSE and self.sink is not None:
             # No eof_received: the end of TLS never came, and what it would have ended is not whole (RFC 9112 §9.8).
@@ -105,6 +109,9 @@ cdef class Connection:
         self.state = S_HEAD
         self.asked_at = _monotonic()
         self.answered_at = 0
+        if (self.intake is None and self.fd >= 0 and not self.secure and upgrade is None and self.pool.ttl > 0
+                and not self.transport.is_closing()):
+            self._hook()
         return 0
 
     cdef int _send(self, const char* head, Py_ssize_t n) except -1:
@@ -164,6 +171,9 @@ cdef class Connection:
         """Leave a tunnel's transport to somebody else."""
         self._let_go()
         self.state = S_DONE
+        if self.intake is not None:
+            self._unhook()
+            self.transport.resume_reading()
         self.fd = -1
         self.pool._leaves(self)
 
@@ -182,6 +192,7 @@ cdef class Connection:
             self.pool.forget(self)
         self.state = S_DONE
         self.deadline = 0
+        self._unhook()
         # Now, not in connection_lost: uvloop never calls that where a connect is cancelled at its very end.
         self.pool._leaves(self)
         self.fd = -1                        # closed with the transport, and soon somebody else's
@@ -197,27 +208,48 @@ cdef class Connection:
     cdef pause(self):
         if not self.reading_paused and self.state != S_DONE:
             self.reading_paused = True
-            self.transport.pause_reading()
+            if self.intake is None:
+                self.transport.pause_reading()
+            else:
+                self.intake.drop(self)
             self._watch()
 
     cdef resume_reading(self):
         if self.reading_paused:
             self.reading_paused = False
             if not self.transport.is_closing():
-                self.transport.resume_reading()
+                if self.intake is None:
+                    self.transport.resume_reading()
+                else:
+                    self.intake.add(self)
             self._watch()
+
+    cdef void _unhook(self) noexcept:
+        if self.intake is not None:
+            self.intake.drop(self)
+            self.intake = None
+
+    cdef int _hook(self) except -1:
+        """Read it ourselves from now on. Not from the beginning: a transport starts to read once it has told that it is
+        connected."""
+        if self.pool.intake is None:
+            self.pool.intake = Intake(self.loop)
+        self.transport.pause_reading()
+        self.pool.intake.add(self)
+        self.intake = self.pool.intake
+        return 0
 
     # -- framing ---------------------------------------------------------------------------------------------
 
-    cdef int _feed(self, bytes data) except -1:
-        cdef Py_ssize_t n = PyBytes_GET_SIZE(data), at = 0, take
+    cdef int _feed(self, const char* data, Py_ssize_t n) except -1:
+        cdef Py_ssize_t at = 0, take
         cdef Sink sink          # held: it may let go of us inside of a call
         self.heard_at = _monotonic()
         if self.answered_at == 0:
             self.answered_at = self.heard_at
         self.received = True
         while self.state == S_HEAD:
-            at = self._head(data, at)
+            at = self._head(data, n, at)
             if at >= n:
                 break
         if self.state == S_DONE or self.state == S_IDLE or self.sink is None:
@@ -233,17 +265,17 @@ cdef class Connection:
                 take = <Py_ssize_t>self.left
             self.left -= take
             sink = self.sink
-            sink.on_data(data, at, take)
+            sink.on_data(data + at, take)
             if self.left == 0 and self.state == S_LENGTH:
                 self._finish(True, at + take < n)
         elif self.state == S_CHUNKS:
-            self._dechunk(data, at)
+            self._dechunk(data, n, at)
         elif self.state == S_CLOSE or self.state == S_TUNNEL:
             sink = self.sink
-            sink.on_data(data, at, n - at)
+            sink.on_data(data + at, n - at)
         return 0
 
-    cdef Py_ssize_t _head(self, bytes data, Py_ssize_t at) except -1:
+    cdef Py_ssize_t _head(self, const char* data, Py_ssize_t size, Py_ssize_t at) except -1:
         """Scan one head that starts or goes on at `at`; where its end is, or the end of `data`."""
         cdef _core.ResponseHead head
         cdef const char* base
@@ -252,26 +284,26 @@ cdef class Connection:
         cdef bytearray kept = self.partial
         cdef int got
         if kept is None:
-            base = PyBytes_AS_STRING(data) + at
-            n = PyBytes_GET_SIZE(data) - at
+            base = data + at
+            n = size - at
         else:
             before = PyByteArray_GET_SIZE(kept)
-            kept += data[at:]
+            kept += data[at:size]
             base = PyByteArray_AS_STRING(kept)
             n = PyByteArray_GET_SIZE(kept)
         got = _core.scan_response(base, n, &self.resume, self.max_head, self.max_fields, &head)
         if got == 0:
             if kept is None:
-                self.partial = bytearray(data[at:])
-            return PyBytes_GET_SIZE(data)
+                self.partial = bytearray(data[at:size])
+            return size
         if got < 0:
             detail = _core.scan_error_name(got).decode("ascii")
             self._fail(Kind.MALFORMED, f"the response head is refused ({detail})")
-            return PyBytes_GET_SIZE(data)
+            return size
         end = at + head.length - before
         self.partial = None
         self.resume = 0
-        self.behind = PyBytes_GET_SIZE(data) - end
+        self.behind = size - end
         self._judge(base, &head, self.behind > 0)
         return end
 
@@ -334,14 +366,12 @@ cdef class Connection:
             sink.on_interim(head.status, _fields(base, head))
         return 0
 
-    cdef int _dechunk(self, bytes data, Py_ssize_t at) except -1:
+    cdef int _dechunk(self, const char* base, size_t n, Py_ssize_t at) except -1:
         """Give the segment's body as one piece: many small chunks must not become many small objects."""
-        cdef const char* base = PyBytes_AS_STRING(data)
-        cdef size_t n = PyBytes_GET_SIZE(data), pos = at, first = 0, start = 0, size = 0, pieces = 0
+        cdef size_t pos = at, first = 0, start = 0, size = 0, pieces = 0
         cdef size_t held = 0
         cdef bytearray joined = None
         cdef Sink sink = self.sink
-        cdef bytes whole
         cdef int step
         while True:
             step = _core.chunked_next(&self.chunks, base, n, &pos, &start, &size)
@@ -358,10 +388,9 @@ cdef class Connection:
                     joined = bytearray(base[first:first + held])
                 joined += base[start:start + size]
         if joined is not None:
-            whole = bytes(joined)
-            sink.on_data(whole, 0, PyBytes_GET_SIZE(whole))
+            sink.on_data(PyByteArray_AS_STRING(joined), PyByteArray_GET_SIZE(joined))
         elif pieces == 1:
-            sink.on_data(data, first, held)
+            sink.on_data(base + first, held)
         if self.state != S_CHUNKS or self.sink is None:
             return 0
         if step == _core.CHUNK_END:

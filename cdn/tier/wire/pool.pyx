@@ -64,6 +64,9 @@ cdef class Pool:
         """It is not connected any more, or somebody else's."""
         if conn in self.live:
             self.live.discard(conn)
+            if not self.live and self.intake is not None:
+                self.intake.close()
+                self.intake = None
             if self.on_free is not None:
                 self.on_free()
         return 0

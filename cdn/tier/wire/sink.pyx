@@ -32,7 +32,7 @@ cdef class Sink:
     cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1:
         return 0
 
-    cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1:
+    cdef int on_data(self, const char* data, Py_ssize_t n) except -1:
         return 0
 
     cdef int on_told(self) except -1:

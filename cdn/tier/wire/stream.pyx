@@ -48,12 +48,10 @@ cdef class Stream(Sink):
         self.tunnel = True
         return self.on_head(conn, base, head, BY_CLOSE)
 
-    cdef int on_data(self, bytes chunk, Py_ssize_t at, Py_ssize_t n) except -1:
+    cdef int on_data(self, const char* data, Py_ssize_t n) except -1:
         if n == 0:
             return 0
-        if n != PyBytes_GET_SIZE(chunk):
-            chunk = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + at, n)
-        self.chunks.append(chunk)
+        self.chunks.append(PyBytes_FromStringAndSize(data, n))
         self.waiting += n
         if self.waiting > QUEUE_HIGH and self.conn is not None:
             self.conn.pause()

@@ -1,0 +1,79 @@
+# What the plain connections of one server receive: one epoll for all of them, which the loop watches, and one buffer.
+#
+# A connection whose bytes come through the loop's transport costs a bytes object, a copy and a call into Python for each
+# segment. Here a turn of the loop makes one call for all that have something, and the bytes are used where they were
+# received. The transport stays: it writes what the socket does not take at once, and it closes.
+
+cdef enum:
+    INTAKE_ROOM = 256 << 10
+    INTAKE_TURN = 64            # connections that are heard before the loop has its turn
+
+
+cdef class Intake:
+    """The loop's reader while its pool has connections; `close` when it has none."""
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.conns = {}
+        self.room = <char*>malloc(INTAKE_ROOM)
+        self.ep = epoll_create1(EPOLL_CLOEXEC)
+        if self.room == NULL or self.ep < 0:
+            raise MemoryError
+        loop.add_reader(self.ep, self._ready)
+
+    def __dealloc__(self):
+        free(self.room)
+        if self.ep >= 0:
+            close(self.ep)
+
+    cdef int add(self, Connection conn) except -1:
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.fd = conn.fd
+        if epoll_ctl(self.ep, EPOLL_CTL_ADD, conn.fd, &event) < 0:
+            raise OSError(errno, "a connection cannot be watched")
+        self.conns[conn.fd] = conn
+        return 0
+
+    cdef void drop(self, Connection conn) noexcept:
+        """Where its descriptor is closed already, the number may be another connection's by now."""
+        if self.conns.get(conn.fd) is conn:
+            del self.conns[conn.fd]
+            epoll_ctl(self.ep, EPOLL_CTL_DEL, conn.fd, NULL)
+
+    cdef int close(self) except -1:
+        if self.ep >= 0:
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self.ep)
+            close(self.ep)
+            self.ep = -1
+            self.conns = {}
+        return 0
+
+    def _ready(self):
+        cdef epoll_event events[INTAKE_TURN]
+        cdef Connection conn
+        cdef int i, count = epoll_wait(self.ep, events, INTAKE_TURN, 0)
+        for i in range(count):
+            conn = self.conns.get(events[i].data.fd)
+            if conn is not None:
+                try:
+                    self._hear(conn)
+                except Exception as exc:    # a fault of ours: told, and the others of this turn are heard
+                    self.loop.call_exception_handler({"message": "an origin's bytes were not taken", "exception": exc})
+
+    cdef int _hear(self, Connection conn) except -1:
+        cdef object transport
+        cdef Py_ssize_t got = recv(conn.fd, self.room, INTAKE_ROOM, MSG_DONTWAIT)
+        if got > 0:
+            return conn._take_in(self.room, got)
+        if got < 0 and (errno == EAGAIN or errno == EINTR):
+            return 0
+        transport = conn.transport
+        if got == 0:
+            conn._ended(None)
+        else:
+            conn._ended(OSError(errno, "the connection broke"))
+        self.drop(conn)
+        transport.abort()
+        return 0
