@@ -216,6 +216,7 @@ def record(
             old_origin=bool(told_by.flags & RecordFlag.OLD_ORIGIN),
         ),
         listing,
+        aside=True,
     )
     if index is None:
         memory.remove(key)

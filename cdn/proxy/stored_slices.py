@@ -272,7 +272,7 @@ def admit(
     old_origin = bool(new.shown.flags & RecordFlag.OLD_ORIGIN)
     record = draft(stored, route.headers.response, fill.stamp, old_origin=old_origin)
     stored_parts.drop(memory, primary, new.base)
-    entry = memory.publish(list_key(new.base), record, _LIST.pack(new.length, token, new.size))
+    entry = memory.publish(list_key(new.base), record, _LIST.pack(new.length, token, new.size), aside=True)
     return None if entry is None else replace(new, shown=entry, stored=stored, token=token)
 
 

@@ -68,8 +68,11 @@ cdef class Memory:
     cdef int copy_iov(self, Record* r, const Record* copy, uint64_t offset, uint64_t length, iovec* iov,
                       int most) noexcept nogil
     cdef void touch(self, Record* r, int64_t now) noexcept nogil
-    cdef bint is_uncacheable(self, const char* key, size_t n, int64_t now) noexcept nogil
+    cdef bint is_uncacheable(self, const uint64_t* h, int64_t now) noexcept nogil
     cdef bint alone(self) noexcept nogil
+    cdef bint has_asides(self) noexcept nogil
+    cdef void hash_both(self, const char* key, size_t n, uint64_t* h) noexcept nogil
+    cdef Fill begin(self, bytes key, Fill since, uint64_t h0, bint* won)
     cdef bint pin(self, Record* r) noexcept nogil
     cdef void unpin(self, Record* r) noexcept nogil
     cdef Record* hold(self, const char* key, size_t n) noexcept nogil

@@ -266,9 +266,15 @@ class Memory:
         """
 
     def publish(
-        self, key: bytes, draft: Draft, body: bytes | bytearray | memoryview = b"", tell: bool = True
+        self,
+        key: bytes,
+        draft: Draft,
+        body: bytes | bytearray | memoryview = b"",
+        tell: bool = True,
+        aside: bool = False,
     ) -> Entry | None:
-        """Store at once. None: no space could be made. `tell`: the tier, too; it knows what came from there."""
+        """Store at once. None: no space could be made. `tell`: the tier, too; it knows what came from there.
+        `aside`: it lies behind the key of something else; the fill lane looks for such only once there was one."""
 
     def republish(self, entry: Entry, draft: Draft, tell: bool = True) -> Entry | None:
         """A new record over the same body. None: no space, or the entry is not `current` any more."""

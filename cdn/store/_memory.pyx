@@ -223,6 +223,13 @@ cdef class Memory:
         """The same with the hash at hand; its second half plays no part."""
         return index_find(&self.s, h0 & self.hash_mask, key, n)
 
+    cdef void hash_both(self, const char* key, size_t n, uint64_t* h) noexcept nogil:
+        siphash128(self.secret, key, n, h)
+
+    cdef bint has_asides(self) noexcept nogil:
+        """Whether anything may lie behind the key of something else."""
+        return cdn_load64(&self.s.top.asides) != 0
+
     cdef bint alone(self) noexcept nogil:
         """No second worker was ever attached: between two steps of this one nobody stores anything."""
         return self.s.me == 0 and cdn_load64(&self.s.top.highest) == 1
@@ -395,20 +402,25 @@ cdef class Memory:
     # -- writing --------------------------------------------------------------------------------------------------
 
     def begin_fill(self, bytes key not None, Fill since=None):
+        cdef bint won = False
+        fill = self.begin(key, since, self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)), &won)
+        return fill, won
+
+    cdef Fill begin(self, bytes key, Fill since, uint64_t h0, bint* won):
+        """`begin_fill`; `h0` is the first half of the key's hash."""
         cdef Space* s = &self.s
-        cdef uint64_t h0
         cdef FillSlot* f = NULL
         cdef Fill fill
         borrowed = self.fills.get(key) or self.follows.get(key)
         if borrowed is not None:
             fill = <Fill> <PyObject*> <size_t> borrowed
-            if fill.joinable and not fill.is_purged():
-                return fill, False
+            if cdn_load32(&fill.slot.flags) & FILL_REGISTERED and not fill.is_purged():
+                return fill
             # another worker has voided it
             self.follows.pop(key, None) if fill.remote else fill.unregister()
         fill = Fill.__new__(Fill)
         fill.open(self, key, self.epoch() if since is None else since.stamp)
-        h0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        h0 &= self.hash_mask
         if take_lock(s, LOCK_WAIT):
             f = find_fill(s, h0, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
             if f != NULL and s.me >= 0 and f.owner != own_name(s):
@@ -428,14 +440,15 @@ cdef class Memory:
         if fill.remote:
             fill.seen_state, fill.seen_arrived = fill.current(), cdn_load64(&f.arrived)
             self.follows[key] = self.following[<size_t> <PyObject*> fill] = <size_t> <PyObject*> fill
-            return fill, False
+            return fill
         if f != NULL:
             fill.enter(f)
         if since is not None and since.is_purged():
             fill.void("purged")
-        return fill, True
+        won[0] = True
+        return fill
 
-    def publish(self, bytes key not None, draft not None, body=b"", bint tell=True):
+    def publish(self, bytes key not None, draft not None, body=b"", bint tell=True, bint aside=False):
         cdef Record t
         cdef Record* r
         cdef Py_buffer view
@@ -443,6 +456,8 @@ cdef class Memory:
         if text is None:
             return None
         t.hash0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if aside or not tell:       # the tier may have sent either
+            cdn_store64(&self.s.top.asides, 1)
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
             if not take_lock(&self.s, LOCK_WAIT):
@@ -658,10 +673,8 @@ cdef class Memory:
         siphash128(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), h)
         remember(&self.s, h, until << 8 | reason)
 
-    cdef bint is_uncacheable(self, const char* key, size_t n, int64_t now) noexcept nogil:
-        """The same as `uncacheable`, without the reason."""
-        cdef uint64_t h[2]
-        siphash128(self.secret, key, n, h)
+    cdef bint is_uncacheable(self, const uint64_t* h, int64_t now) noexcept nogil:
+        """The same as `uncacheable`, without the reason; `h` as of `hash_both`."""
         return remembered(&self.s, h) >> 8 > now
 
     def uncacheable(self, bytes key not None, int64_t now):

@@ -222,6 +222,7 @@ cdef struct Super:
     uint64_t filling                # fill slots in use
     uint64_t serial                 # of the last fill
     uint64_t era                    # fills of an earlier one are void
+    uint64_t asides                 # 0: nothing was ever published that lies behind the key of something else
     uint32_t broken                 # a worker died while it wrote the structures: they are to be rebuilt first
     uint32_t spare
     pthread_mutex_t mutex           # robust, of all processes

@@ -127,7 +127,8 @@ cdef class Intake:
     cdef int add(self, Connection conn) except -1
     cdef void drop(self, Connection conn) noexcept
     cdef int close(self) except -1
-    cdef int _hear(self, Connection conn) except -1
+    cdef int _watch(self, int what, int fd) except -1
+    cdef int _hear(self, Connection conn, bint ends) except -1
 
 
 cdef class Pool:

@@ -39,7 +39,10 @@ cdef extern from "<sys/epoll.h>" nogil:
     enum: EPOLL_CLOEXEC
     enum: EPOLL_CTL_ADD
     enum: EPOLL_CTL_DEL
+    enum: EPOLL_CTL_MOD
     enum: EPOLLIN
+    enum: EPOLLRDHUP
+    enum: EPOLLET
     union epoll_data_t:
         int fd
     struct epoll_event:

@@ -95,7 +95,8 @@ cdef class FillLane(Lane):
         cdef Member server
         cdef object since = None
         cdef Fill fill = None
-        cdef bint won
+        cdef bint won = False
+        cdef uint64_t h[2]
         cdef _wire.Connection conn
         cdef int kind
         if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
@@ -109,16 +110,17 @@ cdef class FillLane(Lane):
             return False
         else:
             kind = MISSED
-            if self.site.equivalents.learnt or self.memory.find(at.key, at.key_len) != NULL:
+            self.memory.hash_both(at.key, at.key_len, h)
+            if self.site.equivalents.learnt or self.memory.find_hashed(h[0], h[1], at.key, at.key_len) != NULL:
                 return False
-            if self._behind(at, self.parts) or self._behind(at, self.slices):
+            if self.memory.has_asides() and (self._behind(at, self.parts) or self._behind(at, self.slices)):
                 return False
             key = PyBytes_FromStringAndSize(at.key, at.key_len)
             if self.site.disk is not None and self._on_disk(key):
                 return False
             if key in self.site.flights:
                 return False
-            if self.memory.is_uncacheable(at.key, at.key_len, self.clock.read()):
+            if self.memory.is_uncacheable(h, self.clock.read()):
                 kind = ALONE
         if c.note is None or (<Note>c.note).epoch != self.epoch:
             note = c.note = Note.__new__(Note)
@@ -138,8 +140,9 @@ cdef class FillLane(Lane):
                 return False
             server, conn = kept
         if kind == MISSED:
-            fill, won = self.memory.begin_fill(key)
-            if not won or (not self.memory.alone() and self.memory.find(at.key, at.key_len) != NULL):
+            fill = self.memory.begin(key, None, h[0], &won)
+            if not won or (not self.memory.alone()
+                           and self.memory.find_hashed(h[0], h[1], at.key, at.key_len) != NULL):
                 # another worker is at it, or has stored it since we looked
                 if won:
                     fill.abort("answered")
@@ -186,6 +189,8 @@ cdef class FillLane(Lane):
         """Whether parts or slices lie under this key."""
         cdef char room[4096 + 64]
         cdef size_t n = PyBytes_GET_SIZE(key), most = max(PyBytes_GET_SIZE(self.parts), PyBytes_GET_SIZE(self.slices))
+        if not self.memory.has_asides():
+            return False
         if n + most > sizeof(room):
             return True
         memcpy(room, PyBytes_AS_STRING(key), n)

@@ -178,21 +178,26 @@ cdef class Passage(Sink):
         """The head of a response that is being stored, as the general lane writes it (`answer._full`)."""
         cdef FillLane lane = self.lane
         cdef char* p = lane.space
-        cdef int64_t now, ttl
+        cdef int64_t now, ttl, born, until
+        cdef bytes text
         self._worked(head.status)
         if self.client is None:
             return 0
         now = lane.clock.read()
-        p = _put(p, draft.head)
+        if type(draft) is Drafted:
+            text, born, until = (<Drafted>draft).head, (<Drafted>draft).born, (<Drafted>draft).fresh_until
+        else:
+            text, born, until = draft.head, draft.born, draft.fresh_until
+        p = _put(p, text)
         if framing == BY_LENGTH:
             p = _length(p, head.content_length)
         if self.aged:
             p = _core.put_bytes(p, b"Age: ", 5)
-            p = put_uint(p, max(0, now - <int64_t>draft.born) // 1000)
+            p = put_uint(p, max(0, now - born) // 1000)
             p = _core.put_bytes(p, b"\r\n", 2)
         p = _put(p, lane.old_via if head.minor == 0 else lane.via)
         p = _put(p, lane.stored_before)
-        ttl = <int64_t>draft.fresh_until - now
+        ttl = until - now
         if ttl < 0:
             p[0] = b"-"
             p = put_uint(p + 1, (999 - ttl) // 1000)

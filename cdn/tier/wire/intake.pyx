@@ -27,12 +27,17 @@ cdef class Intake:
             close(self.ep)
 
     cdef int add(self, Connection conn) except -1:
-        cdef epoll_event event
-        event.events = EPOLLIN
-        event.data.fd = conn.fd
-        if epoll_ctl(self.ep, EPOLL_CTL_ADD, conn.fd, &event) < 0:
-            raise OSError(errno, "a connection cannot be watched")
+        self._watch(EPOLL_CTL_ADD, conn.fd)
         self.conns[conn.fd] = conn
+        return 0
+
+    cdef int _watch(self, int what, int fd) except -1:
+        """From now on, what is there already included."""
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLRDHUP | EPOLLET
+        event.data.fd = fd
+        if epoll_ctl(self.ep, what, fd, &event) < 0:
+            raise OSError(errno, "a connection cannot be watched")
         return 0
 
     cdef void drop(self, Connection conn) noexcept:
@@ -58,17 +63,24 @@ cdef class Intake:
             conn = self.conns.get(events[i].data.fd)
             if conn is not None:
                 try:
-                    self._hear(conn)
+                    self._hear(conn, events[i].events & ~<uint32_t> EPOLLIN != 0)
                 except Exception as exc:    # a fault of ours: told, and the others of this turn are heard
                     self.loop.call_exception_handler({"message": "an origin's bytes were not taken", "exception": exc})
 
-    cdef int _hear(self, Connection conn) except -1:
+    cdef int _hear(self, Connection conn, bint ends) except -1:
+        """`ends`: more than bytes were told of. The kernel tells of what is new once: what is left is asked for again."""
         cdef object transport
-        cdef Py_ssize_t got = recv(conn.fd, self.room, INTAKE_ROOM, MSG_DONTWAIT)
+        cdef int fd = conn.fd
+        cdef Py_ssize_t got = recv(fd, self.room, INTAKE_ROOM, MSG_DONTWAIT)
         if got > 0:
-            return conn._take_in(self.room, got)
-        if got < 0 and (errno == EAGAIN or errno == EINTR):
+            conn._take_in(self.room, got)
+            if (ends or got == INTAKE_ROOM) and conn.intake is self and self.conns.get(fd) is conn:
+                self._watch(EPOLL_CTL_MOD, fd)
             return 0
+        if got < 0 and errno == EAGAIN:
+            return 0
+        if got < 0 and errno == EINTR:
+            return self._watch(EPOLL_CTL_MOD, fd)
         transport = conn.transport
         if got == 0:
             conn._ended(None)
