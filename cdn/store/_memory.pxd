@@ -11,8 +11,8 @@ from cdn._core cimport Candidate
 from cdn.store.layout cimport MOST_WORKERS, SLOTS, Bucket, FillSlot, Page, Record, Super
 
 cdef enum:
-    RUNNERS = 6
-    MOST_EXTRA = 10             # candidates beside the sample: runners, the rest of a bucket
+    RUNNERS = 16
+    MOST_EXTRA = 26             # candidates beside the sample: runners, the rest of a bucket
 
 cdef struct Sight:              # where a record was found, and what the bucket said before it was looked at
     Bucket* bucket
