@@ -139,10 +139,11 @@ cdef uint64_t pass_main(Space* s) noexcept nogil:
 cdef uint64_t evict_s3fifo(Space* s) noexcept nogil:
     cdef Queue* q = s.top.evict.queue
     cdef uint64_t steps = q[SMALL].live + (MOST_USES + 1) * (q[SMALL].live + q[MAIN].live) + 1
+    cdef uint64_t most = (s.top.npages - 1) * (PAGE_BYTES - PAGE_BYTES // SMALL_PART)
     cdef uint64_t freed
     while steps:
         steps -= 1
-        if q[SMALL].live and (q[MAIN].live == 0 or q[SMALL].bytes * SMALL_PART > q[SMALL].bytes + q[MAIN].bytes):
+        if q[SMALL].live and (q[MAIN].live == 0 or q[MAIN].bytes < most):
             freed = pass_small(s)
         elif q[MAIN].live == 0:
             return 0
