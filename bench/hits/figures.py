@@ -22,7 +22,7 @@ from cdn.store import POLICIES
 
 FRACTIONS = (0.01, 0.1, 0.2)
 CACHETOOLS = "LRU (cachetools)"
-NEAR = 0.003  # of the bytes held: near enough
+NEAR = 0.001  # of the bytes held: near enough
 TRIES = 10
 FEWEST = 7  # pages: 1 MiB with the reserve, less the store will not take
 

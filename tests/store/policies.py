@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+PAGE = 128 << 10
+HEAVIEST = 256 << 10  # in small stores what is heavier counts as that
+
 
 @dataclass
 class Item:
@@ -119,6 +122,10 @@ class S3Fifo(Policy):
     sized: bool = False
     level: int = 0
 
+    @property
+    def nine_tenths(self) -> int:
+        return self.unit * 1024 // PAGE * (PAGE - PAGE // 10)
+
     def known(self, key: bytes) -> bool:
         came = self.ghosts.get(key)
         return came is not None and self.passed // self.unit - came // self.unit <= 922
@@ -135,8 +142,7 @@ class S3Fifo(Policy):
     def evict(self) -> bytes:
         victim = None
         while victim is None:
-            small = self.weight(self.small)
-            if self.small and (not self.main or small * 10 > small + self.weight(self.main)):
+            if self.small and (not self.main or self.weight(self.main) < self.nine_tenths):
                 victim = self.pass_small()
             else:
                 victim = self.least_valuable() if self.sized else self.pass_main()
@@ -165,7 +171,7 @@ class S3Fifo(Policy):
 
     def value(self, key: bytes) -> int:
         item = self.items[key]
-        root = math.sqrt(item.weight + 1)
+        root = math.sqrt(min(item.weight, HEAVIEST) + 1)
         return int((1 + item.uses) * 2**24 / (root * math.sqrt(root))) - (self.level - item.level)
 
     def least_valuable(self) -> bytes:

@@ -133,6 +133,27 @@ def test_what_is_larger_than_the_small_queue_is_let_in(name: str) -> None:
         memory.audit()
 
 
+def test_what_is_very_large_is_no_lighter_for_that() -> None:
+    """Weight above a 384th of the room, or 256 KiB, is not held against an object: it stays when all that were used a
+    little less go, although it takes as much as ten of them."""
+    memory = Memory(16 << 20, bytes(16), policy="s3fifo-size", sample=10_000)
+    now = TICK
+    for key, length, uses in ((b"earlier", 300 << 10, 2), (b"larger", 3 << 20, 3)):
+        for n in range(20):
+            now += TICK
+            ask(memory, b"before %s %d" % (key, n), now, 1500)
+        for _ in range(uses):
+            ask(memory, key, now, length)
+    for n in range(200):
+        now += TICK
+        for _ in range(2):
+            ask(memory, b"later%d" % n, now, 300 << 10)
+        if b"earlier" not in (kept := set(memory.keys())):
+            break
+    assert b"earlier" not in kept
+    assert b"larger" in kept
+
+
 def pressed(name: str, sample: int = 10_000) -> tuple[Memory, int]:
     """A store that is full of objects nobody asked for again, all fresh."""
     memory = Memory(1 << 20, bytes(16), policy=name, sample=sample)

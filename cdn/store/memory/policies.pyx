@@ -5,7 +5,7 @@
 #   sieve         one queue; a hand walks from the oldest to the newest, clears the mark of whom it passes and evicts the
 #                 first without one. The queue is two rings: what the hand has passed, and what lies before it with all that
 #                 is new behind (Zhang et al., NSDI 2024)
-#   s3fifo        a small queue of a tenth of the bytes for what is new, a main queue for what was used while in it, ghosts for
+#   s3fifo        a small queue for what is new, a main queue of nine tenths of the room for what was used while in it, ghosts for
 #                 what was not: one-hit wonders pass through the small one only. What is larger than the small queue is
 #                 let in all the same (Yang et al., SOSP 2023; there such objects are refused)
 #   s3fifo-size   the same, but of the main queue the least valuable of a sample goes (`gdsf_victim`)
@@ -15,7 +15,7 @@
 cdef enum:
     SMALL = 0
     MAIN = 1
-    SMALL_PART = 10         # the small queue is this part of the bytes
+    SMALL_PART = 10         # as long as the main queue has room beside this part, nothing of it goes
     MOST_USES = 3           # that the main queue of s3fifo counts: so many rounds it stays at most
 
 POLICIES = ("lru", "sieve", "s3fifo", "s3fifo-size")     # by their numbers in the layout

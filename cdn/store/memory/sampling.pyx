@@ -4,6 +4,9 @@ cdef enum:
     PERSEVERANCE = 8        # buckets looked at for each candidate wanted, once there is one
     GLANCE = 4
     MOST_BUCKETS_AT_A_GLANCE = 8
+    VALUED_RUNNERS = 4      # kept by value: more make the choice so exact that large objects lose more bytes than small ones win
+    HEAVIEST_PART = 384
+    LEAST_HEAVIEST = 262144
 
 
 cdef inline uint64_t next_random(Space* s) noexcept nogil:
@@ -24,10 +27,17 @@ cdef int64_t useful_until(const Record* r) noexcept nogil:
     return until
 
 
+cdef inline uint64_t heaviest(Space* s) noexcept nogil:
+    """What weighs more counts as this heavy, lest thousands of small ones be kept in the place of one very large one
+    that saves more bytes than they do."""
+    cdef uint64_t part = (s.top.npages - 1) * PAGE_BYTES // HEAVIEST_PART
+    return part if part > LEAST_HEAVIEST else LEAST_HEAVIEST
+
+
 cdef void describe(Space* s, const Record* r, uint32_t access, Candidate* c) noexcept nogil:
     c.access = access
     c.serial = r.place
-    c.weight = weight_of(r)
+    c.weight = min(weight_of(r), heaviest(s))
     c.expires = r.fresh_until
     c.useful_until = useful_until(r)
 
@@ -109,6 +119,7 @@ cdef uint64_t evict_sampled(Space* s) noexcept nogil:
     Those it would have named next are looked at again next time: that makes a small sample nearly as good as all.
     """
     cdef int n = recall(s, gather(s))
+    cdef uint32_t most = RUNNERS if s.policy == POLICY_LRU else VALUED_RUNNERS
     cdef int64_t value = 0
     cdef int64_t later
     cdef int i = choose(s, n, &value)
@@ -117,7 +128,7 @@ cdef uint64_t evict_sampled(Space* s) noexcept nogil:
         return 0
     victim = s.where[i]
     s.runners = 0
-    while n > 1 and s.runners < RUNNERS:
+    while n > 1 and s.runners < most:
         n -= 1
         drop_candidate(s, i, n + 1)
         i = choose(s, n, &later)
