@@ -1,15 +1,17 @@
-"""The memory store alone: ns per operation, and what an object of 1 KiB costs beside its own bytes.
+"""The memory store alone: ns per operation, and what an object costs beside its own bytes, of 1 KiB and of mixed sizes.
 
     python bench/micro_store.py [--objects 200000] [--rounds 5] [--policy lru]
 
 Times are processor time, medians over the rounds of one loop in Python, less the empty loop; `lookup` so
-includes making the entry that holds the record. Overhead: a store that is made for so many objects is filled
-until it evicts; its whole size, index, page table and bitmaps included, is divided by what it then holds.
+includes making the entry that holds the record. Overhead: a store that is made for so many objects (a quarter, a 12th and a 24th
+of that many of the mixed sizes), with tables for 64 workers, is filled until it evicts; its whole size, index, page table and bitmaps
+included, is divided by what it then holds.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +22,7 @@ from cachetools import LRUCache
 
 from cdn.config.values import StoreConfig
 from cdn.store import POLICIES, Draft, Memory
+from cdn.store.opening import WORKERS
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -69,22 +72,31 @@ def resident() -> int:
     return 0
 
 
-def overhead(objects: int, policy: str) -> None:
-    payload = len(key(0)) + len(HEAD) + len(BODY)
+def overhead(objects: int, policy: str, lengths: list[int]) -> None:
+    """A store of the size that so many objects of these lengths should need, filled until it evicts."""
+    payload = len(key(0)) + len(HEAD) + sum(lengths) // len(lengths)
     before = resident()
-    memory = Memory(objects * (payload + 200), bytes(16), policy=policy)
+    memory = Memory(objects * (payload + 200), bytes(16), workers=WORKERS, policy=policy)
     now = 1_000_000
     one = draft(now)
+    bodies = memoryview(bytes(max(lengths)))
     i = 0
     while memory.stats()["evictions"] == 0:
-        memory.publish(key(i), one, BODY)
+        memory.publish(key(i), one, bodies[: lengths[i % len(lengths)]])
         i += 1
     s = memory.stats()
-    print(f"objects of {len(BODY)} bytes, key {len(key(0))}, head {len(HEAD)}")
-    print(f"  stored {s['objects']:.0f} before the first eviction, index load {s['index_load']:.2f}")
-    print(f"  configured {s['size']:.0f}, in use {s['used']:.0f}, their own bytes {s['object_bytes']:.0f}")
-    print(f"  overhead per object: {s['size'] / s['objects'] - payload:.1f} bytes")
-    print(f"  resident: {(resident() - before) / s['size']:.3f} of the configured size")
+    own = s["object_bytes"] / s["objects"]
+    print(
+        f"{s['objects']:10,.0f} objects of {own:8,.0f} bytes with head and key, in {s['size'] / 2**20:7,.0f} MiB:"
+        f" {s['size'] / s['objects'] - own:5.0f} bytes each beside those"
+        f" (free: {(s['size'] - s['used']) / s['objects']:3.0f}), index load {s['index_load']:.2f},"
+        f" resident {(resident() - before) / s['size']:.3f} of the size"
+    )
+
+
+def mixed_lengths(median: float, sigma: float, most: int) -> list[int]:
+    rng = random.Random(4)
+    return [min(most, int(rng.lognormvariate(math.log(median), sigma))) for _ in range(20_000)]
 
 
 def operations(rounds: int, policy: str) -> None:
@@ -202,7 +214,10 @@ def main() -> None:
     random.seed(1)
     if not chosen.only_overhead:
         operations(chosen.rounds, chosen.policy)
-    overhead(chosen.objects, chosen.policy)
+    overhead(chosen.objects, chosen.policy, list(range(1008, 1040)))
+    overhead(chosen.objects // 4, chosen.policy, mixed_lengths(2000, 1.2, 60_000))
+    overhead(chosen.objects // 12, chosen.policy, mixed_lengths(8000, 1.0, 4 << 20))
+    overhead(chosen.objects // 24, chosen.policy, mixed_lengths(8000, 1.5, 4 << 20))
 
 
 if __name__ == "__main__":

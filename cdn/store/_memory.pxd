@@ -23,7 +23,9 @@ cdef struct Sight:              # where a record was found, and what the bucket 
 cdef struct Space:              # the mapping as this process sees it
     char* base
     Super* top
-    Bucket* index
+    Bucket* index               # the base of it
+    uint32_t* segments
+    uint64_t base_buckets
     uint16_t* tree[2]
     Page* table
     uint64_t* bitmaps

@@ -185,7 +185,8 @@ class Memory:
 
     size    bytes, everything included; at least 1 MiB
     secret  16 bytes: the key of the table's hash
-    objects how many objects the index has room for; default one per KiB of size
+    objects how many objects the index may have room for; default one per KiB of size
+    first   for how many it has room before it grows; default a 32nd of `objects`, at least 8192
     sample  how many entries an eviction chooses among, where the policy samples
     hash_bits  how much of the hash is used: less only to make keys collide
     policy  who goes when there is no room: one of POLICIES
@@ -208,6 +209,7 @@ class Memory:
         workers: int = 0,
         policy: str = "lru",
         pinned: int = 25,
+        first: int | None = None,
     ) -> Memory: ...
     tier: Tier | None
     """What stands behind this one: told of what is stored and what is removed, but not of what is evicted."""

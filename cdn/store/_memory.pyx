@@ -41,6 +41,7 @@ include "memory/sampling.pyx"
 include "memory/policies.pyx"
 include "memory/evict.pyx"
 include "memory/tidy.pyx"
+include "memory/growth.pyx"
 include "memory/entry.pyx"
 include "memory/fills.pyx"
 include "memory/fill.pyx"
@@ -58,6 +59,8 @@ cdef enum:
     LEAST_SIZE = 1 << 20
     PIECES = 64
     MOST_REFS = 65535
+    BASE_PART = 32                  # the index begins with this part of what it may become
+    LEAST_BASE = 1638               # buckets of it: for 8192 objects
     MOST_BUCKETS = 160_000_000      # so that every position of a ring has a number
 
 
@@ -65,10 +68,11 @@ cdef enum:
 cdef class Memory:
 
     def __cinit__(self, uint64_t size, bytes secret, objects=None, int sample=16, int hash_bits=64,
-                  int workers=0, str policy="lru", int pinned=25):
+                  int workers=0, str policy="lru", int pinned=25, first=None):
         cdef Super geometry
         cdef uint64_t nbuckets
         cdef uint64_t npages
+        cdef uint64_t at_first
         cdef void* base
         cdef int i
         self.fd = -1
@@ -100,7 +104,10 @@ cdef class Memory:
             if objects is not None:
                 raise ValueError(f"the index of the memory store has room for at most {MOST_BUCKETS * SLOTS} objects")
             nbuckets = MOST_BUCKETS
+        at_first = (max(nbuckets // BASE_PART, LEAST_BASE) if first is None else <uint64_t> first // SLOTS)
         memset(&geometry, 0, sizeof(geometry))
+        geometry.base_buckets = within(at_first, 1, nbuckets)
+        geometry.extent = geometry.base_buckets
         geometry.size = size
         geometry.nworkers = workers
         geometry.evict.policy = policy_number(policy)
@@ -355,7 +362,7 @@ cdef class Memory:
         cdef Record* r
         if not take_lock(&self.s, LONG_WAIT):
             return out
-        for at in range(self.s.top.nbuckets * SLOTS):
+        for at in range(buckets_now(&self.s) * SLOTS):
             if <uint64_t> len(out) >= most:
                 break
             r = self.at_slot(at)
@@ -365,16 +372,17 @@ cdef class Memory:
         return out
 
     cdef Record* at_slot(self, uint64_t at) noexcept:
-        cdef uint64_t word = self.s.index[at // SLOTS].slot[at % SLOTS]
+        cdef uint64_t word = bucket_at(&self.s, at // SLOTS).slot[at % SLOTS]
         return NULL if word == 0 else record_at(&self.s, word & GRANULE_MASK)
 
     def stats(self):
         cdef Super* t = self.s.top
         cdef uint64_t fixed = t.size - (t.npages - 1) * PAGE_BYTES
+        cdef uint64_t index = segments_now(&self.s) * PAGE_BYTES
         return {
             "size": t.size,
             "used": fixed + t.used_granules * GRANULE,
-            "fixed": fixed,
+            "fixed": fixed + index,
             "pinned": pinned_granules(&self.s) * GRANULE,
             "pinned_most": t.pinned_most * GRANULE,
             "objects": t.objects,
@@ -387,8 +395,8 @@ cdef class Memory:
             "fills": registered_fills(&self.s),
             "lock_failures": t.lock_failures,
             "rebuilt": t.rebuilt,
-            "slots": t.nbuckets * SLOTS,
-            "index_load": t.objects / <double> (t.nbuckets * SLOTS),
+            "slots": buckets_now(&self.s) * SLOTS,
+            "index_load": t.objects / <double> (buckets_now(&self.s) * SLOTS),
         }
 
     def audit(self):
@@ -623,7 +631,7 @@ cdef class Memory:
         if not take_lock(&self.s, LONG_WAIT):
             raise StoreBusyError(BUSY)
         void_fills(&self.s, text, n)
-        for at in range(self.s.top.nbuckets * SLOTS):
+        for at in range(buckets_now(&self.s) * SLOTS):
             r = self.at_slot(at)
             if r != NULL and r.key_len >= n and memcmp(record_key(r), text, n) == 0:
                 count += self.leave(r, soft, at_time)

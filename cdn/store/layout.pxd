@@ -8,7 +8,9 @@ Everything is addressed by offsets from the start of the mapping, in granules of
     fill_tags         uint64_t[]    for each fill slot: its key's hash with bit 0 set; 0: free
     fills             FillSlot[]    the bodies that are on their way in
     uncacheable       Remembered[]  keys whose last answer could not be stored
-    index             Bucket[]      5 slots each; a key may lie in either of two
+    index             Bucket[]      5 slots each; a key may lie in either of two. The first `base_buckets`; the others come as
+                                    objects do and lie in pages
+    segments          uint32_t[]    which pages those are, 2048 buckets each
     trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
                                     the longest free run; the free blocks of a page of blocks
     table             Page[]        kind, free granules and owners of every page
@@ -40,7 +42,7 @@ outgrown stays until its followers have left.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 1
+    LAYOUT_VERSION = 2
     GRANULE = 32
     GRANULE_SHIFT = 5
     PAGE_BYTES = 131072
@@ -53,6 +55,9 @@ cdef enum:
     RUN_BYTES = 16384       # what is not longer, all told, is one run; longer bodies go to blocks
     MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
+    SEGMENT_SHIFT = 11      # buckets of the index that fill a page
+    SEGMENT_MASK = 2047
+    EXTENT_SHIFT = 56
     TREE_FANOUT = 32        # one cache line of uint16_t
     PIN_WAYS = 8            # entries of a pin table in one cache line
     FILL_WINDOW = 64        # fill slots where a key may lie
@@ -89,6 +94,7 @@ cdef enum PageKind:
     PAGE_BLOCK = 2
     PAGE_RESERVE = 3            # where compaction copies to
     PAGE_CLEARING = 4
+    PAGE_INDEX = 5              # a segment of the index; its number lies in place of the first two of `refs`
 
 cdef struct Record:             # 112 bytes
     uint64_t hash0              # the first half of siphash128 of the key with the node's secret
@@ -198,8 +204,10 @@ cdef struct Super:
     uint32_t version
     uint32_t npages
     uint64_t size
-    uint64_t nbuckets
-    uint64_t workers, pins, fill_tags, fills, uncacheable, index, trees, table, bitmaps, pages   # offsets
+    uint64_t nbuckets               # at most
+    uint64_t base_buckets           # before the index has grown
+    uint64_t extent                 # buckets that are in use; how often the base has doubled << EXTENT_SHIFT
+    uint64_t workers, pins, fill_tags, fills, uncacheable, index, segments, trees, table, bitmaps, pages   # offsets
     uint64_t nworkers               # slots
     uint64_t highest                # behind the last slot that was ever attached
     uint64_t pin_lines              # of one worker's table

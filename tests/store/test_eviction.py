@@ -9,7 +9,7 @@ from bisect import bisect_left
 
 import pytest
 from cachetools import LRUCache, TLRUCache
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdn._core import gdsf_choice, lru_choice
@@ -62,11 +62,13 @@ words = st.builds(
 weighed = st.tuples(words, serials, st.one_of(st.integers(0, 300), st.integers(0, 1 << 50)), small, small)
 
 
+@settings(deadline=None)
 @given(st.lists(candidate, max_size=12), stamps, serials, small)
 def test_lru_leaf_against_plain_python(candidates: Candidates, clock: int, serial: int, now: int) -> None:
     assert lru_choice(candidates, clock, serial, now) == lru_oracle(candidates, clock, serial, now)
 
 
+@settings(deadline=None)
 @given(st.lists(weighed, max_size=12), st.one_of(st.integers(0, 30), st.integers(0, 2**28 - 1)), small)
 def test_gdsf_leaf_against_plain_python(candidates: Candidates, level: int, now: int) -> None:
     assert gdsf_choice(candidates, level, now) == gdsf_oracle(candidates, level, now)

@@ -18,7 +18,7 @@ from tests.store.hammer import Hammer
 
 SIZE = 3 << 20
 WORKERS = 4
-STEPS = 18
+STEPS = 18  # those of the index' growth are in test_growth.py
 MOVES = (1, 2, 3)  # of records
 OFTEN = (2, 5, 9, 14, 16)
 EVERY = [
@@ -27,7 +27,7 @@ EVERY = [
 
 
 def open_store(policy: str = "s3fifo") -> Memory:
-    return Memory(SIZE, b"0123456789abcdef", objects=2000, workers=WORKERS, policy=policy)
+    return Memory(SIZE, b"0123456789abcdef", objects=2000, first=40, workers=WORKERS, policy=policy)
 
 
 def hammered(folder: Path, seconds: float, every: float, policy: str = "s3fifo") -> Hammer:

@@ -59,10 +59,11 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(
         size=st.sampled_from([1 << 20, 1_700_000, 4 << 20, 16 << 20]),
         objects=st.sampled_from([10, 1000]),
+        first=st.sampled_from([5, 1000]),
         policy=st.sampled_from(POLICIES),
     )
-    def open(self, size: int, objects: int, policy: str) -> None:
-        self.memory = Memory(size, b"0123456789abcdef", objects=objects, policy=policy)
+    def open(self, size: int, objects: int, first: int, policy: str) -> None:
+        self.memory = Memory(size, b"0123456789abcdef", objects=objects, first=first, policy=policy)
         self.model = Model()
         self.version = 0
         self.now = 1000
@@ -338,7 +339,7 @@ def test_a_long_random_run(seed: int) -> None:
     """20,000 operations under pressure, pins and fills in between; every hit is checked byte for byte."""
     rng = random.Random(seed)
     size, objects = rng.choice([1 << 20, 3 << 20, 12 << 20]), rng.choice([50, 3000])
-    memory = Memory(size, bytes(16), objects=objects, policy=POLICIES[seed % len(POLICIES)])
+    memory = Memory(size, bytes(16), objects=objects, first=20, policy=POLICIES[seed % len(POLICIES)])
     latest: dict[bytes, tuple[int, int]] = {}
     held: list[tuple[Entry, bytes]] = []
     fills: list[tuple[Fill, bytes, int, int]] = []

@@ -41,6 +41,11 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
                 found["blocks"].add(page * PAGE_BLOCKS + i)
         if run != 0 or blocks != (PAGE_GRANULES - used) // BLOCK_GRANULES or used == 0:
             return f"page {page}: the trees do not know its blocks"
+    elif kind == PAGE_INDEX:
+        used = PAGE_GRANULES
+        if run != 0 or blocks != 0 or s.segments[segment_of(s, page)] != page:
+            return f"page {page}: a segment of the index that it does not know"
+        found["segments"] += 1
     elif kind == PAGE_RUNS or kind == PAGE_FREE:
         pos = next_bit(bits, 0, 0)
         while pos < PAGE_GRANULES:
@@ -84,8 +89,8 @@ cdef str audit_queues(Space* s):
         return None
     memset(live, 0, sizeof(live))
     memset(weight, 0, sizeof(weight))
-    for where in range(s.top.nbuckets * SLOTS):
-        if s.index[where // SLOTS].slot[where % SLOTS] == 0:
+    for where in range(buckets_now(s) * SLOTS):
+        if bucket_at(s, where // SLOTS).slot[where % SLOTS] == 0:
             continue
         r = record_of_slot(s, where)
         which = queue_of(r)
@@ -112,17 +117,19 @@ cdef str audit_queues(Space* s):
 
 cdef dict audit_space(Space* s):
     cdef dict found = {
-        "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0,
+        "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0, "segments": 0,
         "blocks": set(), "listed": set(), "uses": {},
     }
     cdef uint64_t page
     cdef uint64_t slots = 0
     cdef str fault
-    for page in range(s.top.nbuckets * SLOTS):
-        slots += s.index[page // SLOTS].slot[page % SLOTS] != 0
+    for page in range(buckets_now(s) * SLOTS):
+        slots += bucket_at(s, page // SLOTS).slot[page % SLOTS] != 0
     fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_queues(s)
     for page in range(s.top.npages):
         fault = fault or audit_page(s, page, found)
+    if not fault and found["segments"] != segments_now(s):
+        fault = f"{found['segments']} pages are the index's, which has {buckets_now(s)} buckets"
     if not fault and not slots == found["published"] == s.top.objects:
         fault = f"{slots} slots, {found['published']} records, {s.top.objects} objects counted"
     if not fault and found["granules"] != s.top.used_granules:

@@ -2,7 +2,7 @@
 
 
 cdef uint64_t evict_at(Space* s, uint64_t where) noexcept nogil:
-    cdef Bucket* b = s.index + where // SLOTS
+    cdef Bucket* b = bucket_at(s, where // SLOTS)
     cdef int i = <int> (where % SLOTS)
     cdef Record* r = record_at(s, b.slot[i] & GRANULE_MASK)
     cdn_step(STEP_EVICTING)
@@ -27,9 +27,24 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
         for j in range(SLOTS):
             if other.slot[j] == 0:
                 point(s, other, j, r, cdn_load32(&b.access[i]))
-                change_slot(s, r, <uint64_t> (other - s.index) * SLOTS + j)
+                change_slot(s, r, bucket_number(s, other) * SLOTS + j)
                 clear_slot(s, b, i)
                 return i
+    return -1
+
+
+cdef int displace_further(Space* s, Bucket* b) noexcept nogil:
+    """The same where all those other buckets are full: one of them is made to have room first."""
+    cdef Bucket* other
+    cdef Record* r
+    cdef int i
+    for i in range(SLOTS):
+        r = record_at(s, b.slot[i] & GRANULE_MASK)
+        other = first_bucket(s, r.hash0)
+        if other == b:
+            other = second_bucket(s, r.hash0)
+        if other != b and displace(s, other) >= 0:
+            return displace(s, b)
     return -1
 
 
@@ -49,18 +64,23 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
         at = displace(s, bucket[0])
         if at >= 0:
             return at
+    for turn in range(2):
+        bucket[0] = first_bucket(s, r.hash0) if turn == 0 else second_bucket(s, r.hash0)
+        at = displace_further(s, bucket[0])
+        if at >= 0:
+            return at
     b = first_bucket(s, r.hash0)
     for turn in range(2):
         for i in range(SLOTS):
             describe(s, record_at(s, b.slot[i] & GRANULE_MASK), cdn_load32(&b.access[i]), s.candidates + n)
-            s.where[n] = <uint64_t> (b - s.index) * SLOTS + i
+            s.where[n] = bucket_number(s, b) * SLOTS + i
             n += 1
         if second_bucket(s, r.hash0) == b:
             break
         b = second_bucket(s, r.hash0)
     i = choose(s, n, &value)
     raise_level(s, value)
-    bucket[0] = s.index + s.where[i] // SLOTS
+    bucket[0] = bucket_at(s, s.where[i] // SLOTS)
     at = <int> (s.where[i] % SLOTS)
     evict_at(s, s.where[i])
     return at
@@ -68,17 +88,19 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
 
 cdef void publish_record(Space* s, Record* r) noexcept nogil:
     """Make a filled record visible under its key; what was there before leaves. r comes out unpinned."""
-    cdef Record* old = index_find(s, r.hash0, record_key(r), r.key_len)
+    cdef Record* old
     cdef Bucket* b
     cdef uint32_t word
     cdef int i
+    grow_for_one(s)
+    old = index_find(s, r.hash0, record_key(r), r.key_len)
     if old != NULL:
         i = slot_of(s, old, &b)
         succeed(s, r, old)
         word = used(s, cdn_load32(&b.access[i]), s.now)     # to fetch it again was to use it
     else:
         i = make_slot(s, r, &b)
-        word = arrive(s, r, <uint64_t> (b - s.index) * SLOTS + i)
+        word = arrive(s, r, bucket_number(s, b) * SLOTS + i)
     cdn_and32(&r.pins, ~<uint32_t> PIN_FILLING)
     cdn_step(STEP_SLOT_MADE)
     point(s, b, i, r, word)

@@ -2,7 +2,9 @@
 
 cdef enum:
     TAG_SHIFT = 40
+    LEVEL_BITS_AT = 24      # of the hash: above the tag's bits, below those that choose in the base
 
+cdef uint64_t EXTENT_MASK = (<uint64_t> 1 << EXTENT_SHIFT) - 1
 cdef uint64_t MOVING = <uint64_t> 1 << 39      # being copied elsewhere: good to be read, not to be held
 cdef uint64_t GRANULE_MASK = MOVING - 1
 cdef uint64_t TAG_MASK = ~(<uint64_t> 0) << TAG_SHIFT
@@ -12,12 +14,49 @@ cdef inline uint64_t slot_word(Space* s, const Record* r) noexcept nogil:
     return r.hash0 << TAG_SHIFT | granule_of(s, r)
 
 
+cdef inline uint64_t buckets_now(Space* s) noexcept nogil:
+    return cdn_load64(&s.top.extent) & EXTENT_MASK
+
+
+cdef inline Bucket* bucket_at(Space* s, uint64_t number) noexcept nogil:
+    if number < s.base_buckets:
+        return s.index + number
+    number -= s.base_buckets
+    return <Bucket*> page_bytes(s, s.segments[number >> SEGMENT_SHIFT]) + (number & SEGMENT_MASK)
+
+
+cdef inline uint64_t segment_of(Space* s, uint64_t page) noexcept nogil:
+    return s.table[page].refs[0] | <uint64_t> s.table[page].refs[1] << 16
+
+
+cdef inline uint64_t bucket_number(Space* s, const Bucket* b) noexcept nogil:
+    cdef uint64_t page
+    if <const char*> b < s.pages:
+        return <uint64_t> (b - s.index)
+    page = page_of(s, b)
+    return (s.base_buckets + (segment_of(s, page) << SEGMENT_SHIFT)
+            + <uint64_t> (b - <const Bucket*> page_bytes(s, page)))
+
+
+cdef inline uint64_t place_of_hash(Space* s, uint64_t h, uint64_t extent) noexcept nogil:
+    """Linear hashing (Litwin, VLDB 1980): bucket b of the base has the descendants b + k * base_buckets, and k is as many
+    bits of the hash as the index has doubled, one more where that bucket is there already."""
+    cdef uint64_t mask = (<uint64_t> 2 << (extent >> EXTENT_SHIFT)) - 1
+    cdef uint64_t base = cdn_spread(h, s.base_buckets)
+    cdef uint64_t at = base + (h >> LEVEL_BITS_AT & mask) * s.base_buckets
+    return at if at < extent & EXTENT_MASK else base + (h >> LEVEL_BITS_AT & mask >> 1) * s.base_buckets
+
+
+cdef inline uint64_t other_hash(uint64_t h0) noexcept nogil:
+    return h0 * 0x9e3779b97f4a7c15u
+
+
 cdef inline Bucket* first_bucket(Space* s, uint64_t h0) noexcept nogil:
-    return s.index + cdn_spread(h0, s.top.nbuckets)
+    return bucket_at(s, place_of_hash(s, h0, cdn_load64(&s.top.extent)))
 
 
 cdef inline Bucket* second_bucket(Space* s, uint64_t h0) noexcept nogil:
-    return s.index + cdn_spread(h0 * 0x9e3779b97f4a7c15u, s.top.nbuckets)
+    return bucket_at(s, place_of_hash(s, other_hash(h0), cdn_load64(&s.top.extent)))
 
 
 cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t n) noexcept nogil:
@@ -27,8 +66,19 @@ cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t 
 # hot
 cdef Record* index_find(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """The record under a key. Without the lock it may be gone before it is read: `seen` says by what to tell."""
-    cdef Bucket* b = first_bucket(s, h0)
-    cdef Bucket* other = second_bucket(s, h0)
+    cdef uint64_t extent = cdn_load64(&s.top.extent)
+    cdef Record* r = find_within(s, h0, key, n, extent)
+    while r == NULL and cdn_load64(&s.top.extent) != extent:
+        # it may have gone to a bucket that was not there yet
+        extent = cdn_load64(&s.top.extent)
+        r = find_within(s, h0, key, n, extent)
+    return r
+
+
+# hot
+cdef inline Record* find_within(Space* s, uint64_t h0, const char* key, size_t n, uint64_t extent) noexcept nogil:
+    cdef Bucket* b = bucket_at(s, place_of_hash(s, h0, extent))
+    cdef Bucket* other = bucket_at(s, place_of_hash(s, other_hash(h0), extent))
     cdef uint64_t tag = h0 << TAG_SHIFT
     cdef uint64_t word
     cdef uint32_t version

@@ -39,7 +39,8 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.uncacheable = rounded(t.fills + t.nfills * sizeof(FillSlot), 64)
     t.index = rounded(t.uncacheable + t.nremembered * sizeof(Remembered), 64)
     t.tree_entries = total
-    t.trees = t.index + nbuckets * sizeof(Bucket)
+    t.segments = t.index + t.base_buckets * sizeof(Bucket)
+    t.trees = rounded(t.segments + ((nbuckets - t.base_buckets + SEGMENT_MASK) >> SEGMENT_SHIFT) * sizeof(uint32_t), 64)
     t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
     t.bitmaps = rounded(t.table + npages * sizeof(Page), 64)
     t.pages = rounded(lay_out_policy(t, t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t)), 4096)
@@ -51,6 +52,8 @@ cdef void look_at(Space* s, char* base) noexcept nogil:
     s.base = base
     s.top = <Super*> base
     s.index = <Bucket*> (base + s.top.index)
+    s.segments = <uint32_t*> (base + s.top.segments)
+    s.base_buckets = s.top.base_buckets
     s.tree[RUNS] = <uint16_t*> (base + s.top.trees)
     s.tree[BLOCKS] = s.tree[RUNS] + s.top.tree_entries
     s.table = <Page*> (base + s.top.table)

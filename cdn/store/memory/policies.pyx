@@ -70,14 +70,14 @@ cdef void succeed(Space* s, Record* r, Record* old) noexcept nogil:
 cdef inline int uses_of(Space* s, uint64_t where, const Record* r) noexcept nogil:
     """How often it was used, as far as that speaks for it: half as much once it has expired, not at all once it is
     useful to nobody."""
-    cdef int uses = cdn_load32(&s.index[where // SLOTS].access[where % SLOTS]) & USES_MASK
+    cdef int uses = cdn_load32(&bucket_at(s, where // SLOTS).access[where % SLOTS]) & USES_MASK
     if uses and r.fresh_until <= s.now:
         return uses // 2 if useful_until(r) > s.now else 0
     return uses
 
 
 cdef inline void set_uses(Space* s, uint64_t where, int uses) noexcept nogil:
-    cdef uint32_t* word = &s.index[where // SLOTS].access[where % SLOTS]
+    cdef uint32_t* word = &bucket_at(s, where // SLOTS).access[where % SLOTS]
     cdn_store32(word, (cdn_load32(word) & ~<uint32_t> USES_MASK) | <uint32_t> uses)
 
 

@@ -3,12 +3,16 @@
 # A record knows its queue and position (`place`), and the ring at that position the record's slot, so a record that is
 # moved in memory changes nothing and one that is moved in the index one word. Who leaves from the middle leaves a hole.
 # A ring is an eighth longer than the index has slots: closing up all holes at once is paid by the many that made them.
-# That of s3fifo's small queue is half as long as the index, since a tenth of the bytes is seldom more; what it has no
+# That of s3fifo's small queue is an eighth as long in large stores, since a tenth of the bytes is seldom more; what it has no
 # place for belongs to the main queue from the start.
 
 cdef enum:
     HOLE = 0xffffffff
     NOBODY = -1
+    SMALL_RING_PART = 8     # of the slots that the index may have
+    LEAST_SMALL_RING = 8192
+    GHOSTS_PART = 4
+    LEAST_GHOSTS = 16384
     CLOSE = 8               # a ring with an eighth of its positions free, or fewer, is full
 
 
@@ -27,8 +31,8 @@ cdef uint64_t lay_out_policy(Super* t, uint64_t at) noexcept nogil:
         t.evict.rings, t.evict.groups = 2, 0
     else:
         t.evict.rings = 1 if t.evict.policy == POLICY_S3FIFO_SIZE else 2
-        t.evict.room[0] = slots // 2 + CLOSE
-        t.evict.groups = slots // GHOST_WAYS + 1
+        t.evict.room[0] = max(slots // SMALL_RING_PART, min(slots // 2, <uint64_t> LEAST_SMALL_RING)) + CLOSE
+        t.evict.groups = max(slots // GHOSTS_PART, min(slots, <uint64_t> LEAST_GHOSTS)) // GHOST_WAYS + 1
     t.evict.ghosts = rounded(t.evict.queues + ring_positions(&t.evict) * sizeof(uint32_t), 64)
     return t.evict.ghosts + t.evict.groups * GHOST_WAYS * sizeof(uint32_t)
 
@@ -41,7 +45,7 @@ cdef void look_at_policy(Space* s) noexcept nogil:
 
 
 cdef inline Record* record_of_slot(Space* s, uint64_t where) noexcept nogil:
-    return record_at(s, s.index[where // SLOTS].slot[where % SLOTS] & GRANULE_MASK)
+    return record_at(s, bucket_at(s, where // SLOTS).slot[where % SLOTS] & GRANULE_MASK)
 
 
 cdef inline uint64_t weight_of(const Record* r) noexcept nogil:
@@ -143,7 +147,7 @@ cdef void restore_queues(Space* s) noexcept nogil:
     """Make rings and counts again from the index, whatever they said: who knows a position nobody else has keeps it, the
     others become the newest of the first queue. The index itself is whole."""
     cdef Eviction* e = &s.top.evict
-    cdef uint64_t slots = s.top.nbuckets * SLOTS
+    cdef uint64_t slots = buckets_now(s) * SLOTS
     cdef uint64_t where
     cdef uint64_t at
     cdef Record* r
@@ -156,7 +160,7 @@ cdef void restore_queues(Space* s) noexcept nogil:
         if e.queue[which].first >= e.room[which] or e.queue[which].length > e.room[which] or <uint64_t> which >= e.rings:
             e.queue[which].first = e.queue[which].length = 0
     for where in range(slots):
-        if s.index[where // SLOTS].slot[where % SLOTS] == 0:
+        if bucket_at(s, where // SLOTS).slot[where % SLOTS] == 0:
             continue
         r = record_of_slot(s, where)
         which = queue_of(r)
@@ -173,7 +177,7 @@ cdef void restore_queues(Space* s) noexcept nogil:
         e.queue[which].live += 1
         e.queue[which].bytes += weight_of(r)
     for where in range(slots):
-        if s.index[where // SLOTS].slot[where % SLOTS]:
+        if bucket_at(s, where // SLOTS).slot[where % SLOTS]:
             r = record_of_slot(s, where)
             if r.place == NO_PLACE:
                 enqueue(s, 0, r, where)

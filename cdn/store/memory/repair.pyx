@@ -20,7 +20,8 @@ cdef bint claim_run(Space* s, uint64_t granule, uint64_t least) noexcept nogil:
     page = page_of(s, at)
     pos = <int> ((at - page_bytes(s, page)) >> GRANULE_SHIFT)
     if (r.run == 0 or pos + r.run > PAGE_GRANULES or <uint64_t> r.run * GRANULE < least
-            or next_bit(page_bitmap(s, page), pos, 0) < pos + r.run or s.table[page].kind == PAGE_BLOCK):
+            or next_bit(page_bitmap(s, page), pos, 0) < pos + r.run or s.table[page].kind == PAGE_BLOCK
+            or s.table[page].kind == PAGE_INDEX):
         return False
     s.table[page].kind = PAGE_RUNS
     s.table[page].free -= r.run
@@ -92,15 +93,15 @@ cdef void claim_index(Space* s) noexcept nogil:
     cdef int i
     cdef Bucket* b
     cdef Record* r
-    for at in range(s.top.nbuckets):
-        b = s.index + at
+    for at in range(buckets_now(s)):
+        b = bucket_at(s, at)
         for i in range(SLOTS):
             word = b.slot[i]
             if word == 0:
                 continue
             r = record_at(s, word & GRANULE_MASK)
             if claim_record(s, word & GRANULE_MASK):
-                if slot_word(s, r) == word & ~MOVING:
+                if slot_word(s, r) == word & ~MOVING and belongs(s, r, at, s.top.extent):
                     cdn_store32(&r.pins, 0)
                     cdn_store64(&b.slot[i], word & ~MOVING)
                     s.top.objects += 1
@@ -199,6 +200,8 @@ cdef bint mended(Space* s) noexcept nogil:
     for page in range(s.top.npages):
         s.table[page].kind = PAGE_FREE
         s.table[page].free = PAGE_GRANULES
+    for page in range(segments_now(s)):
+        own_segment(s, page)
     claim_index(s)
     restore_queues(s)
     # a pin may be one of an instant, of what was found and gone again: it comes last, for it may point into anything
@@ -234,7 +237,7 @@ cdef void clear_out(Space* s, uint64_t page) noexcept nogil:
         r = <Record*> (page_bytes(s, page) + pos * GRANULE)
         size = r.run
         i = slot_of(s, r, &b)
-        evict_at(s, <uint64_t> (b - s.index) * SLOTS + i)
+        evict_at(s, bucket_number(s, b) * SLOTS + i)
         pos = next_bit(page_bitmap(s, page), pos + size, 0)
 
 

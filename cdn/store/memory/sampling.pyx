@@ -50,7 +50,7 @@ cdef int consider(Space* s, uint64_t where, int n) noexcept nogil:
     cdef Record* r = record_of_slot(s, where)
     if held(s, r):
         return n
-    describe(s, r, cdn_load32(&s.index[where // SLOTS].access[where % SLOTS]), s.candidates + n)
+    describe(s, r, cdn_load32(&bucket_at(s, where // SLOTS).access[where % SLOTS]), s.candidates + n)
     if (s.policy == POLICY_S3FIFO_SIZE and (r.place & NO_POSITION) != NO_POSITION
             and s.candidates[n].useful_until > s.now):
         return n
@@ -60,7 +60,8 @@ cdef int consider(Space* s, uint64_t where, int n) noexcept nogil:
 
 cdef int gather(Space* s) noexcept nogil:
     """Candidates from a random place of the index on: `sample` of them, or all there are. 0: nobody can go."""
-    cdef uint64_t nbuckets = s.top.nbuckets
+    cdef uint64_t nbuckets = buckets_now(s)
+    cdef Bucket* b
     cdef uint64_t at = cdn_spread(next_random(s), nbuckets)
     cdef uint64_t seen = 0
     cdef int n
@@ -69,9 +70,10 @@ cdef int gather(Space* s) noexcept nogil:
     while kept < <int> s.sample and seen < nbuckets and (kept == 0 or seen < PERSEVERANCE * <uint64_t> s.sample):
         n = kept
         while seen < nbuckets and n < <int> s.sample:
+            b = bucket_at(s, at)
             for i in range(SLOTS):
-                if s.index[at].slot[i]:
-                    cdn_prefetch(record_at(s, s.index[at].slot[i] & GRANULE_MASK))
+                if b.slot[i]:
+                    cdn_prefetch(record_at(s, b.slot[i] & GRANULE_MASK))
                     s.where[n] = at * SLOTS + i
                     n += 1
             at += 1
@@ -91,7 +93,7 @@ cdef int recall(Space* s, int n) noexcept nogil:
     cdef int i
     for k in range(s.runners):
         where = s.runner_where[k]
-        if s.index[where // SLOTS].slot[where % SLOTS] != s.runner_word[k]:
+        if bucket_at(s, where // SLOTS).slot[where % SLOTS] != s.runner_word[k]:
             continue
         for i in range(fresh):
             if s.where[i] == where:
@@ -133,7 +135,7 @@ cdef uint64_t evict_sampled(Space* s) noexcept nogil:
         drop_candidate(s, i, n + 1)
         i = choose(s, n, &later)
         s.runner_where[s.runners] = s.where[i]
-        s.runner_word[s.runners] = s.index[s.where[i] // SLOTS].slot[s.where[i] % SLOTS]
+        s.runner_word[s.runners] = bucket_at(s, s.where[i] // SLOTS).slot[s.where[i] % SLOTS]
         s.runners += 1
     raise_level(s, value)
     return evict_at(s, victim)
@@ -149,21 +151,21 @@ cdef uint64_t evict_useless(Space* s) noexcept nogil:
     """Evict one that is useful to nobody any more, if a glance at the next few from a random place shows one. Queues
     would keep it until its turn comes."""
     cdef uint64_t where[GLANCE + SLOTS]
-    cdef uint64_t at = cdn_spread(next_random(s), s.top.nbuckets)
+    cdef uint64_t at = cdn_spread(next_random(s), buckets_now(s))
     cdef Record* r
     cdef int buckets
     cdef int n = 0
     cdef int i
     for buckets in range(MOST_BUCKETS_AT_A_GLANCE):
         for i in range(SLOTS):
-            if s.index[at].slot[i]:
+            if bucket_at(s, at).slot[i]:
                 where[n] = at * SLOTS + i
                 cdn_prefetch(record_of_slot(s, where[n]))
                 n += 1
         if n >= GLANCE:
             break
         at += 1
-        if at == s.top.nbuckets:
+        if at == buckets_now(s):
             at = 0
     for i in range(n):
         r = record_of_slot(s, where[i])

@@ -106,7 +106,10 @@ cdef enum Step:             # of critical sections, where a test may stop or kil
     STEP_SETTLED
     STEP_FILL_FREED
     STEP_PINNED
-    STEPS = STEP_PINNED
+    STEP_SEGMENT_TAKEN
+    STEP_SPLIT
+    STEP_EXTENDED
+    STEPS = STEP_EXTENDED
 
 cdef enum:
     LOCK_WAIT = 50           # ms; a holder that was merely descheduled is back by then

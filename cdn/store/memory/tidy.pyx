@@ -213,7 +213,7 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
             break
         elif evict:
             i = slot_of(s, r, &b)
-            evict_at(s, <uint64_t> (b - s.index) * SLOTS + i)
+            evict_at(s, bucket_number(s, b) * SLOTS + i)
         else:
             break
         if s.table[page].kind == PAGE_CLEARING:
