@@ -3,9 +3,9 @@
     python bench/micro_store.py [--objects 200000] [--rounds 5] [--policy lru]
 
 Times are processor time, medians over the rounds of one loop in Python, less the empty loop; `lookup` so
-includes making the entry that holds the record. Overhead: a store that is made for so many objects (a quarter, a 12th and a 24th
-of that many of the mixed sizes), with tables for 64 workers, is filled until it evicts; its whole size, index, page table and bitmaps
-included, is divided by what it then holds.
+includes making the entry that holds the record. Overhead: a store that is made for so many objects
+(a quarter, a 12th and a 24th of that many of the mixed sizes), with tables for 64 workers, is filled until it
+evicts; its whole size, index, page table and bitmaps included, is divided by what it then holds.
 """
 
 from __future__ import annotations

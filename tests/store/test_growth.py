@@ -1,4 +1,4 @@
-"""The index grows with what is stored: nothing gets lost, memory is no more, and a death in the midst of it is mended."""
+"""The index grows with what is stored: nothing gets lost, and a death in the midst of it is mended."""
 
 from __future__ import annotations
 

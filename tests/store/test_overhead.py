@@ -42,7 +42,7 @@ def test_an_object_of_1_kib_costs_200_bytes_at_most(policy: str) -> None:
 
 
 def test_mixed_sizes_cost_little_more() -> None:
-    """The index is as large as what is stored needs; what else grows with the store counts for more where there are fewer in it."""
+    """The index is as large as what is stored needs; other tables count for more where there are fewer objects."""
     rng = random.Random(4)
     lengths = [min(60_000, int(rng.lognormvariate(7.6, 1.2))) for _ in range(5000)]
     over, useful = filled(StoreConfig().eviction, 128 << 20, lengths)
