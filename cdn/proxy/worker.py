@@ -67,15 +67,15 @@ def share(config: Config, sockets: Sequence[Sequence[socket.socket]], clock: Clo
     """
     clock, listening = clock or Clock(), tuple(map(tuple, sockets))
     if config.store.disk is None:
-        memory = open_memory(config.store)
+        memory = open_memory(config.store, workers=workers_of(config))
         return Shared(memory, Journal(memory), clock, listening)
     try:
         disk = open_disk(config.store.disk, writers=workers_of(config))
     except DiskTroubleError as error:
-        memory = open_memory(config.store)
+        memory = open_memory(config.store, workers=workers_of(config))
         return Shared(memory, Journal(memory), clock, listening, trouble=error)
     try:
-        memory = open_memory(config.store, disk.secret)
+        memory = open_memory(config.store, disk.secret, workers_of(config))
         journal = Journal(memory)
         durable.restore(disk, memory, journal, clock)
     except BaseException:

@@ -40,8 +40,8 @@ def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | No
     return max(0, min(limits)) if limits else None
 
 
-def open_memory(config: StoreConfig, secret: bytes | None = None) -> Memory:
-    """The memory store of `config.memory` bytes, taken whole, to be shared by forked workers.
+def open_memory(config: StoreConfig, secret: bytes | None = None, workers: int = WORKERS) -> Memory:
+    """The memory store of `config.memory` bytes, taken whole, to be shared by so many forked workers.
 
     `secret`: 16 bytes, by default new ones. Raises StoreError when the machine does not have
     that much, or the size is unusable.
@@ -56,7 +56,7 @@ def open_memory(config: StoreConfig, secret: bytes | None = None) -> Memory:
         return Memory(
             config.memory,
             os.urandom(16) if secret is None else secret,
-            workers=WORKERS,
+            workers=workers,
             policy=config.eviction,
             pinned=config.pinned,
         )
