@@ -47,6 +47,7 @@ def hit(port: int) -> bool:
     return "; hit" in get(port).all("cache-status")[-1]
 
 
+@pytest.mark.timeout(300)
 def test_the_example_runs_as_it_is_written(tmp_path: Path) -> None:
     binary()  # a skip, or with CI a failure, that says why
     ports = moved(tmp_path)

@@ -235,6 +235,7 @@ class Nodes:
         assert [bus(node)["gaps"] for node in self.cluster.nodes] == [0] * 4
 
 
+@pytest.mark.timeout(300)
 def test_each_part_fails_and_comes_back_under_load(cluster: Cluster) -> None:
     with Load([edge.port for edge in cluster.edges], 4) as load:
         time.sleep(1.5)

@@ -159,6 +159,7 @@ def test_a_rewrite_is_made_once(stack: ExitStack) -> None:
         assert tiers.edges[0].get("/a").body == b"/v2/a"
 
 
+@pytest.mark.timeout(300)
 def test_clients_of_all_workers_of_all_edges_make_one_request(stack: ExitStack) -> None:
     gate = threading.Event()
 
