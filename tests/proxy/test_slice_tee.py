@@ -234,6 +234,7 @@ def test_a_slice_is_followed_while_it_comes(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(300)
 def test_a_film_of_230_mib_through_a_whole_node() -> None:
     """Longer than any one record: kept in slices while it passes, then read from them, also as a whole."""
     length = 230 * MIB + 12_345

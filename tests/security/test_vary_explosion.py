@@ -42,7 +42,7 @@ def test_random_values(vary: str) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_hundred_thousand_random_languages() -> None:
     flood(100_000, "Accept-Language", Node, 50)  # a process of its own, and 50 requests in one piece: quicker
 
