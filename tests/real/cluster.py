@@ -1,7 +1,7 @@
 """Edges, shields, servers of one origin and a broker, each in processes of its own, and a bad network between them.
 
-Parts are named `edge-1`, `shield-2`, `origin-1`, …, `broker`. Shields and servers have a relay in front of them;
-clients come to an edge directly. Nothing here judges what the parts answer.
+Parts are named `edge-1`, `shield-2`, `origin-1`, …, `broker`. Each has a relay in front of it: clients come to an edge
+by `doors`. Nothing here judges what the parts answer.
 """
 
 from __future__ import annotations
@@ -85,6 +85,10 @@ class Bus:
     def __init__(self) -> None:
         self.broker = Broker()
 
+    @property
+    def port(self) -> int:
+        return self.broker.port
+
     def start(self) -> None:
         self.broker.start()
 
@@ -106,16 +110,23 @@ class Cluster:
         self.bus = Bus()
         self.servers = [Server() for _ in range(count)]
         self.relays: dict[str, Relay] = {}
-        self.parts: dict[str, Part] = {"broker": self.bus}
+        self.parts: dict[str, Part] = {}
+        self._put("broker", self.bus)
         for number, server in enumerate(self.servers, 1):
             self._put(f"origin-{number}", server)
         self.shields = [Member(self._tree(f"shield-{n}", "shield")) for n in range(1, count + 1)]
         for number, member in enumerate(self.shields, 1):
             self._put(f"shield-{number}", member)
         self.edges = [Member(self._tree(f"edge-{n}", "edge")) for n in range(1, count + 1)]
-        self.parts.update({f"edge-{number}": member for number, member in enumerate(self.edges, 1)})
+        for number, member in enumerate(self.edges, 1):
+            self._put(f"edge-{number}", member)
 
-    def _put(self, name: str, part: Server | Member) -> None:
+    @property
+    def doors(self) -> list[int]:
+        """The ports by which clients come to the edges."""
+        return [self.relays[name].port for name in self.relays if name.startswith("edge")]
+
+    def _put(self, name: str, part: Part) -> None:
         self.parts[name] = part
         self.relays[name] = Relay(part.port, free_port())
 
@@ -124,7 +135,7 @@ class Cluster:
         return f"http://127.0.0.1:{self.relays[name].port}"
 
     def _urls(self, kind: str) -> list[str]:
-        return [self.url(name) for name in self.relays if kind in name]
+        return [self.url(name) for name in self.relays if name.startswith(kind)]
 
     @property
     def nodes(self) -> list[Node]:
@@ -148,7 +159,7 @@ class Cluster:
             "workers": 1,
             "listen": ["http://127.0.0.1:0"],
             "store": {"memory": "32 MiB"},
-            "bus": self.bus.broker.section(wait="10s"),
+            "bus": {"servers": [f"nats://127.0.0.1:{self.relays['broker'].port}"], "wait": "10s"},
             "origins": {"app": {"servers": self._urls("origin"), **origin}},
             "routes": [route, {"match": {"host": [HOST], "path": "/*"}, "origin": "app"}],
         }
@@ -196,8 +207,7 @@ class Cluster:
         part = self.parts[name]
         if how == "kill":
             part.kill()
-            if name in self.relays:
-                self.relays[name].close()
+            self.relays[name].close()
         elif how == "stall":
             for pid in part.pids:
                 os.kill(pid, signal.SIGSTOP)
@@ -213,8 +223,7 @@ class Cluster:
         if how == "kill":
             part.start()
             self._await(part)
-            if name in self.relays:
-                self.relays[name].listen()
+            self.relays[name].listen()
         elif how == "stall":
             for pid in part.pids:
                 os.kill(pid, signal.SIGCONT)

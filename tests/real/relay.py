@@ -6,9 +6,11 @@ import asyncio
 import socket
 import struct
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 SLOWNESS = 0.15  # seconds that each piece waits, in each direction
+PAUSE = 0.1  # seconds at most before a connection is reset
 CUT = 700  # bytes of answers that pass where they are cut
 
 
@@ -68,7 +70,8 @@ class Relay:
         other: asyncio.StreamWriter | None = None
         try:
             if self._mode == "reset":
-                await reader.read(100)
+                with suppress(TimeoutError):  # of some protocols the server speaks first
+                    await asyncio.wait_for(reader.read(100), PAUSE)
                 _reset(writer)
                 return
             theirs, other = await asyncio.open_connection("127.0.0.1", self.target)
