@@ -21,6 +21,7 @@ class Held:
     def __init__(self, resource: Ranged, value: str) -> None:
         self.resource, self.value = resource, value
         self.go = Signal()
+        self.begun = Signal()
 
     def __call__(self, request: Request) -> Reply | None:
         if request.method == "POST":
@@ -30,6 +31,7 @@ class Held:
             return made
         data = made.encode()
         request.conn.send(data[:-20])
+        self.begun.set()
         self.go.wait()
         request.conn.send(data[-20:])
         return None
@@ -40,7 +42,7 @@ def test_an_older_part_that_arrives_late_does_not_replace_a_newer_one() -> None:
     rule = Held(a, "bytes=0-99")
     with Origin(rule) as origin, Proxy(site(origin)) as proxy, Crew() as crew:
         slow = crew.start(part, proxy, 0, 99)
-        origin.wait_for(1)
+        rule.begun.wait()
         proxy.settle()
         proxy.advance(1)
         a.change()
@@ -58,7 +60,7 @@ def test_an_older_part_of_the_same_version_that_arrives_late_is_kept() -> None:
     rule = Held(a, "bytes=0-99")
     with Origin(rule) as origin, Proxy(site(origin)) as proxy, Crew() as crew:
         slow = crew.start(part, proxy, 0, 99)
-        origin.wait_for(1)
+        rule.begun.wait()
         proxy.settle()
         proxy.advance(10)
         part(proxy, 100, 199)
@@ -77,7 +79,7 @@ def test_a_part_that_arrives_behind_the_whole_is_not_kept() -> None:
     rule = Held(a, "bytes=0-99")
     with Origin(rule) as origin, Proxy(site(origin)) as proxy, Crew() as crew:
         slow = crew.start(part, proxy, 0, 99)
-        origin.wait_for(1)
+        rule.begun.wait()
         proxy.settle()
         whole(proxy.get("/a"), a.body())
         rule.go.set()
@@ -136,7 +138,7 @@ def test_a_part_that_left_before_a_purge_by_tag_is_not_kept() -> None:
     rule = Held(a, "bytes=0-99")
     with Origin(rule) as origin, Proxy(site(origin)) as proxy, Crew() as crew:
         slow = crew.start(part, proxy, 0, 99)
-        origin.wait_for(1)
+        rule.begun.wait()
         proxy.settle()
         purge(proxy, tags=["red"])
         rule.go.set()
