@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -61,6 +63,31 @@ def test_at_once_they_get_one_each_and_the_last_used_is_taken_first() -> None:
             assert taken is not None
             taken.abort()
             assert pool.idle_count == 3
+
+    run(main())
+
+
+def test_a_connection_serves_although_no_descriptor_is_left_to_read_it_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with scripted(answering) as origin, asking("own", origin_of(origin.port)) as asker:
+            connect = asker.server.connect
+
+            async def the_last() -> Any:
+                made = await connect()
+                await until(lambda: origin.connections == 1)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+                return made
+
+            monkeypatch.setattr(asker.server, "connect", the_last)
+            try:
+                assert [(await asker.ask()).body for _ in range(3)] == [b"ok"] * 3
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert (await asker.ask()).body == b"ok"
+            assert origin.connections == 1
 
     run(main())
 

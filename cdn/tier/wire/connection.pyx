@@ -232,10 +232,14 @@ cdef class Connection:
     cdef int _hook(self) except -1:
         """Read it ourselves from now on. Not from the beginning: a transport starts to read once it has told that it is
         connected."""
-        if self.pool.intake is None:
-            self.pool.intake = Intake(self.loop)
-        self.transport.pause_reading()
-        self.pool.intake.add(self)
+        try:
+            if self.pool.intake is None:
+                self.pool.intake = Intake(self.loop)
+            self.transport.pause_reading()
+            self.pool.intake.add(self)
+        except OSError:                 # no descriptor, or no watch, to be had: the transport reads on
+            self.transport.resume_reading()
+            return 0
         self.intake = self.pool.intake
         return 0
 

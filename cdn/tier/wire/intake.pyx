@@ -17,8 +17,10 @@ cdef class Intake:
         self.conns = {}
         self.room = <char*>malloc(INTAKE_ROOM)
         self.ep = epoll_create1(EPOLL_CLOEXEC)
-        if self.room == NULL or self.ep < 0:
+        if self.room == NULL:
             raise MemoryError
+        if self.ep < 0:
+            raise OSError(errno, "no epoll descriptor")
         loop.add_reader(self.ep, self._ready)
 
     def __dealloc__(self):
