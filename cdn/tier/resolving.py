@@ -9,12 +9,11 @@ what is sent over a connection.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cdn.tier.lifetime import lifetime
+from cdn.tier.lifetime import is_address, lifetime
 from cdn.tier.seam import Kind, OriginError
 
 AVOIDED = 10.0  # seconds for which an address that took no connection is tried last
@@ -86,7 +85,7 @@ class Addresses:
         self._turn = 0
         self._bad: dict[str, float] = {}  # address -> until when it is tried last
         self._failing = False
-        self.literal = _is_literal(host)
+        self.literal = is_address(host)
         if self.literal:
             self._known = [host]
 
@@ -178,11 +177,3 @@ class Addresses:
     def close(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
