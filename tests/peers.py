@@ -12,7 +12,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-_PACKAGES = {"nginx": "nginx-light", "chromium": "chromium"}
+_PACKAGES = {
+    "nginx": "nginx-light",
+    "h2load": "nghttp2-client",
+    "systemd-analyze": "systemd",
+}
 
 
 def need(program: str) -> str:

@@ -9,6 +9,8 @@ WANTED="
 /usr/bin/curl:curl
 /usr/bin/openssl:openssl
 /usr/bin/wrk:wrk
+/usr/bin/h2load:nghttp2-client
+/usr/bin/systemd-analyze:systemd
 /usr/bin/chromium:chromium
 /usr/share/doc/python3-doc/html:python3-doc
 "

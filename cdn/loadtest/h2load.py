@@ -109,7 +109,7 @@ class _Seen:
         return max(self.last - self.first, 1) / 1e6
 
     def ended_early(self, asked: float) -> bool:
-        return bool(self.times.count) and self.seconds < EARLY * asked
+        return bool(self.times.count) and self.last / 1e6 < EARLY * asked
 
     def series(self) -> list[Moment]:
         moments = []

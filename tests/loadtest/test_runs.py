@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,7 +26,21 @@ from tests.harness.proxy import Proxy
 from tests.harness.site import site
 from tests.harness.tls import certificate, server_context
 from tests.harness.wire import Request
+from tests.peers import need
 from tests.real.nginx import Nginx
+
+
+@pytest.fixture
+def wrk() -> None:
+    need("wrk")
+
+
+@pytest.fixture
+def h2load() -> None:
+    need("h2load")
+
+
+needs_wrk, needs_h2load = (pytest.mark.usefixtures(name) for name in ("wrk", "h2load"))
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
@@ -256,7 +269,7 @@ def test_an_allowed_host_is_only_a_matter_of_connecting(monkeypatch: pytest.Monk
         run(plan, "own", allowed_host="192.0.2.1")
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
+@needs_wrk
 def test_wrk_does_a_closed_loop_of_one_url() -> None:
     with Origin(fresh(600, b"hello")) as origin, Proxy(site(origin)) as proxy:
         done = bench(f"http://127.0.0.1:{proxy.port}/", "-H", "Host: site.test", "--duration", "1", "--json")
@@ -269,7 +282,7 @@ def test_wrk_does_a_closed_loop_of_one_url() -> None:
         assert abs(sum(seen["outcomes"].values()) - seen["answered"]) <= 64
 
 
-@pytest.mark.skipif(not shutil.which("h2load"), reason="needs h2load")
+@needs_h2load
 def test_h2load_says_where_no_http2_is() -> None:
     with Origin(reply(200, body=b"x"), tls=server_context("localhost")) as origin:
         done = bench(
@@ -298,24 +311,26 @@ def nginx_with_http2(home: Path, allowed: int) -> Iterator[str]:
         yield f"https://127.0.0.1:{port}/a.txt"
 
 
-@pytest.mark.skipif(not shutil.which("h2load"), reason="needs h2load")
+def by_h2load(url: str) -> Any:
+    done = bench(url, "--http2", "--insecure", "--duration", "2", "--connections", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@needs_h2load
 def test_h2load_measures_a_server_of_http2(tmp_path: Path) -> None:
     with nginx_with_http2(tmp_path, allowed=1_000_000) as url:
-        done = bench(url, "--http2", "--insecure", "--duration", "2", "--connections", "4", "--json")
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+        seen = by_h2load(url)
     assert (seen["generator"], seen["protocol"], seen["seconds"]) == ("h2load", "HTTP/2 over TLS", 2.0)
     assert seen["answered"] == seen["latency"]["count"] == seen["statuses"]["200"] > 100
     assert sum(moment["answered"] for moment in seen["series"]) > seen["answered"] / 2
     assert "99" in seen["latency"]["percentiles"]
 
 
-@pytest.mark.skipif(not shutil.which("h2load"), reason="needs h2load")
+@needs_h2load
 def test_a_rate_is_not_told_for_the_time_after_a_server_has_ended_all_h2_connections(tmp_path: Path) -> None:
     with nginx_with_http2(tmp_path, allowed=20) as url:
-        done = bench(url, "--http2", "--insecure", "--duration", "2", "--connections", "4", "--json")
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+        seen = by_h2load(url)
     assert 0 < seen["answered"] <= 80
     assert seen["seconds"] < 1.8
     assert any("opens no new ones" in note for note in seen["notes"])

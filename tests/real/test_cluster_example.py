@@ -20,6 +20,7 @@ import yaml
 from ..harness import Origin, RawClient, Response, fresh
 from ..harness.process import ROOT, environment, free_port
 from ..harness.sync import eventually
+from ..peers import need
 from .broker import binary
 from .node import Node
 
@@ -126,9 +127,7 @@ def test_the_pair_of_an_edge_and_a_shield(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", ["cdn@.service", "cdn-bus.service"])
 def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
     """As `systemd-analyze verify` judges them, with programs that are there."""
-    judge = shutil.which("systemd-analyze")
-    if judge is None:
-        pytest.skip("there is no systemd here")
+    judge = need("systemd-analyze")
     text = (EXAMPLE / "systemd" / name).read_text()
     for program in ("cdn", "nats-server"):
         text = text.replace(f"/opt/cdn/bin/{program}", "/bin/true")
