@@ -30,7 +30,7 @@ cdef class Member:
     cdef public Tally figures
     cdef public Standing health
     cdef public object limit
-    cdef frozenset suspect
+    cdef readonly frozenset suspect     # statuses that speak against it
     cdef int answered(self, double first_byte_ms, int status) except -1
 
 

@@ -34,6 +34,8 @@ class Member:
     figures: Figures
     health: Health
     limit: int | None
+    @property
+    def suspect(self) -> frozenset[int]: ...
     def watch(self, statuses: Iterable[int]) -> None: ...
 
 @disjoint_base

@@ -31,7 +31,8 @@ cdef class Sink:
     on_told follows the calls for one received segment, unless the last of them ended the exchange.
 
     After on_end or on_fail the connection has forgotten the sink. A sink may call `Connection.abort` at any
-    time and hears nothing afterwards. `head`, `base` and `data` are valid during the call only. After an on_end in a tunnel bytes may still be written.
+    time and hears nothing afterwards. `head`, `base` and `data` are valid during the call only. After an on_end
+    in a tunnel bytes may still be written.
     """
     cdef int on_interim(self, int status, object fields) except -1
     cdef int on_head(self, Connection conn, const char* base, _core.ResponseHead* head,

@@ -155,8 +155,7 @@ class OwnServer(Member):
         self._loop = loop
         self._timeouts = origin.timeouts
         self._connecting = 0
-        self._statuses = frozenset(origin.eject.statuses)
-        self.watch(self._statuses)
+        self.watch(origin.eject.statuses)
         self._refresher: asyncio.TimerHandle | None = None
         address = self.address = server.address
         self.name = str(address)
@@ -202,7 +201,7 @@ class OwnServer(Member):
     def worked(self, first_byte_ms: float, status: int) -> None:
         """A final response's head has come."""
         self.figures.answered(first_byte_ms)
-        if status in self._statuses:
+        if status in self.suspect:
             self.health.failed(self.now(), f"it answers {status}")
         elif not self.health.steady:
             self.health.worked(self.now())

@@ -69,7 +69,8 @@ cdef class FillLane(Lane):
         if self.passed:
             self.reasons[ROUTE_OFF] = self.passed
         counters.take(
-            "fill", {name: self.outcomes[i] for i, name in enumerate(OUTCOME_NAMES) if self.outcomes[i]}, self.reasons, [self.counts.statuses[i] for i in range(6)],
+            "fill", {name: self.outcomes[i] for i, name in enumerate(OUTCOME_NAMES) if self.outcomes[i]},
+            self.reasons, [self.counts.statuses[i] for i in range(6)],
             [self.counts.buckets[i] for i in range(NBUCKETS + 1)], self.counts.micros, self.counts.body_bytes,
         )
         memset(self.outcomes, 0, sizeof(self.outcomes))
@@ -113,7 +114,7 @@ cdef class FillLane(Lane):
             self.memory.hash_both(at.key, at.key_len, h)
             if self.site.equivalents.learnt or self.memory.find_hashed(h[0], h[1], at.key, at.key_len) != NULL:
                 return False
-            if self.memory.has_asides() and (self._behind(at, self.parts) or self._behind(at, self.slices)):
+            if self._behind(<char*>at.key, at.key_len):
                 return False
             key = PyBytes_FromStringAndSize(at.key, at.key_len)
             if self.site.disk is not None and self._on_disk(key):
@@ -180,25 +181,22 @@ cdef class FillLane(Lane):
         conn.ask(p, self.space, asking, p.for_head)
         return True
 
-    cdef bint _behind(self, Located* at, bytes suffix) noexcept:
-        """Whether something lies under the key with this behind it; the key's buffer has room for that."""
-        memcpy(<char*>at.key + at.key_len, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
-        return self.memory.find(at.key, at.key_len + PyBytes_GET_SIZE(suffix)) != NULL
+    cdef bint _behind(self, char* key, size_t n) noexcept:
+        """Whether parts or slices lie under this key, which has room behind it."""
+        return self.memory.has_asides() and (self._lies(key, n, self.parts) or self._lies(key, n, self.slices))
 
-    cdef bint has_behind(self, bytes key) except -1:
-        """Whether parts or slices lie under this key."""
+    cdef bint _lies(self, char* key, size_t n, bytes suffix) noexcept:
+        memcpy(key + n, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
+        return self.memory.find(key, n + PyBytes_GET_SIZE(suffix)) != NULL
+
+    cdef bint has_behind(self, bytes key) noexcept:
+        """The same of a key that has no such room."""
         cdef char room[4096 + 64]
-        cdef size_t n = PyBytes_GET_SIZE(key), most = max(PyBytes_GET_SIZE(self.parts), PyBytes_GET_SIZE(self.slices))
-        if not self.memory.has_asides():
-            return False
-        if n + most > sizeof(room):
+        cdef size_t n = PyBytes_GET_SIZE(key)
+        if n + max(PyBytes_GET_SIZE(self.parts), PyBytes_GET_SIZE(self.slices)) > sizeof(room):
             return True
         memcpy(room, PyBytes_AS_STRING(key), n)
-        memcpy(room + n, PyBytes_AS_STRING(self.parts), PyBytes_GET_SIZE(self.parts))
-        if self.memory.find(room, n + PyBytes_GET_SIZE(self.parts)) != NULL:
-            return True
-        memcpy(room + n, PyBytes_AS_STRING(self.slices), PyBytes_GET_SIZE(self.slices))
-        return self.memory.find(room, n + PyBytes_GET_SIZE(self.slices)) != NULL
+        return self._behind(room, n)
 
     cdef bint _on_disk(self, bytes key) except -1:
         """Whether the response itself, its parts or its slices are there: the exchange brings them back."""

@@ -268,17 +268,11 @@ cdef class Passage(Sink):
 
     cdef int _committed(self) except -1:
         """What the response takes the place of: parts that came while it was on its way (as `Flight.committed`)."""
-        cdef object memory
-        if self.lane.site.disk is None and not self.lane.has_behind(self.key):
-            return 0
-        memory = self.lane.site.memory
-        if self.lane.site.disk is not None:
-            # there they may be although memory has nothing
+        cdef object memory = self.lane.site.memory
+        # of a disk they may come although memory has nothing
+        if self.lane.site.disk is not None or self.lane.has_behind(self.key):
             stored_parts.drop(memory, self.key, self.key)
             stored_slices.drop(memory, self.key)
-            return 0
-        stored_parts.drop(memory, self.key, self.key)
-        stored_slices.drop(memory, self.key)
         return 0
 
     cdef int on_fail(self, object error) except -1:

@@ -13,6 +13,12 @@ cdef uint64_t evict_at(Space* s, uint64_t where) noexcept nogil:
     return retire(s, r)
 
 
+cdef inline Bucket* other_bucket(Space* s, const Record* r, const Bucket* b) noexcept nogil:
+    """Of the two in which r's key may lie, the one beside b, if they are two."""
+    cdef Bucket* first = first_bucket(s, r.hash0)
+    return first if first != b else second_bucket(s, r.hash0)
+
+
 cdef int displace(Space* s, Bucket* b) noexcept nogil:
     """Empty a slot of a full bucket by pointing at its record from the other bucket of that key; -1: no room there."""
     cdef Bucket* other
@@ -21,9 +27,7 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
     cdef int j
     for i in range(SLOTS):
         r = record_at(s, b.slot[i] & GRANULE_MASK)
-        other = first_bucket(s, r.hash0)
-        if other == b:
-            other = second_bucket(s, r.hash0)
+        other = other_bucket(s, r, b)
         for j in range(SLOTS):
             if other.slot[j] == 0:
                 point(s, other, j, r, cdn_load32(&b.access[i]))
@@ -40,9 +44,7 @@ cdef int displace_further(Space* s, Bucket* b) noexcept nogil:
     cdef int i
     for i in range(SLOTS):
         r = record_at(s, b.slot[i] & GRANULE_MASK)
-        other = first_bucket(s, r.hash0)
-        if other == b:
-            other = second_bucket(s, r.hash0)
+        other = other_bucket(s, r, b)
         if other != b and displace(s, other) >= 0:
             return displace(s, b)
     return -1
