@@ -25,6 +25,10 @@ class Held:
         self.head, self.body, self.first = head, body, first
         self.before, self.between = Signal("the head"), Signal("the body")
 
+    def go(self) -> None:
+        self.before.set()
+        self.between.set()
+
     def __call__(self, request: Any) -> Any:
         if request.target != "/a":
             return reply(200, {"Cache-Control": "no-store"}, b"warm")
@@ -45,8 +49,7 @@ def leading(held: Held, **tree: Any) -> Iterator[tuple[Origin, Proxy, RawClient]
             origin.wait_for(1, "/a")
             assert proxy._worker.fill_lane.active == 1
             yield origin, proxy, leader
-            held.before.set()
-            held.between.set()
+            held.go()
         eventually(lambda: proxy._worker.fill_lane.active == 0, "the lane to be idle")
         assert proxy._worker.site.flights == {}
         memory = proxy._worker.memory
@@ -70,8 +73,7 @@ def test_one_request_for_all(when: str) -> None:
         for other in others:
             other.send(GET)
         eventually(lambda: proxy.stats()["exchanges"] == 6, "all to wait")
-        held.before.set()
-        held.between.set()
+        held.go()
         assert leader.read_response().body == body
         for other in others:
             answer = other.read_response()
@@ -84,22 +86,20 @@ def test_one_request_for_all(when: str) -> None:
         assert (outcomes["miss"], outcomes["collapsed"], outcomes["hit"]) == (1, 5, 1)
 
 
-def at_once(held: Held, body: bytes) -> None:
+def at_once(body: bytes) -> Held:
     """All of the answer in one segment."""
-    held.head, held.body, held.first = held.head + body, b"", 0
+    return Held(storable(len(body)) + body, b"")
 
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_small_answer_in_one_segment(others: int) -> None:
-    held = Held(storable(5), b"")
-    at_once(held, b"small")
+    held = at_once(b"small")
     with leading(held) as (origin, proxy, leader):
         waiting = [proxy.client() for _ in range(others)]
         for other in waiting:
             other.send(GET)
         eventually(lambda: proxy.stats()["exchanges"] == 1 + others, "all to wait")
-        held.before.set()
-        held.between.set()
+        held.go()
         for client in (leader, *waiting):
             assert client.read_response().body == b"small"
         with proxy.lanes(hit=1):
@@ -108,13 +108,11 @@ def test_a_small_answer_in_one_segment(others: int) -> None:
 
 
 def test_a_small_answer_outlives_its_client() -> None:
-    held = Held(storable(5), b"")
-    at_once(held, b"small")
+    held = at_once(b"small")
     with leading(held) as (origin, proxy, leader):
         leader.reset()
         eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
-        held.before.set()
-        held.between.set()
+        held.go()
         eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
         with proxy.lanes(hit=1):
             assert proxy.get("/a").body == b"small"
@@ -122,12 +120,10 @@ def test_a_small_answer_outlives_its_client() -> None:
 
 
 def test_a_small_answer_that_was_purged_on_its_way() -> None:
-    held = Held(storable(5), b"")
-    at_once(held, b"small")
+    held = at_once(b"small")
     with leading(held) as (origin, proxy, leader):
         proxy._worker.memory.purge_all()
-        held.before.set()
-        held.between.set()
+        held.go()
         assert leader.read_response().body == b"small"
         assert proxy._worker.memory.stats()["objects"] == 0
         assert leader.get("/a").body == b"small"
@@ -140,8 +136,7 @@ def test_those_who_wait_for_what_is_not_stored_go_on_alone() -> None:
         other = proxy.client()
         other.send(GET)
         eventually(lambda: proxy.stats()["exchanges"] == 2, "both to wait")
-        held.before.set()
-        held.between.set()
+        held.go()
         assert leader.read_response().body == other.read_response().body == b"me"
         assert origin.count("/a") == 2
 
@@ -152,8 +147,7 @@ def test_those_who_wait_hear_of_a_failure() -> None:
         other = proxy.client()
         other.send(GET)
         eventually(lambda: proxy.stats()["exchanges"] == 2, "both to wait")
-        held.before.set()
-        held.between.set()
+        held.go()
         assert leader.read_response().status == other.read_response().status == 502
 
 
@@ -164,8 +158,7 @@ def test_hints_reach_those_who_wait() -> None:
         other = proxy.client()
         other.send(GET)
         eventually(lambda: proxy.stats()["exchanges"] == 2, "both to wait")
-        held.before.set()
-        held.between.set()
+        held.go()
         for client in (leader, other):
             answer = client.read_response()
             assert [interim.status for interim in answer.interim] == [103]
@@ -182,8 +175,7 @@ def test_a_miss_outlives_its_client(first: int) -> None:
             leader.wire.sock.recv(1, socket.MSG_PEEK)
         leader.reset()
         eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
-        held.before.set()
-        held.between.set()
+        held.go()
         eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
         with proxy.lanes(hit=1):
             assert proxy.get("/a").body == body
@@ -197,8 +189,7 @@ def test_a_pass_ends_with_its_client() -> None:
         leader.reset()
         eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
         eventually(lambda: proxy._worker.fill_lane.active == 0, "the passage to be gone")
-        held.before.set()
-        held.between.set()
+        held.go()
         assert proxy.get("/other").status == 200
         assert origin.connections == 2  # the one with the unread answer is not used again
 

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -129,9 +130,7 @@ def test_a_tag_purge_with_so_many_objects_stored_in_each_node(
         seeds = [f"/seed{number}" for number in range(purges + 1)]  # the last one's copies stay
         for node in four.nodes:
             for target in (*few, *seeds):
-                eventually(
-                    lambda node=node, target=target: is_hit(node, target), f"a hit for {target}", 30, 0.01
-                )
+                eventually(partial(is_hit, node, target), f"a hit for {target}", 30, 0.01)
         empty = seen(four, few)
 
         begun = time.monotonic()

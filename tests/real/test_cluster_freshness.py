@@ -16,23 +16,12 @@ import pytest
 
 from ..harness import Crew, Origin, RawClient, Reply, Request, Response, reply
 from ..harness.sync import eventually
-from .cluster import SECRET
 from .node import Node
 from .test_cluster_tiers import Tiers, members, names
 
 BODY = b"the same bytes " * 70_000  # 1 MB
 STORE = {"memory": "64 MiB"}
-
-
-@pytest.fixture(autouse=True)
-def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SECRET, "a secret of more than 16 characters")
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("secret")
 
 
 def sent(nodes: list[Node]) -> int:

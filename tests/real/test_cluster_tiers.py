@@ -19,16 +19,7 @@ from ..harness.vast import GIB, MIB, Vast, content
 from .cluster import SECRET
 from .node import Node
 
-
-@pytest.fixture(autouse=True)
-def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SECRET, "a secret of more than 16 characters")
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("secret")
 
 
 class Tiers:

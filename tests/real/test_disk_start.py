@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -12,27 +11,19 @@ from pathlib import Path
 import pytest
 
 from ..harness import HOST, Origin, RawClient, site
+from ..harness.mounting import fill, make_read_only, mounted
 from ..harness.proxy import is_hit
 from ..harness.site import Tree
 from .node import Node
 
-READ_ONLY, REMOUNT, DETACH = 1, 32, 2
-
-
-def mount(target: Path, flags: int, size: str) -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
-    return libc.mount(b"tmpfs", str(target).encode(), b"tmpfs", flags, f"size={size},mode=700".encode()) == 0
+SIZE = "64m"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own."""
-    target = tmp_path / "mounted"
-    target.mkdir(mode=0o700)
-    if not mount(target, 0, "64m"):
-        pytest.skip("mounting a file system needs root: not tested here")
-    yield target
-    ctypes.CDLL(None).umount2(str(target).encode(), DETACH)
+    with mounted(tmp_path / "mounted", SIZE) as target:
+        yield target
 
 
 def on_disk(origin: Origin, path: Path) -> Tree:
@@ -64,10 +55,8 @@ def serves_without(node: Node, why: str) -> None:
 
 
 def test_full(origin: Origin, folder: Path) -> None:
-    with pytest.raises(OSError), (folder / "ballast").open("wb") as file:  # noqa: PT012
-        while True:
-            file.write(bytes(1 << 20))
-            file.flush()
+    with pytest.raises(OSError, match="No space left"):
+        fill(folder / "ballast")
     with Node(on_disk(origin, folder / "cache")) as node:
         serves_without(node, "No space left on device")
         assert purge(node, "/a") == 200  # nothing is there that could come back
@@ -78,7 +67,7 @@ def test_full(origin: Origin, folder: Path) -> None:
 
 
 def test_read_only_and_new(origin: Origin, folder: Path) -> None:
-    assert mount(folder, READ_ONLY | REMOUNT, "64m")
+    make_read_only(folder, SIZE)
     with Node(on_disk(origin, folder / "cache")) as node:
         serves_without(node, "Read-only file system")
 
@@ -88,7 +77,7 @@ def test_read_only_with_a_cache(origin: Origin, folder: Path) -> None:
     with Node(on_disk(origin, folder / "cache")) as node:
         for target in ("/a", "/b"):
             node.get(target)
-    assert mount(folder, READ_ONLY | REMOUNT, "64m")
+    make_read_only(folder, SIZE)
     with Node(on_disk(origin, folder / "cache")) as node:
         assert is_hit(node.get("/a"))
         assert purge(node, "/a") == 503

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import threading
@@ -16,6 +15,7 @@ from cdn.store import StoreError
 from cdn.store.disk import writer as writer_module
 from cdn.store.disk.files import Bytes, Files
 from cdn.store.disk.tier import DiskTroubleError
+from tests.harness.mounting import mounted
 from tests.store.disk.make import Made, check, opened
 
 
@@ -180,21 +180,11 @@ def test_a_locked_folder_is_left_alone_whatever_fails(tmp_path: Path) -> None:
     disk.close()
 
 
-def _mount(source: str, target: Path, kind: str, flags: int, data: str | None) -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
-    text = data.encode() if data is not None else None
-    return libc.mount(source.encode(), str(target).encode(), kind.encode(), flags, text) == 0
-
-
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    target = tmp_path / "tiny"
-    target.mkdir(mode=0o700)
-    if not _mount("tmpfs", target, "tmpfs", 0, "size=8m,mode=700"):
-        pytest.skip("mounting a file system of 8 MiB needs root: not tested here")
-    yield target
-    ctypes.CDLL(None).umount2(str(target).encode(), 2)
+    with mounted(tmp_path / "tiny", "8m") as target:
+        yield target
 
 
 def test_a_file_system_smaller_than_the_size(tiny: Path) -> None:
