@@ -38,7 +38,7 @@ from cdn.store._memory cimport Fill, Memory
 from cdn.store.layout cimport Record
 from cdn.tier cimport _wire
 from cdn.tier._standing cimport Choice, Member
-from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing, Sink
+from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing, Sink, Stream
 
 from cdn._core import FIELD_IDS
 from cdn.proxy import filling, handover, stored_parts, stored_slices
@@ -47,7 +47,6 @@ from cdn.proxy.interim import interim_head
 from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead as ResponseValue
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import META_VERSION
-from cdn.tier._wire import Stream
 from cdn.tier.seam import Kind
 
 cdef extern from "Python.h":
@@ -55,7 +54,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     ROOM = 384 << 10            # a whole head, in either direction
-    BODY = 1 << 20              # the longest body that is stored here; longer ones are a flight's
+    BODY = 1 << 20              # the longest body that is stored here; longer ones, or what is left of them, are a flight's
     PIECE = 64 << 10            # read from a fill at once
     MOST_LINES = 64             # of a response; masks have a bit for each
     MOST_FORMS = 256            # remembered a route
@@ -117,3 +116,6 @@ include "fill/way.pyx"
 include "fill/counts.pyx"
 include "fill/lane.pyx"
 include "fill/passage.pyx"
+include "fill/verdict.pyx"
+include "fill/answering.pyx"
+include "fill/parting.pyx"

@@ -183,6 +183,7 @@ cdef class ClientStream:
     cdef int64_t length_left                # of the answer; -1 when unknown
     cdef readonly uint64_t bytes_sent       # of body
     cdef object tunnel                      # called with each piece once the connection is a tunnel
+    cdef int go_on(self, int status, bint chunked, int64_t left, uint64_t sent) except -1
     cdef void _push(self, bytes data)
     cdef void _body_end(self)
     cdef void _fail(self, object error)

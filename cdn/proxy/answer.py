@@ -45,6 +45,13 @@ async def serve(stream: ClientStream, request: RequestHead, source: Source, tail
     return await _full(stream, source, tail, age)
 
 
+async def rest(stream: ClientStream, source: Source, offset: int) -> None:
+    """Write what follows the first `offset` bytes of a whole body; raises as `serve`."""
+    await stream.drain()
+    await _body(stream, source, offset, source.length)
+    stream.finish()
+
+
 def first_position(request: RequestHead, stored: Stored, length: int) -> int | None:
     """Where the first byte of the answer to a range request lies; None when the answer has no single start."""
     selected = ranges.select(request, stored, length)

@@ -19,10 +19,10 @@ from cdn.proxy._front import ClientStream
 from cdn.proxy.caching import answer_cached
 from cdn.proxy.content import Held, hold
 from cdn.proxy.flight import Flight, Streaming
-from cdn.proxy.handover import Given
+from cdn.proxy.handover import Begun, Given
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.site import Site
-from cdn.proxy.source import EntrySource, EvictedError, FillError, FillSource, Source
+from cdn.proxy.source import EntrySource, EvictedError, FillError, Source
 from cdn.rules.cache_status import member
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead
@@ -51,11 +51,11 @@ class Exchange:
         self.content: Held | None = None  # of a QUERY
         self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
-    async def run(self) -> None:
+    async def run(self, begun: Begun | None = None) -> None:
         site, stream = self.site, self.stream
         site.counters.exchanges += 1
         try:
-            await self._run()
+            await (self._run() if begun is None else self._go_on(begun))
         except OriginError as error:
             self.origin_failed(error)
         except (ConnectionResetError, asyncio.CancelledError):
@@ -161,12 +161,26 @@ class Exchange:
             self.say(502)
             return
         shown = streaming.for_leader if outcome is Outcome.MISS else None
-        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, shown, flight.overflow)
-        source.aged = streaming.aged
-        flight.joined(source)
+        source = flight.source(streaming, shown)
         try:
             await self.serve(request, source, outcome)
         finally:
+            flight.left(source)
+
+    async def _go_on(self, begun: Begun) -> None:
+        """Send the rest of a miss whose beginning another lane has sent."""
+        flight, source = begun.flight, begun.source
+        self.route = begun.route
+        self.entry.outcome = Outcome.MISS.value
+        self.entry.key_hash = source.key_hash
+        self.entry.origin = flight.server
+        self.entry.origin_first_byte_us = flight.first_byte_us
+        self.stream.source = source
+        try:
+            await answer.rest(self.stream, source, begun.offset)
+        finally:
+            self.stream.source = None
+            source.close()
             flight.left(source)
 
     async def serve_entry(self, request: RequestHead, entry: Entry, stored: Stored, outcome: Outcome) -> None:

@@ -163,6 +163,16 @@ class Flight:
         """The same for a response that was fetched already."""
         await self._guarded(self._digested(response, request_time, response_time))
 
+    async def carry_on(self, response: OriginResponse) -> None:
+        """Store what is left of the body that has begun; whoever began it has told its head."""
+        await self._guarded(self._rest(response))
+
+    async def _rest(self, response: OriginResponse) -> None:
+        try:
+            await self._stream(response, self.fill, self.site.config.limits.object)
+        finally:
+            response.abort()
+
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
@@ -462,6 +472,13 @@ class Flight:
         answer = verdict.answer if isinstance(verdict, Broken) else verdict
         if isinstance(answer, NotStored) and not answer.claimed and answer.response is not None:
             answer.response.abort()
+
+    def source(self, streaming: Streaming, shown: Draft | None) -> FillSource:
+        """What one more reads from; `shown`: what only it gets to see of the head."""
+        source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, shown, self.overflow)
+        source.aged = streaming.aged
+        self.joined(source)
+        return source
 
     def joined(self, source: FillSource) -> None:
         self.readers.add(source)

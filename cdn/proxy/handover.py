@@ -1,6 +1,7 @@
 """From the fill lane to the general lane: what the lane has begun and does not carry on itself.
 
     given      a response is there, and it is nothing for the lane: an exchange goes on with it
+    begun      so is a body that the lane has sent the beginning of: a flight stores the rest, an exchange sends it
     failed     the origin failed before anything was sent to the client
     flight_of  others ask for what the lane is fetching: they board a flight, as in the general lane
 
@@ -18,6 +19,7 @@ from cdn.proxy._front import ClientStream
 from cdn.proxy.drafts import stored_of_draft
 from cdn.proxy.flight import Asked, Broken, Flight, NotStored, Streaming
 from cdn.proxy.lookup import log_hash
+from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.store import Draft, Fill
@@ -50,6 +52,16 @@ class Given:
             self.response.abort()
         if self.since is not None:
             self.since.abort("dropped")
+
+
+@dataclass(slots=True)
+class Begun:
+    """An answer whose head and first `offset` bytes of body have been sent; `source` has joined the flight."""
+
+    route: Route
+    flight: Flight
+    source: FillSource
+    offset: int
 
 
 def request_head_of(method: str, target: bytes, secure: bool, lines: Lines) -> RequestHead:
@@ -117,14 +129,22 @@ def broken(flight: Flight, error: OriginError | None) -> None:
     flight.decide(Broken(error, None))
 
 
-def overflow(flight: Flight, data: bytes) -> None:
-    """The store takes no more of the body: those who read get the rest from here. The lane bounds how much it is."""
-    if not flight.overflow.begun:
-        flight.overflow.begin(flight.fill.arrived)
-    flight.overflow.add(data)
-    flight.wake_readers()
+def head_of(flight: Flight) -> ResponseHead:
+    """The head of the response that a flight stores, as it is stored."""
+    assert isinstance(flight.verdict, Streaming)
+    stored = flight.verdict.stored
+    return ResponseHead(stored.status, stored.fields, stored.reason)
 
 
-def overflow_ended(flight: Flight) -> None:
-    flight.overflow.ended = True
-    flight.wake_readers()
+def carry_on(site: Site, flight: Flight, response: OriginResponse) -> None:
+    """The flight goes on storing what is left of the body."""
+    site.spawn(site.carry_on(flight, response))
+
+
+def read_on(site: Site, stream: ClientStream, route: Route, flight: Flight, offset: int) -> None:
+    """The exchange goes on sending from `offset` in the body; before the flight goes on, which counts its readers."""
+    from cdn.proxy.exchange import Exchange
+
+    assert isinstance(flight.verdict, Streaming)
+    begun = Begun(route, flight, flight.source(flight.verdict, None), offset)
+    stream.task = site.spawn(Exchange(site, stream).run(begun))

@@ -281,6 +281,13 @@ class Site:
         finally:
             self._landed(flight)
 
+    async def carry_on(self, flight: Flight, response: OriginResponse) -> None:
+        """A flight in the middle of whose body another lane has stopped."""
+        try:
+            await flight.carry_on(response)
+        finally:
+            self._landed(flight)
+
     def _landed(self, flight: Flight) -> None:
         for key in flight.keys:
             if self.flights.get(key) is flight:

@@ -78,6 +78,7 @@ cdef class Connection:
     cdef uint64_t left
     cdef uint64_t behind            # bytes that came in one segment with the head's end, behind it
     cdef _core.Chunked chunks
+    cdef bint at_end                # the chunk that is told is the last one
     cdef double asked_at
     cdef double answered_at
     cdef double heard_at            # the segment that is being taken in
@@ -104,7 +105,6 @@ cdef class Connection:
     cdef Py_ssize_t _head(self, const char* data, Py_ssize_t size, Py_ssize_t at) except -1
     cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1
     cdef int _interim(self, const char* base, _core.ResponseHead* head) except -1
-    cdef int _dechunk(self, const char* base, size_t n, Py_ssize_t at) except -1
     cdef void _unhook(self) noexcept
     cdef int _hook(self) except -1
     cdef int _finish(self, bint whole, bint surplus) except -1
@@ -150,3 +150,28 @@ cdef class Pool:
     cdef give(self, Connection conn)
     cdef forget(self, Connection conn)
     cdef int _leaves(self, Connection conn) except -1
+
+
+cdef class Stream(Sink):
+    cdef Connection conn                # None once the connection has forgotten this exchange
+    cdef object loop
+    cdef object heard                   # callback for interim responses, or None
+    cdef public object over             # called with nothing at the end, with the error when it broke
+    cdef object head_waiter
+    cdef object read_waiter
+    cdef object room_waiter
+    cdef object chunks
+    cdef Py_ssize_t waiting
+    cdef object error
+    cdef bint ended
+    cdef readonly object head
+    cdef readonly object length
+    cdef readonly bint by_close
+    cdef readonly bint tunnel
+    cdef readonly bint complete
+    cdef readonly double first_byte_ms
+    cdef int _over(self, object error) except -1
+    cdef int take_over(self, Connection conn, object head) except -1
+
+
+cdef Py_ssize_t body_within(size_t n, const char** body, char* room, size_t most) noexcept nogil

@@ -84,6 +84,10 @@ class Pool:
     def retire(self) -> None: ...
     def close(self) -> None: ...
 
+def whole_body(data: bytes, most: int) -> bytes | None:
+    """The chunked body (RFC 9112 §7.1) at the beginning of `data`, where all of it is there, well-formed, and of at
+    most so many bytes; else None. For tests: the fill lane calls it in C."""
+
 @disjoint_base
 class Stream(Sink):
     over: Callable[[Any], None] | None

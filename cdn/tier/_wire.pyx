@@ -16,7 +16,7 @@ Rules of these files:
 from collections import deque
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 from libc.errno cimport EAGAIN, EINTR, errno
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -81,6 +81,7 @@ cdef inline double _roughly() noexcept nogil:
 include "wire/request.pyx"
 include "wire/sink.pyx"
 include "wire/connection.pyx"
+include "wire/chunks.pyx"
 include "wire/intake.pyx"
 include "wire/pool.pyx"
 include "wire/stream.pyx"

@@ -268,6 +268,10 @@ class OwnServer(Member):
     def response(self, stream: Stream, server: str, connect_ms: float) -> WireResponse:
         """A final response whose head has come to `stream`."""
         self.worked(stream.first_byte_ms, stream.head.status)
+        return self.rest(stream, server, connect_ms)
+
+    def rest(self, stream: Stream, server: str, connect_ms: float) -> WireResponse:
+        """The same where its head has been told already."""
         if (error := stream.broken()) is not None:
             self._broke(error)  # it came with the head
         stream.over = self._broke

@@ -155,7 +155,7 @@ class Stage:
 
     def _plain_miss(self, step: Step) -> bool:
         """Whether the fill lane has to take this request, the first one for its URL."""
-        answered = step.raw is None and not step.gone and not step.interim and self.framing == "length"
+        answered = step.raw is None and not step.gone and not step.interim
         plain = step.method == "GET" and not step.asks and not step.content
         return answered and plain and not any(part in step.says.lower() for part in HANDED_OVER)
 

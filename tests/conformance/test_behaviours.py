@@ -56,13 +56,12 @@ class Both:
 
 
 @pytest.fixture(scope="module", params=["length", "chunked"])
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage | Both]:
-    with _stage(framing=request.param) as made:
-        if request.param == "chunked":
-            yield made
-            return
-        with _stage(fills=False) as general:
-            yield Both(made, general)
+def stage(request: pytest.FixtureRequest) -> Iterator[Both]:
+    with (
+        _stage(framing=request.param) as made,
+        _stage(framing=request.param, fills=False) as general,
+    ):
+        yield Both(made, general)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +72,12 @@ def lenient() -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_required(stage: Stage | Both, name: str) -> None:
+def test_required(stage: Both, name: str) -> None:
     stage.play(name, REQUIRED[name])
 
 
 @pytest.mark.parametrize("name", OPTIMAL)
-def test_optimal(stage: Stage | Both, name: str) -> None:
+def test_optimal(stage: Both, name: str) -> None:
     stage.play(name, OPTIMAL[name])
 
 

@@ -151,15 +151,53 @@ MISSES: dict[str, tuple[Rule, list[Ask], int]] = {
     "browser": (always(fresh(60, b"x")), [Ask("/a", fields=BROWSER), Ask("/b", fields=BROWSER)], 2),
     "odd": (always(fresh(60, b"x")), [Ask("/a", fields=ODD), Ask("/b", fields=ODD)], 2),
     "medium": (always(fresh(60, b"0123456789" * 10_000)), [Ask("/a"), Ask("/b"), Ask("/a")], 2),
+    "chunked": (
+        always(reply(200, {"Cache-Control": "max-age=60"}, b"x", framing="chunked")),
+        [Ask("/a"), Ask("/b"), Ask("/a"), Ask("/c")],
+        3,
+    ),
+    "chunked and closing": (
+        always(reply(200, {"Cache-Control": "max-age=60"}, b"x", framing="chunked")),
+        [Ask("/a"), Ask("/b", fields={"Connection": "close"})],
+        2,
+    ),
+    "no chunks": (
+        always(reply(200, {"Cache-Control": "max-age=60"}, b"", framing="chunked")),
+        [Ask("/a"), Ask("/b"), Ask("/a")],
+        2,
+    ),
+    "chunked and aged": (
+        always(reply(200, {"Cache-Control": "max-age=60", "Age": "9"}, b"x" * 3000, framing="chunked")),
+        [Ask("/a"), Ask("/b"), Ask("/a")],
+        2,
+    ),
+    "chunked with trailers": (
+        always(
+            reply(
+                200,
+                {"Cache-Control": "max-age=60", "ETag": '"e"', "Trailer": "X-T"},
+                b"x" * 100_000,
+                framing="chunked",
+                trailers={"X-T": "1", "ETag": '"no"'},
+            )
+        ),
+        [Ask("/a"), Ask("/b"), Ask("/a")],
+        2,
+    ),
+    "chunked, not stored": (
+        always(reply(200, {"Cache-Control": "no-store"}, b"x" * 3000, framing="chunked")),
+        [Ask("/a"), Ask("/b"), Ask("/a")],
+        3,
+    ),
+    "chunked 404": (
+        always(reply(404, {"Cache-Control": "max-age=60"}, b"gone", framing="chunked")),
+        [Ask("/a"), Ask("/b"), Ask("/a")],
+        2,
+    ),
     # The general lane's, with the response in hand:
     "varying": (
         always(fresh(60, b"x", vary="Accept-Encoding")),
         [Ask("/a"), Ask("/a", fields={"Accept-Encoding": "br"}), Ask("/a")],
-        0,
-    ),
-    "chunked": (
-        always(reply(200, {"Cache-Control": "max-age=60"}, b"x", framing="chunked")),
-        [Ask("/a"), Ask("/b"), Ask("/a")],
         0,
     ),
     "long": (always(fresh(60, b"0123456789" * 150_000)), [Ask("/a"), Ask("/a")], 0),

@@ -125,6 +125,15 @@ cdef class ClientStream:
             head += b"Connection: keep-alive\r\n"
         self._raw(head + b"\r\n")
 
+    cdef int go_on(self, int status, bint chunked, int64_t left, uint64_t sent) except -1:
+        """Another lane has written the head, and `sent` bytes of body; `left` of them follow, -1: unknown."""
+        self.started = True
+        self.status = status
+        self.chunk_out = chunked
+        self.length_left = left
+        self.bytes_sent = sent
+        return 0
+
     def write(self, bytes data) -> None:
         """Body bytes, in the framing that `start` chose. More than the declared length is a fault of the caller."""
         cdef size_t n = PyBytes_GET_SIZE(data)

@@ -103,6 +103,7 @@ cdef class Connection:
         self.keep = False
         self.sent = False
         self.received = False
+        self.at_end = False
         self.interims = 0
         self.partial = None
         self.resume = 0
@@ -273,7 +274,7 @@ cdef class Connection:
             if self.left == 0 and self.state == S_LENGTH:
                 self._finish(True, at + take < n)
         elif self.state == S_CHUNKS:
-            self._dechunk(data, n, at)
+            dechunk(self, data, n, at)
         elif self.state == S_CLOSE or self.state == S_TUNNEL:
             sink = self.sink
             sink.on_data(data + at, n - at)
@@ -368,39 +369,6 @@ cdef class Connection:
         if head.status != 100:
             sink = self.sink
             sink.on_interim(head.status, _fields(base, head))
-        return 0
-
-    cdef int _dechunk(self, const char* base, size_t n, Py_ssize_t at) except -1:
-        """Give the segment's body as one piece: many small chunks must not become many small objects."""
-        cdef size_t pos = at, first = 0, start = 0, size = 0, pieces = 0
-        cdef size_t held = 0
-        cdef bytearray joined = None
-        cdef Sink sink = self.sink
-        cdef int step
-        while True:
-            step = _core.chunked_next(&self.chunks, base, n, &pos, &start, &size)
-            if step != _core.CHUNK_DATA:
-                break
-            if size == 0:
-                continue
-            pieces += 1
-            if pieces == 1:
-                first = start
-                held = size
-            else:
-                if joined is None:
-                    joined = bytearray(base[first:first + held])
-                joined += base[start:start + size]
-        if joined is not None:
-            sink.on_data(PyByteArray_AS_STRING(joined), PyByteArray_GET_SIZE(joined))
-        elif pieces == 1:
-            sink.on_data(base + first, held)
-        if self.state != S_CHUNKS or self.sink is None:
-            return 0
-        if step == _core.CHUNK_END:
-            self._finish(True, pos < n)
-        elif step == _core.CHUNK_BAD:
-            self._fail(Kind.MALFORMED, "the response's chunks are malformed")
         return 0
 
     cdef int _finish(self, bint whole, bint surplus) except -1:

@@ -3,24 +3,6 @@
 cdef class Stream(Sink):
     """The sink for `await`: the head once, then the body piece by piece. See `seam.OriginResponse`."""
 
-    cdef Connection conn                # None once the connection has forgotten this exchange
-    cdef object loop
-    cdef object heard                   # callback for interim responses, or None
-    cdef public object over             # called with nothing at the end, with the error when it broke
-    cdef object head_waiter
-    cdef object read_waiter
-    cdef object room_waiter
-    cdef object chunks
-    cdef Py_ssize_t waiting
-    cdef object error
-    cdef bint ended
-    cdef readonly object head
-    cdef readonly object length
-    cdef readonly bint by_close
-    cdef readonly bint tunnel
-    cdef readonly bint complete
-    cdef readonly double first_byte_ms
-
     def __init__(self, loop, heard=None):
         self.loop = loop
         self.heard = heard
@@ -42,6 +24,14 @@ cdef class Stream(Sink):
             self.length = head.content_length
         self.by_close = framing == BY_CLOSE
         _wake(self.head_waiter)
+        return 0
+
+    cdef int take_over(self, Connection conn, object head) except -1:
+        """From another sink, in the middle of a body; `head`: what came before it."""
+        conn.sink = self
+        self.conn = conn
+        self.head = head
+        self.first_byte_ms = (conn.answered_at - conn.asked_at) * 1000
         return 0
 
     cdef int on_tunnel(self, Connection conn, const char* base, _core.ResponseHead* head) except -1:

@@ -1,0 +1,88 @@
+# Part of cdn/proxy/_fill.pyx: what becomes of a response to a miss: stored, shown to its client only, or given away.
+#
+# The rules decide, now or when they were asked about one like it (recipe.pyx). Here is only what follows from their word.
+
+
+cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* base, ResponseHead* head,
+               Framing framing) except -1:
+    """May it be stored? As the rules said before of one like it, or as they say now."""
+    cdef FillLane lane = passage.lane
+    cdef bytes key = None
+    cdef Recipe recipe = None
+    cdef object draft = None
+    cdef str reason = None
+    cdef bint away = False, of_request = False
+    if shape.cooks:
+        key = shape.key(base, head, passage.authorized)
+        recipe = shape.recipes.get(key)
+    if recipe is not None:
+        reason, away, of_request = recipe.reason, recipe.away, recipe.of_request
+        if reason is None and not away:
+            draft = recipe.cook(shape, base, head, passage.request_time, passage.response_time, lane.space)
+    if draft is None and reason is None and not away:
+        judged = filling.judge(passage.way.route, request_of(passage), response_of(base, head), passage.request_time,
+                               passage.response_time)
+        reason, away, of_request, draft = judged.reason, judged.away, judged.of_request, judged.draft
+        if key is not None and recipe is None:
+            recipe = _recipe(judged, shape, base, head, passage.request_time, passage.response_time, lane.space)
+            if recipe is not None:
+                if len(shape.recipes) >= MOST_RECIPES:
+                    shape.recipes.clear()
+                shape.recipes[key] = recipe
+    if reason is not None:
+        not_stored(passage, reason, of_request, base, head)
+        return relay(passage, shape, base, head, framing, lane.unstored_line(head.status, reason))
+    if (away or shape.away or passage.kind == ALONE
+            or (framing == BY_LENGTH and (<uint64_t>head.content_length > BODY
+                                          or <uint64_t>head.content_length > lane.object_limit))):
+        return give(passage, conn, base, head, framing)
+    if store_whole(passage, conn, draft, base, head, framing):
+        passage.whole = True
+    elif not passage.fill.start(draft, None if framing == BY_CHUNKS else
+                                head.content_length if framing == BY_LENGTH else 0):
+        return give(passage, conn, base, head, framing)
+    passage.drafted = draft
+    passage.aged = shape.age >= 0
+    passage.stored = True
+    passage.most = min(<uint64_t>BODY, lane.object_limit)
+    if passage.shared is not None:
+        tell_flight(passage, conn.server)
+        handover.streaming(passage.shared, draft, passage.aged)
+    return serve(passage, draft, head, framing)
+
+
+cdef bint store_whole(Passage passage, _wire.Connection conn, object draft, const char* base, ResponseHead* head,
+                      Framing framing) except -1:
+    """Nobody follows it, and all of it is here: one step. False: as if there were more to come."""
+    cdef Record t
+    cdef const char* body = base + head.length
+    cdef Py_ssize_t n
+    if (type(draft) is not Drafted or conn.behind == 0 or passage.shared is not None
+            or (passage.client is not None and passage.client.paused)):
+        return False
+    if framing == BY_CHUNKS:
+        n = _wire.body_within(conn.behind, &body, passage.lane.space, ROOM)
+    else:
+        n = head.content_length if framing == BY_LENGTH and <uint64_t>head.content_length == conn.behind else -1
+    if n <= 0 or <uint64_t>n > passage.lane.object_limit:
+        return False
+    (<Drafted>draft).record(&t)
+    return passage.fill.store_whole(draft, &t, (<Drafted>draft).head, (<Drafted>draft).meta, body, n)
+
+
+cdef int not_stored(Passage passage, str reason, bint of_request, const char* base, ResponseHead* head) except -1:
+    """Whoever waits goes on alone at once; for a while nobody waits for this key again."""
+    passage.reason = reason
+    if not of_request:
+        passage.lane.site.predict(passage.key, NoStoreReason(reason))
+    if passage.fill is not None:
+        passage.fill.abort(reason)
+        if passage.shared is not None:
+            tell_flight(passage, passage.origin.server)
+            handover.not_stored(passage.shared, reason, response_of(base, head))
+        passage._landed()
+        passage.fill = None
+    if passage.since is not None:
+        passage.since.abort("answered")
+        passage.since = None
+    return 0
