@@ -22,7 +22,7 @@ help:
 	@echo "make test       set up, then run the tests"
 	@echo "make test-full  the long variants as well: about 40 minutes on two cores"
 	@echo "make lint       ruff, mypy --strict, the import floors, the stubs of the extension modules, the hot path"
-	@echo "make bench      measure beside nginx, HAProxy and Varnish"
+	@echo "make bench      measure beside nginx, HAProxy, Varnish and Traffic Server"
 	@echo "make bench-micro, bench-memory, bench-scale   ns per operation, bytes per connection and object, cost as things grow"
 	@echo "make bench-hits how often the store answers, policy by policy"
 	@echo "make clean      remove what was built (make clean VENV_TOO=1: .venv as well)"

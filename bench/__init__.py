@@ -1,4 +1,4 @@
-"""`make bench`: this proxy beside nginx, HAProxy, Varnish and the speed limit of the machine, row by row.
+"""`make bench`: this proxy beside its peers (nginx, HAProxy, Varnish, Traffic Server) and the limit of the machine.
 
     python -m bench --help
 

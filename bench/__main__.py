@@ -19,7 +19,7 @@ from bench.processes import Guard, scratch_folder
 from bench.rows import ROWS, Row, chosen
 from bench.runner import Runner, Settings
 
-TOOLS = ("wrk", "nginx", "haproxy", "varnishd", "cc", "openssl", "taskset")
+TOOLS = ("wrk", "nginx", "haproxy", "varnishd", "traffic_server", "cc", "openssl", "taskset")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ COLOURS = {
     "nginx": "#2f9e44",
     "haproxy": "#1c7ed6",
     "varnish": "#e8590c",
+    "trafficserver": "#9c36b5",
     "cdn": "#c2255c",
 }
 LABEL, WIDTH, SPARE = 250, 620, 110  # columns: names of rows, bars, figures

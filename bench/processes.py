@@ -69,9 +69,18 @@ class Server:
     """One running program with its children, pinned to a core as a rule."""
 
     def __init__(
-        self, guard: Guard, command: Sequence[str], *, core: int | None, port: int, log: Path, cwd: Path
+        self,
+        guard: Guard,
+        command: Sequence[str],
+        *,
+        core: int | None,
+        port: int,
+        log: Path,
+        cwd: Path,
+        also: Sequence[int] = (),
     ) -> None:
-        """`core` None: all of them. Returns when `port` accepts; StartError when it does not within START_SECONDS."""
+        """`core` None: all of them. Returns when `port` and those in `also` accept; StartError when one does not
+        within START_SECONDS."""
         self.port = port
         self._log = log
         with log.open("wb") as out:
@@ -86,17 +95,18 @@ class Server:
         self._guard = guard
         guard.tell(f"group {self._process.pid}")
         try:
-            self._wait_for_port()
+            for one in (port, *also):
+                self._wait_for(one)
         except BaseException:
             self.stop()
             raise
 
-    def _wait_for_port(self) -> None:
+    def _wait_for(self, port: int) -> None:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 raise StartError(f"ended at once: {self._last_words()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
                 return
             time.sleep(0.05)
         raise StartError(f"did not listen within {START_SECONDS:.0f} s: {self._last_words()}")

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs the Debian packages that the benchmarks run: only what is missing, and only where that is possible. Debian would
-# start nginx, haproxy and varnish as services; here it must not.
+# start the servers as services; here it must not.
 set -u
 PATH=$PATH:/usr/sbin
 
-WANTED="wrk:wrk h2load:nghttp2-client nginx:nginx-light haproxy:haproxy varnishd:varnish openssl:openssl cc:gcc"
+WANTED="wrk:wrk h2load:nghttp2-client nginx:nginx-light haproxy:haproxy varnishd:varnish traffic_server:trafficserver openssl:openssl cc:gcc"
 
 packages=
 for pair in $WANTED; do

@@ -35,6 +35,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("nginx", "nginx", ("nginx", "-v")),
     Peer("haproxy", "HAProxy", ("haproxy", "-v")),
     Peer("varnish", "Varnish", ("varnishd", "-V")),
+    Peer("trafficserver", "Traffic Server", ("traffic_server", "-V")),
     Peer("cdn", "cdn", (sys.executable, "-m", "cdn", "--version")),
 )
 OURS = "cdn"
@@ -89,6 +90,7 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         "CERTIFICATE": place.programs / "bench.crt",
         "KEY": place.programs / "bench.key",
         "PEM": pem,
+        "PROGRAMS": place.programs,
     }
     if peer.id == "limit":
         command, tls_port = [str(place.programs / "limit"), str(port)], 0
@@ -98,6 +100,8 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         command = ["haproxy", "-db", "-q", "-f", _fill("haproxy.cfg", place, values)]
     elif peer.id == "varnish":
         command, tls_port = _varnish(place, port, _fill("varnish.vcl", place, values)), 0
+    elif peer.id == "trafficserver":
+        command = _traffic_server(place, values)
     else:
         command = [sys.executable, "-m", "cdn", "serve", _fill("cdn.yaml", place, values)]
     server = Server(
@@ -107,6 +111,7 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         port=port,
         log=place.folder.with_suffix(".log"),
         cwd=ROOT,
+        also=(tls_port,) if tls_port else (),
     )
     return Running(peer, server, port, tls_port, place.folder / "access.log" if peer.id == OURS else None)
 
@@ -120,6 +125,15 @@ def _varnish(place: Place, port: int, vcl: str) -> list[str]:
     command = ["varnishd", "-F", "-j", "none", "-n", str(place.folder / "work"), "-f", vcl]
     command += ["-a", f"127.0.0.1:{port}", "-s", f"malloc,{place.store_mib}M"]
     return [*command, "-p", "thread_pools=1", "-p", "timeout_idle=3600", "-p", "listen_depth=4096"]
+
+
+def _traffic_server(place: Place, values: dict[str, Path | int]) -> list[str]:
+    (place.folder / "cache").mkdir()
+    own = place.folder / "trafficserver"
+    own.mkdir()
+    for file in sorted((HERE / "trafficserver").iterdir()):
+        _fill(f"trafficserver/{file.name}", place, values)
+    return ["traffic_server", f"--run-root={own / 'runroot.yaml'}"]
 
 
 def _fill(name: str, place: Place, values: dict[str, Path | int]) -> str:

@@ -28,7 +28,7 @@ from tests.tier.certificates import local_authority
 Result = TypeVar("Result")
 LIMIT = 20.0  # seconds for one test's whole coroutine
 
-FAST = OriginTimeouts(connect=500, first_byte=2_000, idle=4_000, between_bytes=2_000)
+FAST = OriginTimeouts(connect=5_000, first_byte=2_000, idle=4_000, between_bytes=2_000)
 
 
 def run(coro: Coroutine[Any, Any, Result], limit: float = LIMIT) -> Result:

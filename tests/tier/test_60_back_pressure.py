@@ -62,9 +62,9 @@ def serve_once(framing: str, client: str) -> tuple[int, dict[str, object]]:
     listener.bind(("127.0.0.1", 0))
     listener.listen(1)
     seen: dict[str, object] = {"sent": 0}
+    tls = secured(client)  # here: two threads would each make an authority
 
     def work() -> None:
-        tls = secured(client)
         with (
             contextlib.suppress(ConnectionError, ssl.SSLError),
             listener,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,12 +92,12 @@ async def host(*addresses: str) -> AsyncIterator[Host]:
 
 @contextlib.asynccontextmanager
 async def asked(
-    port: int, names: Names, said: list[str] | None = None, every: int = 100
+    port: int, names: Names, said: list[str] | None = None, every: int = 100, connect: int = FAST.connect
 ) -> AsyncIterator[Origins]:
     servers = (Server(Address("http", "app.internal", port)),)
     heard = [] if said is None else said
     origins = Origins(
-        {"app": Origin("app", servers, timeouts=FAST, resolve=every)},
+        {"app": Origin("app", servers, timeouts=replace(FAST, connect=connect), resolve=every)},
         resolver=names,
         report=lambda kind, sentence: heard.append(sentence),
     )
@@ -249,7 +250,7 @@ def test_without_any_address_the_request_fails() -> None:
         async with asked(1, names) as origins:
             assert await ask(origins) == "dns"
         names.fails, names.hold = False, asyncio.Event()
-        async with asked(1, names) as origins:
+        async with asked(1, names, connect=300) as origins:
             assert await ask(origins) == "connect-timeout"
 
     run(main())
