@@ -31,7 +31,7 @@ from cdn._core cimport (
 )
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._front cimport CLOSED, Connection, Lane, microseconds, send_bytes, send_pieces
-from cdn.proxy._lane cimport AT_KEY, AT_NOTHING, HitLane, Located
+from cdn.proxy._lane cimport AT_KEY, AT_NOTHING, AT_ROUTE, HitLane, Located
 from cdn.proxy._log cimport HitLog, Line, Text, line_of
 from cdn.proxy._routes cimport RouteTable
 from cdn.store._memory cimport Fill, Memory
@@ -44,6 +44,7 @@ from cdn._core import FIELD_IDS
 from cdn.proxy import filling, handover, stored_parts, stored_slices
 from cdn.proxy.counters import BUCKETS
 from cdn.proxy.interim import interim_head
+from cdn.proxy.placing import place
 from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead as ResponseValue
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import META_VERSION
@@ -66,7 +67,7 @@ cdef enum:
 
 # What a passage is for.
 cdef enum:
-    PASSED = 0                  # the route has `cache: off`
+    PASSED = 0                  # the route has `cache: off`, or a rule that the request falls under
     MISSED                      # others may wait for it
     ALONE                       # a miss that nobody should wait for: the last one could not be stored
 
@@ -81,6 +82,7 @@ cdef tuple OUTCOME_NAMES = (Outcome.ERROR.value, Outcome.PASS.value, Outcome.MIS
 cdef list OUTCOME_TEXTS = [name.encode("ascii") for name in OUTCOME_NAMES]
 cdef dict REASON_TEXTS = {reason.value: reason.value.encode("ascii") for reason in NoStoreReason}
 cdef str ROUTE_OFF = NoStoreReason.ROUTE_OFF.value
+cdef str BYPASS = NoStoreReason.BYPASS.value
 
 cdef uint64_t CONDITIONAL = (
     (1ULL << F_IF_MODIFIED_SINCE) | (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_RANGE) | (1ULL << F_RANGE)

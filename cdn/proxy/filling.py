@@ -17,13 +17,21 @@ from cdn.rules.forwarding import continued, loops, origin_fields, replaced
 from cdn.rules.freshness import LifetimeSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
-from cdn.rules.storing import DECIDING, DontStore, decide_store, stored_fields
+from cdn.rules.stored import encode_vary_marker
+from cdn.rules.storing import DECIDING, DontStore, bypass, decide_store, stored_fields
+from cdn.rules.vary import Spec
 from cdn.store import Draft
 from cdn.tier._wire import NO_BODY, request_head
 from cdn.tier.seam import OWN_FIELDS, OriginError
 
 # How a field of a request goes on.
 COPIED, DROPPED, CONTINUED, UNKNOWN = 0, 1, 2, 3
+
+MARKER_LEAD = 3  # bytes of a marker before the names of its first specification
+MOST_VARYING, LONGEST = (
+    16,
+    64,
+)  # names that a response varies by, and characters of each: more is not for the lane
 
 EDGE_FIELD = FIELD.lower()  # who may have sent it decides how the request is read
 
@@ -112,9 +120,15 @@ def takes(route: Route, origin: Origin) -> bool:
     return origin.balance != "hash" and origin.timeouts.total is None
 
 
-def pass_status(node: str) -> bytes:
-    """The Cache-Status line of a response that is passed because its route says `cache: off`."""
-    text = member(node, Outcome.PASS, fwd="bypass", detail=NoStoreReason.ROUTE_OFF.value)
+def bypassed(route: Route, lines: list[tuple[str, str]], query: str | None) -> bool:
+    """Whether a GET or HEAD with these fields is passed by one of the route's rules."""
+    assert route.cache is not None
+    return bypass(RequestHead("GET", "http", "-", "/", query, Fields(lines)), route.cache)
+
+
+def pass_status(node: str, reason: str) -> bytes:
+    """The Cache-Status line of a response that is passed because its route says `cache: off`, or by a rule of it."""
+    text = member(node, Outcome.PASS, fwd="bypass", detail=reason)
     return f"Cache-Status: {text}\r\n".encode("latin-1")
 
 
@@ -182,6 +196,8 @@ class Judged:
     draft: Draft | None
     away: bool
     settled: bool
+    vary: Spec = ()
+    names: bytes | None = None  # `vary` as a marker lists it, where it varies
     stale: tuple[int, int, int] = (0, 0, 0)  # fresh, swr, sie: ms from birth
     of_request: bool = False  # the reason says nothing about other requests
 
@@ -198,12 +214,14 @@ def judge(
         of_request = reason is NoStoreReason.AUTHORIZATION
         return Judged(reason.value, None, False, reason in _SETTLED, of_request=of_request)
     whole = stored_fields(head.fields, frozenset(), response_time)
-    away = bool(decision.vary) or whole != decision.fields
-    born = decision.born
+    vary, born = decision.vary, decision.born
+    away = whole != decision.fields or len(vary) > MOST_VARYING or any(len(name) > LONGEST for name in vary)
     return Judged(
         None,
         draft(decision, route.headers.response, old_origin=head.version < (1, 1)),
         away,
         decision.lifetime_source in _CONSTANT,
+        vary,
+        encode_vary_marker((vary,))[MARKER_LEAD:] if vary and not away else None,
         (decision.fresh_until - born, decision.swr_until - born, decision.sie_until - born),
     )

@@ -21,9 +21,10 @@ from cdn.config.values import Route
 from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy.coding import CodedBody
 from cdn.proxy.content import Held, fetch
-from cdn.proxy.drafts import draft, vary_marker
+from cdn.proxy.drafts import draft
 from cdn.proxy.interim import Interims
-from cdn.proxy.lookup import add_spec, log_hash, variant_key
+from cdn.proxy.lookup import log_hash, variant_key
+from cdn.proxy.placing import place
 from cdn.proxy.slice_tee import kept_in_slices
 from cdn.proxy.source import FillSource, Overflow
 from cdn.proxy.splicing import Completion, received
@@ -372,28 +373,25 @@ class Flight:
     def _fill_for(self, decision: Stored) -> Fill | None:
         """The fill this response belongs in: our own, or for a variant one under the variant's key.
 
-        The primary key then holds the marker, and whoever waits there looks again. None: that variant is being
-        filled by somebody else.
+        None: that variant is being filled by somebody else.
         """
         site, asked = self.site, self.asked
-        key = asked.primary
-        if decision.vary or asked.specs:
-            key = variant_key(asked.primary, decision.vary, key_extras(decision.vary, asked.request.fields))
-            site.variants.filled(asked.primary, key)
-            specs = add_spec(asked.specs, decision.vary)
-            if specs != asked.specs:
-                until = max(decision.fresh_until, decision.swr_until, decision.sie_until)
-                site.memory.publish(asked.primary, vary_marker(specs, decision.response_time, until))
-        if key == self.fill.key:
+        if not decision.vary and not asked.specs:
             return self.fill
-        fill, won = site.memory.begin_fill(key, since=self.fill)
-        if not won:
-            return None
-        self.fill.abort("varies")
-        self.fill = fill
-        site.flights[key] = self
-        self.keys.append(key)
+        key = variant_key(asked.primary, decision.vary, key_extras(decision.vary, asked.request.fields))
+        until = max(decision.fresh_until, decision.swr_until, decision.sie_until)
+        fill = place(
+            site, self.fill, asked.primary, key, asked.specs, decision.vary, decision.response_time, until
+        )
+        if fill is not None and fill is not self.fill:
+            self.moved(fill)
         return fill
+
+    def moved(self, fill: Fill) -> None:
+        """It fills a variant of what it was sent out for."""
+        self.fill = fill
+        self.site.flights[fill.key] = self
+        self.keys.append(fill.key)
 
     async def _stream(
         self, response: OriginResponse, fill: Fill, limit: int, coded: CodedBody | None = None

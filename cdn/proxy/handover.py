@@ -22,6 +22,7 @@ from cdn.proxy.lookup import log_hash
 from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
+from cdn.rules.vary import key_extras
 from cdn.store import Draft, Fill
 from cdn.tier import OriginError, OriginResponse
 
@@ -105,19 +106,31 @@ def failed(site: Site, stream: ClientStream, error: OriginError, key: bytes | No
 
 
 def flight_of(
-    site: Site, route: Route, fill: Fill, request: RequestHead, query: str | None, peer: str, trusted: bool
+    site: Site,
+    route: Route,
+    fill: Fill,
+    primary: bytes,
+    request: RequestHead,
+    query: str | None,
+    peer: str,
+    trusted: bool,
 ) -> Flight:
-    """A flight that others can board; its response comes through the lane."""
-    asked = Asked(request, fill.key, query, request.fields, None, [], (), peer, trusted)
+    """A flight that others can board; its response comes through the lane. `fill` is `primary`'s or a variant's."""
+    asked = Asked(request, primary, query, request.fields, None, [], (), peer, trusted)
     flight = Flight(site, route, fill, asked)
-    site.flights[fill.key] = flight
+    flight.keys = [primary]
+    site.flights[primary] = flight
+    if fill.key != primary:
+        flight.moved(fill)
     return flight
 
 
 def streaming(flight: Flight, draft: Draft, aged: bool) -> None:
     """The lane has begun to store the response."""
     stored = stored_of_draft(draft)
-    flight.decide(Streaming(flight.fill, stored, (), (), log_hash(flight.fill.key), aged, None))
+    extras = key_extras(stored.vary, flight.asked.request.fields)
+    key = log_hash(flight.fill.key)
+    flight.decide(Streaming(flight.fill, stored, stored.vary, extras, key, aged, None))
 
 
 def not_stored(flight: Flight, reason: str, head: ResponseHead) -> None:

@@ -12,7 +12,7 @@ from cdn.config.values import CachePolicy
 from cdn.proxy.drafts import stored_of
 from cdn.rules.coding import normal_encoding
 from cdn.rules.message import Fields, RequestHead
-from cdn.rules.stored import MAX_SPECS, decode_vary_marker
+from cdn.rules.stored import decode_vary_marker
 from cdn.rules.vary import key_extras
 from cdn.store import Entry, Memory, RecordFlag
 
@@ -118,8 +118,3 @@ def look_up(memory: Memory, primary: bytes, request: RequestHead) -> Found:
             if date > best_date:
                 best, best_date, best_key = variant, date, key
     return Found(primary, best_key or fill_key or primary, best, specs)
-
-
-def add_spec(specs: tuple[tuple[str, ...], ...], spec: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """The newest first, bounded."""
-    return (spec, *(s for s in specs if s != spec))[:MAX_SPECS]

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy.drafts import draft, stored_of, vary_marker
-from cdn.proxy.lookup import Found, add_spec, look_up, variant_key
+from cdn.proxy.lookup import Found, look_up, variant_key
+from cdn.proxy.placing import add_spec
 from cdn.proxy.purge_log import Grade
 from cdn.rules.message import RequestHead
 from cdn.rules.partial import Part, combine

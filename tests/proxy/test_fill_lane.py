@@ -197,8 +197,8 @@ MISSES: dict[str, tuple[Rule, list[Ask], int]] = {
     # The general lane's, with the response in hand:
     "varying": (
         always(fresh(60, b"x", vary="Accept-Encoding")),
-        [Ask("/a"), Ask("/a", fields={"Accept-Encoding": "br"}), Ask("/a")],
-        0,
+        [Ask("/a"), Ask("/a", fields={"Accept-Encoding": "br"}), Ask("/a"), Ask("/b")],
+        2,
     ),
     "long": (always(fresh(60, b"0123456789" * 150_000)), [Ask("/a"), Ask("/a")], 0),
     "tagged": (always(fresh(60, b"x", cache_tag="one, two")), [Ask("/a"), Ask("/b"), Ask("/a")], 0),

@@ -97,6 +97,7 @@ cdef class FillLane(Lane):
         cdef object since = None
         cdef Fill fill = None
         cdef bint won = False
+        cdef str reason = ROUTE_OFF
         cdef uint64_t h[2]
         cdef _wire.Connection conn
         cdef int kind
@@ -107,6 +108,12 @@ cdef class FillLane(Lane):
         way = self.ways[at.route]
         if way.passes:
             kind = PASSED
+        elif way.bypasses and at.step == AT_ROUTE:
+            if not filling.bypassed(way.route, _lines(buf, head.fields, head.nfields),
+                                    None if at.query_len < 0 else at.query[:at.query_len].decode("latin-1")):
+                return False
+            kind = PASSED
+            reason = BYPASS
         elif not way.fills or at.step != AT_KEY or head.method_id != M_GET or head.present & CONDITIONAL:
             return False
         else:
@@ -157,11 +164,12 @@ cdef class FillLane(Lane):
         p.client = c
         p.origin = conn
         p.kind = kind
+        p.reason = reason if kind == PASSED else None
         p.for_head = head.method_id == M_HEAD
         p.secure = c.front.secure
         p.authorized = (head.present >> F_AUTHORIZATION) & 1
         p.trusted = note.trusted
-        p.key = key
+        p.primary = p.key = key
         p.fill = fill
         p.since = since
         p.address = c.address

@@ -92,8 +92,8 @@ cdef object flight_of(Passage passage):
     """The flight that others board; made when the first of them asks."""
     cdef object query = None if passage.query is None else passage.query.decode("latin-1")
     if passage.shared is None:
-        passage.shared = handover.flight_of(passage.lane.site, passage.way.route, passage.fill, request_of(passage),
-                                            query, passage.address, passage.trusted)
+        passage.shared = handover.flight_of(passage.lane.site, passage.way.route, passage.fill, passage.primary,
+                                            request_of(passage), query, passage.address, passage.trusted)
         for status, fields in passage.interims or ():
             passage.shared.interims.hear(status, fields)
         if passage.stored:

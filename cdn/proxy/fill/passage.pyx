@@ -14,7 +14,8 @@ cdef class Passage(Sink):
     cdef _wire.Connection origin            # None: it has told everything
     cdef int kind
     cdef bint for_head, secure, authorized, trusted
-    cdef bytes key              # of a miss
+    cdef bytes primary          # of a miss, the key of its URL,
+    cdef bytes key              # and that of what is stored: the same, or a variant's
     cdef bytes query
     cdef Fill fill              # of MISSED: what others read from; None once nothing is stored
     cdef object since           # of ALONE: when it left
@@ -73,8 +74,8 @@ cdef class Passage(Sink):
         if shape is None:
             return give(self, conn, base, head, framing)
         if self.kind == PASSED:
-            self.reason = ROUTE_OFF
-            return relay(self, shape, base, head, framing, self.way.pass_status)
+            return relay(self, shape, base, head, framing,
+                         self.way.off_status if self.reason is ROUTE_OFF else self.way.bypass_status)
         return judge(self, conn, shape, base, head, framing)
 
     cdef int _worked(self, int status) except -1:
@@ -127,8 +128,12 @@ cdef class Passage(Sink):
         cdef object memory = self.lane.site.memory
         # of a disk they may come although memory has nothing
         if self.lane.site.disk is not None or self.lane.has_behind(self.key):
-            stored_parts.drop(memory, self.key, self.key)
+            stored_parts.drop(memory, self.primary, self.key)
             stored_slices.drop(memory, self.key)
+        if self.key is not self.primary and (
+                self.lane.site.disk is not None or self.lane.has_behind(self.primary)):
+            stored_parts.drop(memory, self.primary, self.primary)
+            stored_slices.drop(memory, self.primary)
         return 0
 
     cdef int on_fail(self, object error) except -1:
@@ -241,10 +246,16 @@ cdef class Passage(Sink):
         return 0
 
     cdef int _landed(self) except -1:
+        self._leave(self.primary)
+        if self.key is not self.primary:
+            self._leave(self.key)
+        return 0
+
+    cdef int _leave(self, bytes key) except -1:
         cdef object flights = self.lane.site.flights
-        cdef object mine = flights.get(self.key)
+        cdef object mine = flights.get(key)
         if mine is not None and (mine is self or mine is self.shared):
-            del flights[self.key]
+            del flights[key]
         return 0
 
     cdef int _log(self) except -1:

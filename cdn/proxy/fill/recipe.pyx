@@ -90,6 +90,8 @@ cdef class Recipe:
     cdef int flags
     cdef int64_t fresh, swr, sie            # ms from birth
     cdef bytes meta
+    cdef tuple vary             # the fields it varies by
+    cdef bytes names            # as a marker lists them; None: by none
 
     cdef Drafted cook(self, Shape shape, const char* base, ResponseHead* head, int64_t request_time,
                       int64_t response_time, char* room):
@@ -193,6 +195,7 @@ cdef Recipe _recipe(object judged, Shape shape, const char* base, ResponseHead* 
     r.reason = judged.reason
     r.of_request = judged.of_request
     r.away = judged.away
+    r.vary, r.names = judged.vary, judged.names
     if r.reason is not None or r.away:
         return r
     r.fresh, r.swr, r.sie = judged.stale

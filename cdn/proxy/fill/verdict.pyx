@@ -11,18 +11,22 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
     cdef Recipe recipe = None
     cdef object draft = None
     cdef str reason = None
+    cdef tuple vary = None
+    cdef bytes names = None
     cdef bint away = False, of_request = False
     if shape.cooks:
         key = shape.key(base, head, passage.authorized)
         recipe = shape.recipes.get(key)
     if recipe is not None:
         reason, away, of_request = recipe.reason, recipe.away, recipe.of_request
+        vary, names = recipe.vary, recipe.names
         if reason is None and not away:
             draft = recipe.cook(shape, base, head, passage.request_time, passage.response_time, lane.space)
     if draft is None and reason is None and not away:
         judged = filling.judge(passage.way.route, request_of(passage), response_of(base, head), passage.request_time,
                                passage.response_time)
         reason, away, of_request, draft = judged.reason, judged.away, judged.of_request, judged.draft
+        vary, names = judged.vary, judged.names
         if key is not None and recipe is None:
             recipe = _recipe(judged, shape, base, head, passage.request_time, passage.response_time, lane.space)
             if recipe is not None:
@@ -35,6 +39,8 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
     if (away or shape.away or passage.kind == ALONE
             or (framing == BY_LENGTH and (<uint64_t>head.content_length > BODY
                                           or <uint64_t>head.content_length > lane.object_limit))):
+        return give(passage, conn, base, head, framing)
+    if names is not None and not to_variant(passage, draft, vary, names):
         return give(passage, conn, base, head, framing)
     if store_whole(passage, conn, draft, base, head, framing):
         passage.whole = True
@@ -49,6 +55,36 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
         tell_flight(passage, conn.server)
         handover.streaming(passage.shared, draft, passage.aged)
     return serve(passage, draft, head, framing)
+
+
+cdef bint to_variant(Passage passage, object draft, tuple vary, bytes names) except -1:
+    """It varies: it is stored under its variant's key from now on. False: that is filled by somebody else, or too long."""
+    cdef FillLane lane = passage.lane
+    cdef RequestHead head
+    cdef size_t resume = 0, n = PyBytes_GET_SIZE(passage.key)
+    cdef const char* buf = PyBytes_AS_STRING(passage.head)
+    cdef bytes key
+    cdef int64_t more
+    cdef Fill fill
+    _core.scan_request(buf, PyBytes_GET_SIZE(passage.head), &resume, PyBytes_GET_SIZE(passage.head), _core.MAX_FIELDS,
+                       &head)
+    memcpy(lane.space, PyBytes_AS_STRING(passage.key), n)
+    more = lane.hit.normaliser.append_variant(PyBytes_AS_STRING(names), PyBytes_GET_SIZE(names), buf, &head, NULL, 0,
+                                              lane.space + n, ROOM - n)
+    if more < 0:
+        return False
+    key = PyBytes_FromStringAndSize(lane.space, n + more)
+    fill = place(lane.site, passage.fill, passage.key, key, (), vary, draft.response_time,
+                 max(draft.fresh_until, draft.swr_until, draft.sie_until))
+    if fill is None:
+        return False
+    passage.fill = fill
+    passage.key = key
+    if passage.shared is None:
+        lane.site.flights[key] = passage
+    else:
+        passage.shared.moved(fill)
+    return True
 
 
 cdef bint store_whole(Passage passage, _wire.Connection conn, object draft, const char* base, ResponseHead* head,

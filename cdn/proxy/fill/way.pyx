@@ -5,12 +5,13 @@ cdef class Way:
     cdef object route
     cdef bint passes            # `cache: off`
     cdef bint fills             # misses of it may be the lane's
+    cdef bint bypasses          # so may what its rules pass
     cdef str origin
     cdef Choice upstream        # `tier.upstream.Upstream`
     cdef bytes host             # for the origin, instead of the client's; or None
     cdef uint8_t known[2][IDS]  # treatment of request fields by FieldId; the second for trusted peers
     cdef tuple others           # the same by name, for those without an id
-    cdef bytes pass_status
+    cdef bytes off_status, bypass_status
     cdef dict shapes
     cdef uint64_t requests, errors, received
 
@@ -19,9 +20,11 @@ cdef class Way:
         self.route = route
         self.origin = route.origin
         self.passes = route.cache is None
-        self.fills = not self.passes and not route.compress and (site.shields is None or not route.shield)
+        direct = not self.passes and (site.shields is None or not route.shield)
+        self.fills = direct and not route.compress
+        self.bypasses = direct and bool(route.cache.bypass.headers or route.cache.bypass.cookies or route.cache.bypass.query)
         if origin is None or not filling.takes(route, origin):
-            self.passes = self.fills = False
+            self.passes = self.fills = self.bypasses = False
             return
         self.upstream = site.origins.upstream(self.origin)
         self.host = None if origin.host is None else origin.host.encode("latin-1")
@@ -29,7 +32,8 @@ cdef class Way:
             for name, which in FIELD_IDS.items():
                 self.known[trusted][<int>which] = filling.request_treatment(name.decode("ascii"), route, bool(trusted))
         self.others = ({}, {})
-        self.pass_status = filling.pass_status(node)
+        self.off_status = filling.pass_status(node, ROUTE_OFF)
+        self.bypass_status = filling.pass_status(node, BYPASS)
         self.shapes = {}
 
     cdef int treatment(self, const char* buf, const FieldSpan* f, bint trusted) except -1:
