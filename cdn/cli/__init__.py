@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Never
 
 from cdn import __version__
-from cdn.cli.errors import Refused
+from cdn.cli.errors import WRONG_USE, Refused
 
 from . import bench, check, demo, explain, purge, serve, top
 
@@ -34,9 +35,16 @@ Each command has its own help: cdn serve --help
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, and where all options are listed."""
+
+    def error(self, message: str) -> Never:
+        self.exit(WRONG_USE, f"{self.prog}: {message} ({self.prog} --help lists what there is)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; every command module adds its own arguments."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="cdn",
         description="A caching reverse proxy: it stands before web servers and answers from its store.",
         epilog=EXAMPLES,
@@ -61,7 +69,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the return value is the exit code."""
     whole = parser()
-    args = whole.parse_args(argv)
+    args, unknown = whole.parse_known_args(argv)
+    if unknown:
+        command = f"cdn {args.command}" if args.command else "cdn"
+        print(
+            f"{command}: there is no {' '.join(unknown)} ({command} --help lists what there is)",
+            file=sys.stderr,
+        )
+        return WRONG_USE
     if args.command is None:
         whole.print_help(sys.stderr)
         return 2

@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import sys
+import time
 from pathlib import Path
 
 from cdn import loadtest
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         print(summary(result), end="")
     if args.html is not None:
         try:
-            args.html.write_text(html(result), "utf-8")
+            args.html.write_text(html(result, time.strftime("%Y-%m-%d %H:%M:%S %z")), "utf-8")
         except OSError as error:
             raise Refused(f"--html {args.html}: {error.strerror}", code=FAILED) from None
     if result.interrupted:

@@ -6,6 +6,8 @@ Sees no fields of the answers, so it knows no `Cache-Status`. Decides nothing ab
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -19,10 +21,31 @@ from cdn.loadtest.profile import lines
 from cdn.loadtest.result import Moment, Result
 from cdn.loadtest.tally import latency
 
+_SETTINGS = 4  # the type of a frame
 STREAMS = 10  # at once on each connection
 EARLY = 0.9  # of the time that was asked for: an end before is said
 _TRAFFIC = re.compile(r"^traffic: .*?\((\d+)\) total", re.M)
 _PROTOCOL = re.compile(r"^Application protocol: (\S+)", re.M)
+
+
+def check(plan: Plan, connection: socket.socket) -> None:
+    """LoadTestError when there is no HTTP/2 at the other end of a new connection: by ALPN, else by whether the preface
+    is answered with settings (RFC 9113 §3.4)."""
+    if isinstance(connection, ssl.SSLSocket):
+        spoken = connection.selected_alpn_protocol()
+        if spoken == "h2":
+            return
+        what = f"it speaks {spoken}" if spoken else "its TLS offers none"
+    else:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0]))
+        try:
+            got = connection.recv(9)
+        except OSError:
+            got = b""
+        if len(got) > 3 and got[3] == _SETTINGS:
+            return
+        what = "without TLS only a server that expects HTTP/2 at once can be asked"
+    raise LoadTestError(f"{plan.target.url}: no HTTP/2 there: {what}", failed=True)
 
 
 def run(plan: Plan, why: str) -> Result:

@@ -46,6 +46,9 @@ class Plan:
             raise LoadTestError(
                 f"--connections: at most {MOST_CONNECTIONS}, as one address has no more ports"
             )
+        if not self.target.tls and (self.insecure or self.ca is not None):
+            option = "--insecure" if self.insecure else "--ca"
+            raise LoadTestError(f"{option} is about certificates: the URL has to begin with https://")
         sources = [self.objects is not None, self.urls is not None, self.trace is not None]
         if sum(sources) > 1:
             raise LoadTestError("give one of --objects, --urls and --trace")

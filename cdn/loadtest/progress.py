@@ -1,7 +1,12 @@
-"""One live line while a test runs, on a terminal only."""
+"""One live line while a test runs, on a terminal only.
+
+Until there are figures, as of a generator that tells them at its end, the line says how long it has been running.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from types import TracebackType
 from typing import TextIO
 
@@ -10,6 +15,8 @@ from cdn.loadtest.result import Moment
 from cdn.loadtest.tally import Tally
 from cdn.loadtest.text import duration
 
+TICK = 0.5  # seconds
+
 
 class Progress:
     """Writes over its own line; leaves none behind."""
@@ -17,6 +24,8 @@ class Progress:
     def __init__(self, seconds: float, out: TextIO) -> None:
         self._seconds, self._out = seconds, out
         self._terminal = out.isatty()
+        self._told = threading.Event()
+        self._ticking: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -24,12 +33,30 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end_ticking()
         self._show("")
 
     def begins(self, sentence: str) -> None:
         self._show(f"{sentence}, {self._seconds:g} s …")
+        if self._terminal:
+            self._ticking = threading.Thread(
+                target=self._tick, args=(sentence, time.monotonic()), daemon=True
+            )
+            self._ticking.start()
+
+    def _tick(self, sentence: str, begin: float) -> None:
+        while not self._told.wait(TICK):
+            gone = min(time.monotonic() - begin, self._seconds)
+            self._show(f"{sentence} | {gone:.0f} of {self._seconds:g} s")
+
+    def _end_ticking(self) -> None:
+        self._told.set()
+        if self._ticking is not None:
+            self._ticking.join()
+            self._ticking = None
 
     def moment(self, moment: Moment, tally: Tally) -> None:
+        self._end_ticking()
         told = sum(h.count for kind, h in tally.totals.items() if kind != UNKNOWN)
         hits = sum(tally.totals[kind].count for kind in HITS if kind in tally.totals)
         ratio = f" | hits {hits / told:.1%}" if told else ""

@@ -99,6 +99,8 @@ def tls_context(plan: Plan) -> ssl.SSLContext | None:
         raise LoadTestError(f"--ca {plan.ca}: {error.strerror or error}") from None
     if plan.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if plan.http2:
+        context.set_alpn_protocols(["h2", "http/1.1"])
     return context
 
 
@@ -109,7 +111,10 @@ def _connectable(plan: Plan, found: list[str], context: ssl.SSLContext | None) -
         try:
             with socket.create_connection((address, plan.target.port), plan.timeout) as connection:
                 if context is not None:
-                    context.wrap_socket(connection, server_hostname=plan.target.host).close()
+                    connection = context.wrap_socket(connection, server_hostname=plan.target.host)
+                with connection:
+                    if plan.http2:
+                        h2load.check(plan, connection)
                 return address
         except (OSError, ssl.SSLError) as error:
             why = errors.connect_kind(error).removeprefix(errors.CONNECT)

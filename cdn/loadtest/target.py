@@ -65,7 +65,7 @@ def parse_line(line: str) -> tuple[str | None, str]:
 
 
 def _split(url: str) -> SplitResult:
-    if not _VISIBLE.fullmatch(url):
+    if url and not _VISIBLE.fullmatch(url):
         raise LoadTestError(f"{url!r}: white space and bytes beyond ASCII have to be escaped with %")
     try:
         parts = urlsplit(url)
@@ -73,7 +73,9 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         good = False
     if not good:
-        raise LoadTestError(f"{url}: not an absolute URL: write http://HOST[:PORT]/PATH or https://…")
+        raise LoadTestError(
+            f"{url or 'nothing'}: not an absolute URL: write http://HOST[:PORT]/PATH or https://…"
+        )
     return parts
 
 

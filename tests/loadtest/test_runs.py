@@ -24,6 +24,7 @@ from tests.harness.origin import Conn, Origin, Reply, fresh, reply
 from tests.harness.process import free_port
 from tests.harness.proxy import Proxy
 from tests.harness.site import site
+from tests.harness.sync import eventually
 from tests.harness.tls import certificate, server_context
 from tests.harness.wire import Request
 from tests.peers import need
@@ -231,6 +232,7 @@ FOREIGN = "is not of this machine or a private network"
         (["http://192.0.2.1/"], 2, FOREIGN),
         (["http://192.0.2.1/", "--allow-host", "other"], 2, FOREIGN),
         (["127.0.0.1:80"], 2, "not an absolute URL"),
+        ([""], 2, "nothing: not an absolute URL"),
         (["http://a b/"], 2, "white space"),
         (["http://127.0.0.1:99999/"], 2, "the port has to be a number"),
         (["http://u:p@127.0.0.1/"], 2, "-H 'Authorization"),
@@ -241,7 +243,10 @@ FOREIGN = "is not of this machine or a private network"
         (["http://127.0.0.1/", "-H", "a"], 2, "'Name: value'"),
         (["http://127.0.0.1/", "-H", "Content-Length: 4"], 2, "cannot be set"),
         (["http://127.0.0.1/", "--rate", "0"], 2, "has to be above 0"),
+        (["http://127.0.0.1/", "--profile", "gauss"], 2, "there is no --profile gauss"),
         (["http://127.0.0.1/", "--http2", "--rate", "1"], 2, "closed loop"),
+        (["http://127.0.0.1/", "--ca", "missing.pem"], 2, "--ca is about certificates"),
+        (["http://127.0.0.1/", "--insecure"], 2, "--insecure is about certificates"),
         (["http://127.0.0.1/", "--html", "/nonexistent/x"], 2, "no such folder"),
         (["http://127.0.0.1:1/"], 1, "no connection to 127.0.0.1:1: refused"),
     ],
@@ -255,8 +260,9 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
         got = int(str(end.code))
     error = capsys.readouterr().err.strip().splitlines()
     assert got == code
-    assert sentence in error[-1]
-    assert error[-1].startswith("cdn bench: ")
+    assert len(error) == 1
+    assert sentence in error[0]
+    assert error[0].startswith("cdn bench: ")
 
 
 def test_an_allowed_host_is_only_a_matter_of_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +302,14 @@ def test_h2load_says_where_no_http2_is() -> None:
         )
     assert done.returncode == 1
     assert "no HTTP/2 there" in done.stderr
+
+
+@needs_h2load
+def test_http2_without_tls_is_refused_at_once_where_only_http1_is_spoken() -> None:
+    with Origin(reply(200, body=b"x")) as origin, Proxy(site(origin)) as proxy:
+        done = bench(f"http://127.0.0.1:{proxy.port}/", "--http2", "--duration", "1000")
+    assert done.returncode == 1
+    assert "no HTTP/2 there: without TLS" in done.stderr
 
 
 @contextmanager
@@ -345,3 +359,16 @@ def test_the_line_of_progress_is_for_terminals_only() -> None:
         with Progress(10, out) as progress:
             progress.begins("own: as asked")
         assert ("own: as asked, 10 s" in out.getvalue()) == expected
+
+
+def test_the_line_goes_on_while_a_generator_tells_nothing_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("cdn.loadtest.progress.TICK", 0.01)
+    out = Terminal()
+    with Progress(10, out) as progress:
+        progress.begins("wrk: one URL")
+        eventually(lambda: "wrk: one URL | 0 of 10 s" in out.getvalue(), "a line of how long it has been")
+    assert out.getvalue().endswith("\r\x1b[K")
