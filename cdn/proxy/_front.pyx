@@ -73,6 +73,7 @@ cdef enum:
     BODY_WINDOW = 256 << 10     # request body bytes that wait for the exchange
     PENDING_WINDOW = 64 << 10   # bytes of pipelined requests that wait for their turn
     WRITE_HIGH = 256 << 10
+    TLS_WRITE_HIGH = 1          # the transport below has a buffer of its own; of 0, uvloop would say that it is full when empty
     NEAR = 50                   # µs there and back within which a client runs on this machine
     NEAR_BODY = 512 << 10       # what is longer leaves for such a client through
     NEAR_BUFFER = 128 << 10     # a buffer of so much (the kernel takes it twice)

@@ -20,7 +20,7 @@ cdef class Connection:
         if not self.counted and not self.front.census.enter(self.address):
             self._abort()
             return
-        transport.set_write_buffer_limits(WRITE_HIGH)
+        transport.set_write_buffer_limits(TLS_WRITE_HIGH if self.front.secure else WRITE_HIGH)
         if not self.front.secure:
             self.fd = transport.get_extra_info("socket").fileno()
         self._due(monotonic() + (FRESH if self.front.draining else self.front.idle_timeout))
