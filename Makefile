@@ -62,11 +62,7 @@ format: $(BUILT)
 bench: $(BUILT)
 	@exec $(BIN)/python -m bench $(ARGS)
 
-bench-micro: $(BUILT)
-	@$(BIN)/python bench/micro_core.py
-	@$(BIN)/python bench/micro_store.py $(ARGS)
-
-bench-memory bench-scale: bench-%: $(BUILT)
+bench-memory bench-micro bench-scale: bench-%: $(BUILT)
 	@exec $(BIN)/python -m bench.$* $(ARGS)
 
 bench-hits: $(BUILT)

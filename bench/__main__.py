@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from bench import latency, machine, plot, report
+from bench import latency, machine, plot, report, written
 from bench.figures import Figures
 from bench.peers import LIMIT, OURS, PEERS, ROOT, make_programs
 from bench.processes import Guard, scratch_folder
@@ -108,11 +108,9 @@ def measure(rows: tuple[Row, ...], settings: Settings, steady: bool, out: Path) 
     if interrupted:
         out = ROOT / "var/bench"
     out.mkdir(parents=True, exist_ok=True)
-    text = report.page(done, figures, runner.gaps, settings, facts, minutes, runs)
-    (out / "benchmarks.md").write_text(text)
-    (out / "benchmarks.json").write_text(
-        report.as_json(done, runner.samples, runner.gaps, settings, facts, runs) + "\n"
-    )
+    text = report.as_json(done, runner.samples, runner.gaps, settings, facts, minutes, runs)
+    (out / "benchmarks.json").write_text(text + "\n")
+    written.again(out)
     (out / "benchmarks.svg").write_text(plot.svg(done, figures, settings.peers))
     if runs:
         print(report.latency_table(runs), end="\n\n")

@@ -2,13 +2,19 @@
 """Loops around the C leaves of `cdn._core`, so that a call from Python is not what gets measured."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 
 from cdn._core cimport (
     Chunked, QueryFilter, RequestHead, ResponseHead, TargetParts, chunked_next, etag_list_matches, normal_authority,
     normal_path, parse_http_date, parse_range, put_http_date, put_status_line, put_uint, scan_request,
     scan_response, siphash128, split_request_target, write_key,
 )
+
+from cdn.proxy._lane cimport compose
+from cdn.store._memory cimport Memory
+from cdn.store.layout cimport Record
+from posix.uio cimport iovec
 
 from time import thread_time_ns
 
@@ -29,6 +35,8 @@ def run(str leaf, bytes data, bytes other, int n):
     cdef size_t resume, at, start, length
     cdef uint64_t hash_[2]
     cdef int64_t first, last, sink = 0
+    cdef char* end
+    cdef int as_status = {"compose_206": 206, "compose_304": 304}.get(leaf, 0)
     cdef int i
     resume = 0
     if leaf == "split_request_target":
@@ -79,6 +87,13 @@ def run(str leaf, bytes data, bytes other, int n):
     elif leaf == "put_uint":
         for i in range(n):
             sink += put_uint(room, <uint64_t>123456789 + i) - room
+    elif leaf.startswith("compose"):
+        for i in range(n):
+            end = compose(room, p, size, 17, 0x36, as_status, 65536, 65536, 1 << 20, 77)
+            memcpy(end, q, other_size)
+            end = put_uint(end + other_size, 3523)
+            memcpy(end, b"\r\n\r\n", 4)
+            sink += end + 4 - room
     elif leaf == "chunked_next":
         for i in range(n):
             memset(&chunked, 0, sizeof(chunked))
@@ -91,3 +106,51 @@ def run(str leaf, bytes data, bytes other, int n):
     if sink == -1:
         raise AssertionError
     return took
+
+
+def store(str what, Memory memory not None, list keys not None, int64_t now):
+    """The same for one call with each of these keys: `find` a record, `touch` it as well, or find it, read a Range of 64 KiB
+    and copy those bytes of its body (`range`)."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t n = len(keys)
+    cdef const char** p = <const char**> malloc(n * sizeof(char*))
+    cdef size_t* sizes = <size_t*> malloc(n * sizeof(size_t))
+    cdef char* room = <char*> malloc(65536)
+    cdef Record* r
+    cdef iovec iov[16]
+    cdef int64_t first, last, sink = 0
+    cdef size_t at
+    cdef int pieces, k
+    if p == NULL or sizes == NULL or room == NULL:
+        raise MemoryError
+    for i in range(n):
+        p[i] = keys[i]
+        sizes[i] = len(keys[i])
+    began = thread_time_ns()
+    if what == "find":
+        for i in range(n):
+            sink += memory.find(p[i], sizes[i]) != NULL
+    elif what == "touch":
+        for i in range(n):
+            r = memory.find(p[i], sizes[i])
+            if r != NULL:
+                memory.touch(r, now)
+                sink += 1
+    elif what == "range":
+        for i in range(n):
+            r = memory.find(p[i], sizes[i])
+            if r == NULL or parse_range(b"bytes=65536-131071", 18, r.body_length, &first, &last) != 1:
+                continue
+            pieces = memory.body_iov(r, first, last - first + 1, iov, 16)
+            at = 0
+            for k in range(pieces):
+                memcpy(room + at, iov[k].iov_base, iov[k].iov_len)
+                at += iov[k].iov_len
+            sink += at == 65536
+    else:
+        raise ValueError(what)
+    took = thread_time_ns() - began
+    free(p)
+    free(sizes)
+    free(room)
+    return took, sink

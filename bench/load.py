@@ -21,6 +21,8 @@ from bench.rows import SITE, Head, Row
 WRK = Path(__file__).parent / "wrk"
 WALK_SECONDS = 240  # or more, where there is more to store
 WALKED_A_SECOND = 5000
+ORDER, RECEIPT = "stock", "stocked"  # files beside the configuration of a stocked node
+STOCK_LOSS = 5e-4  # of the copies that may have gone for their places in the index
 
 
 class WrongAnswerError(RuntimeError):
@@ -150,6 +152,25 @@ def store_all(door: Door, row: Row, name: str, origin_port: int, *, core: int, g
         except subprocess.TimeoutExpired:
             pass
         _end(process, guard)
+
+
+def copy_all(folder: Path, row: Row, name: str) -> None:
+    """Has a stocked node copy what it has under the first name of a Zipf row to all others.
+
+    WrongAnswerError when it does not, or when some of them did not stay.
+    """
+    assert row.zipf is not None
+    order = folder / f"{ORDER}.new"
+    order.write_text(json.dumps({"url": f"http://{SITE}{row.prefix(name)}", "count": row.zipf.count}))
+    order.rename(folder / ORDER)
+    end = time.monotonic() + max(WALK_SECONDS, row.zipf.count // WALKED_A_SECOND)
+    while not (folder / RECEIPT).exists():
+        if time.monotonic() > end:
+            raise WrongAnswerError(f"did not store {row.zipf.count} copies in time")
+        time.sleep(0.1)
+    told = json.loads((folder / RECEIPT).read_text())
+    if told.get("objects", 0) < row.zipf.count * (1 - STOCK_LOSS):
+        raise WrongAnswerError(f"of {row.zipf.count} copies there are {told.get('objects', told)}")
 
 
 def _wrk(

@@ -1,11 +1,10 @@
 """The memory store alone: ns per operation, and what an object costs beside its own bytes, of 1 KiB and of mixed sizes.
 
-    python bench/micro_store.py [--objects 200000] [--rounds 5] [--policy lru]
+    python -m bench.micro_store [--objects 200000] [--policy lru]       # what an object costs; the times: bench.micro
 
-Times are processor time, medians over the rounds of one loop in Python, less the empty loop; `lookup` so
-includes making the entry that holds the record. Overhead: a store that is made for so many objects
-(a quarter, a 12th and a 24th of that many of the mixed sizes), with tables for 2 workers, is filled until it
-evicts; its whole size, index, page table and bitmaps included, is divided by what it then holds.
+Times are processor time, medians over the rounds of one loop, less the empty one. Overhead: a store that is made for so
+many objects (a quarter, a 12th and a 24th of that many of the mixed sizes), with tables for 2 workers, is filled until
+it evicts; its whole size, index, page table and bitmaps included, is divided by what it then holds.
 """
 
 from __future__ import annotations
@@ -17,9 +16,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from cachetools import LRUCache
 
+from bench.micro_core import parse_range
+from bench.micro_page import Operation
 from cdn.config.values import StoreConfig
 from cdn.store import POLICIES, Draft, Memory
 
@@ -98,7 +100,8 @@ def mixed_lengths(median: float, sigma: float, most: int) -> list[int]:
     return [min(most, int(rng.lognormvariate(math.log(median), sigma))) for _ in range(20_000)]
 
 
-def operations(rounds: int, policy: str) -> None:
+def operations(leaves: Any, rounds: int, policy: str = StoreConfig().eviction) -> list[Operation]:
+    """Look-ups, reads and stores beside a dict and an LRUCache of heads and bodies. `leaves`: _micro.pyx, built."""
     memory = Memory(256 << 20, bytes(16), policy=policy)
     now = 1_000_000
     one = draft(now)
@@ -106,64 +109,124 @@ def operations(rounds: int, policy: str) -> None:
     keys = [key(i) for i in range(kept)]
     for k in keys:
         memory.publish(k, one, BODY)
-    order = [random.randrange(kept) for _ in range(200_000)]
-    shuffled = [keys[i] for i in order]
+    chance = random.Random(1)
+    shuffled = [keys[chance.randrange(kept)] for _ in range(200_000)]
+    absent = [b"nothing here %d" % i for i in range(200_000)]
+    # The Python way: a dict, or cachetools' LRU, of as many entries, each a tuple of head and body.
+    plain: dict[bytes, tuple[bytes, bytes]] = dict.fromkeys(keys, (HEAD, BODY))
+    python: LRUCache[bytes, tuple[bytes, bytes]] = LRUCache(kept)
+    for k in keys:
+        python[k] = (HEAD, BODY)
 
-    def lookup(indices: Iterable[int]) -> None:
-        find = memory.lookup
+    def leaf(what: str, store: Memory, asked: list[bytes], wanted: int) -> float:
+        times = []
+        for _ in range(rounds):
+            took, found = leaves.store(what, store, asked, now)
+            assert found == wanted, f"{what}: {found} of {wanted}"
+            times.append(took / len(asked))
+        return median(times)
+
+    def found(indices: Iterable[int]) -> None:
+        find = plain.get
         for i in indices:
             find(shuffled[i])
 
-    def touched(indices: Iterable[int]) -> None:
-        find = memory.lookup
-        for i in indices:
-            find(shuffled[i]).touch(now)  # type: ignore[union-attr]
-
     def missing(indices: Iterable[int]) -> None:
-        find = memory.lookup
-        for _ in indices:
-            find(b"nothing here")
+        find = plain.get
+        for i in indices:
+            find(absent[i])
 
-    def replace(indices: Iterable[int]) -> None:
+    def used(indices: Iterable[int]) -> None:
+        find = python.get
+        for i in indices:
+            find(shuffled[i])
+
+    of = f"one of {kept:,} of 1 KiB"
+    calls = len(shuffled)
+    done = [
+        Operation(
+            "look up a key",
+            of,
+            leaf("find", memory, shuffled, calls),
+            per_call(rounds, calls, found),
+            "a dict",
+        ),
+        Operation(
+            "",
+            "one that is not there",
+            leaf("find", memory, absent, 0),
+            per_call(rounds, calls, missing),
+            "the same",
+        ),
+        Operation(
+            "and count the use",
+            of,
+            leaf("touch", memory, shuffled, calls),
+            per_call(rounds, calls, used),
+            "cachetools.LRUCache",
+        ),
+    ]
+
+    large = bytes(1 << 20)
+    wide = Memory(8 << 20, bytes(16), policy=policy)
+    wide.publish(b"large", one, large)
+    bodies = {b"large": (HEAD, large)}
+
+    def cut(indices: Iterable[int]) -> None:
+        for _ in indices:
+            body = bodies[b"large"][1]
+            first, last = parse_range(b"bytes=65536-131071", len(body))
+            body[first : last + 1]
+
+    ns = leaf("range", wide, [b"large"] * 2000, 2000)
+    done.append(
+        Operation(
+            "answer a Range",
+            "64 KiB of 1 MiB",
+            ns,
+            per_call(rounds, 2000, cut),
+            "a dict, a regular expression, a slice",
+        )
+    )
+    return [*done, *_stores(rounds, policy, memory, shuffled, python)]
+
+
+def _stores(
+    rounds: int,
+    policy: str,
+    memory: Memory,
+    shuffled: list[bytes],
+    python: LRUCache[bytes, tuple[bytes, bytes]],
+) -> list[Operation]:
+    """What writes: called from Python here too, which is in the times."""
+    now = 1_000_000
+    one = draft(now)
+    count = 50_000
+    fresh = [key(1_000_000 + i) for i in range(500_000)]
+    small = Memory(16 << 20, bytes(16), policy=policy)
+    at = 0
+
+    def over(indices: Iterable[int]) -> None:
         publish = memory.publish
         for i in indices:
             publish(shuffled[i], one, BODY)
 
-    print(f"lookup of one of {kept} (with its entry)   {per_call(rounds, 200_000, lookup):8.0f} ns")
-    print(f"the same, and touch                        {per_call(rounds, 200_000, touched):8.0f} ns")
-    print(f"lookup of nothing                          {per_call(rounds, 200_000, missing):8.0f} ns")
-    print(f"publish 1 KiB over the one before          {per_call(rounds, 50_000, replace):8.0f} ns")
-
-    small = Memory(16 << 20, bytes(16), policy=policy)
-    fresh = [key(i) for i in range(500_000)]
-    at = 0
+    def python_over(indices: Iterable[int]) -> None:
+        for i in indices:
+            python[shuffled[i]] = (HEAD, BODY)
 
     def insert(indices: Iterable[int]) -> None:
         nonlocal at
         publish = small.publish
         for i in indices:
-            publish(fresh[(at + i) % 500_000], one, BODY)
-        at += len(range(50_000))
-
-    insert(range(50_000))
-    print(f"publish 1 KiB, evicting one                {per_call(rounds, 50_000, insert):8.0f} ns")
-
-    # The Python way: cachetools' LRU of as many entries, each a tuple of head and body.
-    python: LRUCache[bytes, tuple[bytes, bytes]] = LRUCache(kept)
-    for k in keys:
-        python[k] = (HEAD, BODY)
-
-    def python_lookup(indices: Iterable[int]) -> None:
-        find = python.get
-        for i in indices:
-            find(shuffled[i])
+            publish(fresh[(at + i) % len(fresh)], one, BODY)
+        at += count
 
     def python_insert(indices: Iterable[int]) -> None:
+        nonlocal at
         for i in indices:
-            python[fresh[kept + i]] = (HEAD, BODY)
-
-    print(f"  in Python (cachetools.LRUCache): lookup  {per_call(rounds, 200_000, python_lookup):8.0f} ns")
-    print(f"  in Python: insert, evicting one          {per_call(rounds, 50_000, python_insert):8.0f} ns")
+            python[fresh[(at + i) % len(fresh)]] = (HEAD, BODY)
+        at += count
 
     sizes = [min(int(random.paretovariate(0.9) * 700), 1 << 20) for _ in range(20_000)]
     bodies = {n: bytes(n) for n in set(sizes)}
@@ -172,26 +235,8 @@ def operations(rounds: int, policy: str) -> None:
         nonlocal at
         publish = small.publish
         for i in indices:
-            publish(fresh[(at + i) % 500_000], one, bodies[sizes[i]])
+            publish(fresh[(at + i) % len(fresh)], one, bodies[sizes[i]])
         at += len(sizes)
-
-    mixed(range(len(sizes)))
-    print(f"publish of mixed sizes, evicting           {per_call(rounds, len(sizes), mixed):8.0f} ns")
-    s = small.stats()
-    print(
-        f"  bytes stored {s['object_bytes'] / s['size']:.3f} of the size, evictions {s['evictions']:.0f}, "
-        f"records moved {s['moved']:.0f}"
-    )
-
-    body = bytes(1 << 20)
-    target = memory.publish(b"large", one, body)
-    assert target is not None
-
-    def read(indices: Iterable[int]) -> None:
-        for i in indices:
-            target.read((i & 15) << 16, 65536)
-
-    print(f"read of 64 KiB from 1 MiB                  {per_call(rounds, 5_000, read):8.0f} ns")
 
     def fill(indices: Iterable[int]) -> None:
         for i in indices:
@@ -200,19 +245,38 @@ def operations(rounds: int, policy: str) -> None:
             f.write(BODY)
             f.commit()
 
-    print(f"begin, start, write, commit of 1 KiB       {per_call(rounds, 50_000, fill):8.0f} ns")
+    insert(range(count))  # until it is full
+    lru = "cachetools.LRUCache"
+    done = [
+        Operation(
+            "store",
+            "1 KiB, evicting one",
+            per_call(rounds, count, insert),
+            per_call(rounds, count, python_insert),
+            lru,
+        ),
+        Operation(
+            "",
+            "1 KiB over the one before",
+            per_call(rounds, count, over),
+            per_call(rounds, count, python_over),
+            lru,
+        ),
+    ]
+    mixed(range(len(sizes)))
+    return [
+        *done,
+        Operation("", "mixed sizes to 1 MiB, evicting", per_call(rounds, len(sizes), mixed), None, ""),
+        Operation("fill", "begin, start, write 1 KiB, commit", per_call(rounds, count, fill), None, ""),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--objects", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--policy", choices=POLICIES, default=StoreConfig().eviction)
-    parser.add_argument("--only-overhead", action="store_true", help="what an object costs, no times")
     chosen = parser.parse_args()
     random.seed(1)
-    if not chosen.only_overhead:
-        operations(chosen.rounds, chosen.policy)
     overhead(chosen.objects, chosen.policy, list(range(1008, 1040)))
     overhead(chosen.objects // 4, chosen.policy, mixed_lengths(2000, 1.2, 60_000))
     overhead(chosen.objects // 12, chosen.policy, mixed_lengths(8000, 1.0, 4 << 20))

@@ -7,7 +7,7 @@ claim that the figures do not carry.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ from bench.latency import Steady
 from bench.peers import LIMIT, OURS, PEERS, Peer
 from bench.rows import BROWSER, BROWSER_BAR, Head, Row
 from bench.runner import Gap, Sample, Settings
+from bench.tables import table
 
 BUSY = 0.9  # below this share of its core a server was not what limited a row
 QUIET = 0.05  # cores that others may take of a quiet machine
@@ -32,9 +33,10 @@ def page(
     settings: Settings,
     machine: dict[str, str],
     minutes: float,
-    steady: Sequence[Steady] = (),
+    steady: Sequence[Steady],
+    others: Mapping[str, str],
 ) -> str:
-    """The Markdown of one run."""
+    """The Markdown of one run. `others`: the sections that are measured alone, by their places in page.md."""
     peers = settings.peers
     return PAGE.read_text().format(
         noise=noise(figures),
@@ -51,6 +53,7 @@ def page(
         gaps=gap_list(rows, gaps, peers),
         machine="\n".join(f"- {name}: {value}" for name, value in machine.items()),
         minutes=f"{minutes:.0f}",
+        **others,
     )
 
 
@@ -77,7 +80,7 @@ def rate_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer], hea
         text = f"{rate:,.0f}"
         return f"**{text}**" if peer.id == figures.best(row, head, [p.id for p in peers]) else text
 
-    return _table(
+    return table(
         ["", *(p.title for p in peers)], [[row.title, *(cell(row, p) for p in peers)] for row in rows]
     )
 
@@ -101,7 +104,7 @@ def ratio_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer]) ->
             ]
         )
     head = ["", *(f"to {p.title}" for p in others), "to the best", "bar", "to the limit", "bar"]
-    return _table([*head, "CPU, to the best", "CPU, to the limit"], lines)
+    return table([*head, "CPU, to the best", "CPU, to the limit"], lines)
 
 
 def browser_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer]) -> str:
@@ -113,7 +116,7 @@ def browser_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer]) 
         bar = BROWSER_BAR if peer.id == OURS else None
         return f"{rate:,.0f} · {_barred(own, bar)}" if own else f"{rate:,.0f}"
 
-    return _table(
+    return table(
         ["", *(p.title for p in peers)], [[row.title, *(cell(row, p) for p in peers)] for row in rows]
     )
 
@@ -123,7 +126,7 @@ def cpu_table(rows: Sequence[Row], figures: Figures, peers: Sequence[Peer]) -> s
         cost, share = figures.server_us(row, "bare", peer.id), figures.server_share(row, "bare", peer.id)
         return "–" if cost is None or share is None else f"{cost:,.1f} · {share:.0%}"
 
-    return _table(
+    return table(
         ["", *(p.title for p in peers)], [[row.title, *(cell(row, p) for p in peers)] for row in rows]
     )
 
@@ -136,7 +139,7 @@ def latency_table(steady: Sequence[Steady]) -> str:
         "our p99 by the best peer's",
         "late",
     ]
-    return _table(head, latency.lines(steady)) if steady else "Not measured in this run."
+    return table(head, latency.lines(steady)) if steady else "Not measured in this run."
 
 
 def gap_list(rows: Sequence[Row], gaps: Sequence[Gap], peers: Sequence[Peer]) -> str:
@@ -152,6 +155,7 @@ def as_json(
     gaps: Sequence[Gap],
     settings: Settings,
     machine: dict[str, str],
+    minutes: float,
     steady: Sequence[Steady] = (),
 ) -> str:
     """Everything that was seen, one object a run."""
@@ -160,6 +164,8 @@ def as_json(
             "machine": machine,
             "rounds": settings.rounds,
             "seconds": settings.seconds,
+            "minutes": round(minutes, 1),
+            "peers": [peer.id for peer in settings.peers],
             "rows": [
                 {"id": r.id, "title": r.title, "bar_best": r.bar_best, "bar_limit": r.bar_limit} for r in rows
             ],
@@ -185,14 +191,3 @@ def _barred(ratio: Ratio | None, bar: float | None) -> str:
     if ratio is None:
         return "–"
     return f"{ratio} ✗" if bar is not None and ratio.middle < bar else str(ratio)
-
-
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table, padded so that it also reads on a terminal."""
-    width = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-
-    def pad(line: list[str]) -> str:
-        return "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, width, strict=True)) + " |"
-
-    rule = "|" + "|".join("-" * (w + 2) for w in width) + "|"
-    return "\n".join([pad(head), rule, *map(pad, lines)])

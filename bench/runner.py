@@ -190,7 +190,7 @@ class Runner:
             elapsed = time.monotonic() - begin
             busy, server = machine_busy_seconds() - busy, one.server.cpu_seconds() - server
             behind = origin.cpu_seconds() - behind
-            _judge(row, count, length, load.count_requests(origin.port) - asked)
+            judge(row, count, length, load.count_requests(origin.port) - asked)
         except WrongAnswerError as error:
             self.gaps.append(Gap(row.id, head, one.peer.id, str(error)))
             self._progress.step(f"{row.title}, {head} head: {one.peer.title} {error}")
@@ -234,7 +234,7 @@ def _door(row: Row, one: Running) -> Door:
     return Door(one.tls_port, True) if row.tls else Door(one.port, False)
 
 
-def _judge(row: Row, count: load.Count, length: int, at_origin: int) -> None:
+def judge(row: Row, count: load.Count, length: int, at_origin: int) -> None:
     """WrongAnswerError when the run was not what the row is about."""
     requests = count.requests
     if requests == 0 or count.errors > requests * ERRORS_ALLOWED:

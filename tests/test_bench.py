@@ -12,11 +12,12 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from bench import latency, plot, report
+from bench import latency, micro_page, plot, report, scale, scale_page, written
 from bench.figures import Figures
 from bench.latency import Steady
 from bench.load import Door, WrongAnswerError, count_requests, probe
@@ -75,14 +76,17 @@ def test_a_page_marks_what_is_below_its_bar_and_says_why_figures_are_missing() -
     samples += rounds("cdn", 40, 40, 40, head="browser")
     gaps = [Gap(PASS.id, "bare", "varnish", "speaks Latin")]
     settings = Settings(rounds=3, seconds=2, peers=PEERS)
-    text = report.page([HIT, PASS], Figures(samples), gaps, settings, {"processor": "abacus"}, 12.0)
+    others = dict.fromkeys(written.sections(Path("nowhere")), "")
+    text = report.page(
+        [HIT, PASS], Figures(samples), gaps, settings, {"processor": "abacus"}, 12.0, [], others
+    )
     assert "0.50 (0.50–0.50) ✗" in text
     assert "0.96 (0.96–0.96) |" in text
     assert "40 · 0.80 (0.80–0.80) ✗" in text
     assert "pass 1 KiB, Varnish: speaks Latin." in text
     assert "- processor: abacus" in text
     assert "The machine was quiet" in text
-    runs = json.loads(report.as_json([HIT], samples, gaps, settings, {}))["runs"]
+    runs = json.loads(report.as_json([HIT], samples, gaps, settings, {}, 12.0))["runs"]
     assert [run["per_second"] for run in runs[:3]] == [50, 50, 50]
 
 
@@ -95,6 +99,53 @@ def test_the_plot_is_well_formed_and_has_a_bar_for_each_figure() -> None:
     drawing = ET.fromstring(plot.svg(ROWS, Figures(rounds("cdn", 50) + rounds("nginx", 100, 90)), PEERS))
     titles = [e.text for e in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert titles == ["nginx: 95/s", "cdn: 50/s"]
+
+
+def test_a_page_is_made_again_of_what_is_beside_it(tmp_path: Path) -> None:
+    settings = Settings(rounds=2, seconds=2, peers=PEERS)
+    runs = [Steady("cdn", 0, 0.5, 5000, 100, 100, 0, 5, 10, 20, 30, 40)]
+    text = report.as_json([HIT], rounds("cdn", 50, 60), [], settings, {"date": "1970"}, 7.2, runs)
+    (tmp_path / "benchmarks.json").write_text(text)
+    written.again(tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "Medians of 2 rounds of 2 s" in page
+    assert "A full run takes 7 minutes" in page
+    assert "Not measured yet: `make bench-micro`." in page
+
+    operation = micro_page.Operation("look up a key", "one of 3", 50.0, 200.0, "a dict")
+    told = {"machine": {"date": "1971-01-02 03:04", "revision": "abc"}, "operations": [asdict(operation)]}
+    (tmp_path / micro_page.FILE).write_text(json.dumps(told))
+    written.again(tmp_path)
+    again = (tmp_path / "benchmarks.md").read_text()
+    assert "| look up a key | one of 3 | 50.0 | 200       | 4     | a dict         |" in again
+    assert "1971-01-02, revision abc" in again
+    assert again.partition("## Scale")[0] == page.partition("## Scale")[0]
+
+
+def scaled(kind: str, number: int, workers: int, *us: float, why: str = "") -> scale_page.Point:
+    samples = tuple(
+        {"server_us": x, "per_second": 1e5, "server_share": 0.9, "p50_us": 100, "p99_us": 200} for x in us
+    )
+    return scale_page.Point(kind, number, workers, f"{number} {kind}", 64, 128, samples, why)
+
+
+def test_points_of_a_scale_are_joined_with_those_that_are_there(tmp_path: Path) -> None:
+    scale.keep(tmp_path, scaled("connections", 64, 1, 9.0))
+    scale.keep(tmp_path, scaled("objects", 1000, 1, why="needs 11.0 GiB"))
+    scale.keep(tmp_path, scaled("connections", 64, 2, 11.0))
+    scale.keep(tmp_path, scaled("connections", 64, 1, 7.0, 5.0, 6.0))
+    kept = [scale_page.Point.of(p) for p in json.loads((tmp_path / scale_page.FILE).read_text())["points"]]
+    assert [(p.kind, p.number, p.workers) for p in kept] == [
+        ("connections", 64, 1),
+        ("objects", 1000, 1),
+        ("connections", 64, 2),
+    ]
+    text = scale_page.table(kept)
+    assert "6.00 (5.00–7.00)" in text
+    assert "needs 11.0 GiB" in text
+    drawing = ET.fromstring((tmp_path / "benchmarks-scale.svg").read_text())
+    titles = [e.text for e in drawing.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["64 connections, 1: 6.00 µs", "64 connections, 2: 11.00 µs"]
 
 
 @pytest.fixture

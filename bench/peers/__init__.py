@@ -52,6 +52,7 @@ class Place:
     core: int
     programs: Path  # the folder of the compiled C programs and of the certificate
     workers: int = 1  # of this proxy; several have all cores
+    stocked: bool = False  # this proxy takes orders to stock its store
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
         "MIB": place.store_mib,
         "OBJECT": LARGEST_OBJECT,
         "FILES": open_files(),
+        "CONNECTIONS": open_files(),
         "OPEN": max(256, open_files() - SPARE_FILES),
         "CERTIFICATE": place.programs / "bench.crt",
         "KEY": place.programs / "bench.key",
@@ -103,7 +105,8 @@ def start(peer: Peer, place: Place, guard: Guard) -> Running:
     elif peer.id == "trafficserver":
         command = _traffic_server(place, values)
     else:
-        command = [sys.executable, "-m", "cdn", "serve", _fill("cdn.yaml", place, values)]
+        program = ("bench.stocked",) if place.stocked else ("cdn", "serve")
+        command = [sys.executable, "-m", *program, _fill("cdn.yaml", place, values)]
     server = Server(
         guard,
         command,
