@@ -49,12 +49,14 @@ from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead 
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import META_VERSION
 from cdn.tier.seam import Kind
+from cdn.tier.shields import place as place_of
 
 cdef extern from "Python.h":
     enum: PyBUF_READ
 
 cdef enum:
     ROOM = 384 << 10            # a whole head, in either direction
+    WORD = 1 << 10              # of that for a word to a shield
     BODY = 1 << 20              # the longest body that is stored here; longer ones, or what is left of them, are a flight's
     PIECE = 64 << 10            # read from a fill at once
     MOST_LINES = 64             # of a response; masks have a bit for each

@@ -44,6 +44,8 @@ cdef struct Located:
     int64_t query_len       # -1: none
     const char* key
     size_t key_len
+    bint secure             # the scheme, as the key has it
+    bint edge               # an edge has sent it, whose word is believed
 
 cdef struct LaneCounters:
     uint64_t hits

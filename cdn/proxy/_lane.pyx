@@ -317,6 +317,7 @@ cdef class HitLane:
         cdef TargetParts parts
         cdef int route, said
         cdef bint covered = names is None
+        cdef bint edge = False
         cdef size_t na, np
         cdef int64_t nq, now, age, ttl, first = 0, last = 0, length, date
         cdef size_t host, n
@@ -348,7 +349,7 @@ cdef class HitLane:
             said = NO_WORD if f == NULL else self.words.heard(buf, head, f, self.clock.read(), self.scratch)
             if said == NO_WORD:
                 return 0
-            secure, covered = said, True
+            secure, covered, edge = said, True, True
         if split_request_target(head, buf, secure, authority, path, &parts) != TARGET_PLAIN:
             return 0
         na = parts.authority_len
@@ -363,7 +364,7 @@ cdef class HitLane:
         if route < 0:
             return 0
         c = &self.routes.compiled[route]
-        self.located = Located(AT_ROUTE, route, authority, na, path, np, query, nq, self.key, 0)
+        self.located = Located(AT_ROUTE, route, authority, na, path, np, query, nq, self.key, 0, secure, edge)
         if not c.lane or (c.directives and head.present & DIRECTIVES):
             return 0
         if (c.cookie_bypass and head.present & (1ULL << F_COOKIE)) or (c.query_bypass and nq >= 0):
@@ -372,7 +373,7 @@ cdef class HitLane:
             nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
             query = query_room
         n = write_key(secure, authority, na, path, np, query, nq, self.key)
-        self.located = Located(AT_KEY, route, authority, na, path, np, query, nq, self.key, n)
+        self.located = Located(AT_KEY, route, authority, na, path, np, query, nq, self.key, n, secure, edge)
         # Without a lock or a pin: what is read of r below counts only if `unchanged` says so at the end.
         r = self._select(buf, head, n, c, b"", 0, &base_len, &h)
         if r == NULL and head.method_id == M_GET and head.present & (1ULL << F_RANGE) and c.sliced:

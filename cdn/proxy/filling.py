@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cdn.config.values import FieldEdits, Origin, Rewrite, Route
+from cdn.config.values import FieldEdits, Origin, Rewrite, Route, Shields
 from cdn.proxy.drafts import draft
 from cdn.rules.cache_status import member
-from cdn.rules.edge_word import FIELD
 from cdn.rules.fields import HOP_BY_HOP
 from cdn.rules.forwarding import continued, loops, origin_fields, replaced
 from cdn.rules.freshness import LifetimeSource
@@ -25,15 +24,13 @@ from cdn.tier._wire import NO_BODY, request_head
 from cdn.tier.seam import OWN_FIELDS, OriginError
 
 # How a field of a request goes on.
-COPIED, DROPPED, CONTINUED, UNKNOWN = 0, 1, 2, 3
+COPIED, DROPPED, CONTINUED = 0, 1, 2
 
 MARKER_LEAD = 3  # bytes of a marker before the names of its first specification
 MOST_VARYING, LONGEST = (
     16,
     64,
 )  # names that a response varies by, and characters of each: more is not for the lane
-
-EDGE_FIELD = FIELD.lower()  # who may have sent it decides how the request is read
 
 # Reasons that lie in the values of `DECIDING` fields, the status and the request alone, never in dates.
 _SETTLED = frozenset(
@@ -62,16 +59,13 @@ _READ = frozenset({"date", "age", "etag", "last-modified", "expires", "connectio
 _AWAY = frozenset({"no-vary-search", "cache-groups", "cache-tag", "surrogate-key"})
 
 
-def request_treatment(name: str, route: Route, trusted: bool) -> int:
-    """What becomes of a request field (lower case) of a GET or HEAD on this route; UNKNOWN: nothing for the lane."""
-    if name == EDGE_FIELD:
-        return UNKNOWN
+def request_treatment(name: str, edits: FieldEdits | None, trusted: bool) -> int:
+    """What becomes of a request field (lower case) of a GET or HEAD where a route has these edits."""
     if name in HOP_BY_HOP or name in OWN_FIELDS:
         return DROPPED
     if continued(name, trusted=trusted):
         return CONTINUED
-    edits = route.headers.request
-    if replaced(name, "GET", trusted=trusted) or name in _edited(edits):
+    if replaced(name, "GET", trusted=trusted) or (edits is not None and name in _edited(edits)):
         return DROPPED
     return COPIED
 
@@ -81,7 +75,7 @@ def _edited(edits: FieldEdits) -> frozenset[str]:
 
 
 def request_tail(
-    route: Route,
+    edits: FieldEdits | None,
     node: str,
     secure: bool,
     authority: bytes,
@@ -99,7 +93,7 @@ def request_tail(
     request = RequestHead(
         "GET", "https" if secure else "http", authority.decode("latin-1"), "/", None, fields
     )
-    sent = origin_fields(request, node=node, peer=peer, trusted=trusted, edits=route.headers.request)
+    sent = origin_fields(request, node=node, peer=peer, trusted=trusted, edits=edits)
     try:
         head = request_head("GET", "/", "-", sent, NO_BODY)
     except OriginError:
@@ -118,6 +112,11 @@ def takes(route: Route, origin: Origin) -> bool:
     ):
         return False
     return origin.balance != "hash" and origin.timeouts.total is None
+
+
+def takes_shields(shields: Shields) -> bool:
+    """Whether the lane may ask these: no deadline for the whole of an answer."""
+    return shields.timeouts.total is None
 
 
 def bypassed(route: Route, lines: list[tuple[str, str]], query: str | None) -> bool:

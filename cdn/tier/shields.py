@@ -16,6 +16,7 @@ from typing import Any
 from cdn.config.values import Origin, Shields
 from cdn.rules.edge_word import FIELD, SHOWN_AS, word
 from cdn.tier import tls as secure
+from cdn.tier._wire import Connection
 from cdn.tier.balance import hashed
 from cdn.tier.call import Call
 from cdn.tier.own import OwnServer
@@ -24,6 +25,8 @@ from cdn.tier.seam import Kind, OnInterim, OriginError, OriginRequest, OriginRes
 from cdn.tier.upstream import Upstream, repeatable
 
 Direct = Callable[[], Awaitable[OriginResponse]]
+MOST_FAILED = 256
+GOES_ON = 0.5  # seconds within which a request that a lane's shield has failed is asked again
 
 
 class SecretError(ValueError):
@@ -87,6 +90,40 @@ class ShieldPool:
         self._upstream.start_checks()
         self._asked = 0
         self._direct = 0
+        # by place: the shield that failed a lane, how long that took, and when
+        self._failed: dict[int, tuple[OwnServer, float, float]] = {}
+
+    # --- a lane that asks by itself ---
+
+    def kept(self, home: int) -> tuple[OwnServer, Connection] | None:
+        """The shield of this place and a kept connection to it; the request needs a `say`. None: use `fetch`."""
+        return self._upstream.kept_for(home)
+
+    def say(self, scheme: str, method: str, host: str, target: str) -> str:
+        """The word for one request; good for a minute."""
+        return word(
+            self._secret,
+            now=int(self._now()),
+            scheme=scheme,
+            method=method,
+            host=host,
+            target=target,
+            place=self._place(),
+        )
+
+    def again(self, server: OwnServer, error: OriginError, seconds: float, home: int) -> bool:
+        """Whether a GET or HEAD that `server` has failed after so long is asked once more, by `fetch`, at once: of
+        another shield, or directly."""
+        if not repeatable(error, "GET", False):
+            return False
+        if len(self._failed) >= MOST_FAILED:
+            self._failed.clear()
+        self._failed[home] = (server, seconds, self._loop.time())
+        return True
+
+    def asked(self, count: int) -> None:
+        """So many were asked by lanes."""
+        self._asked += count
 
     async def fetch(
         self,
@@ -107,28 +144,28 @@ class ShieldPool:
             return await direct()
 
         async def one(server: OwnServer) -> OriginResponse:
-            # made anew for each try: it is good for a minute
-            said = word(
-                self._secret,
-                now=int(self._now()),
-                scheme=scheme,
-                method=method,
-                host=host,
-                target=target,
-                place=self._place(),
-            )
+            said = self.say(scheme, method, host, target)  # anew for each try
             asked = replace(head, fields=head.fields.without((FIELD,)).plus([(SHOWN_AS, said)]))
             return await server.fetch(Call(asked, host, body, body_length, on_interim))
 
         key = place(scheme, host, target)
+        before = self._before(key) if self._failed and body is None else None
+        if before is not None and not self._upstream.another(1, before[1]):
+            self._direct += 1
+            return await direct()
         try:
-            return await self._upstream.ask(method, body is not None, key, one)
+            return await self._upstream.ask(method, body is not None, key, one, before)
         except OriginError as error:
             busy = error.kind in (Kind.QUEUE_FULL, Kind.QUEUE_TIMEOUT, Kind.NO_SERVER) and not error.sent
             if not (busy or repeatable(error, method, body is not None)):
                 raise
             self._direct += 1
             return await direct()
+
+    def _before(self, key: int) -> tuple[OwnServer, float] | None:
+        """The shield that has just failed this request in a lane, and how long that took."""
+        server, seconds, when = self._failed.pop(key, (None, 0.0, 0.0))
+        return None if server is None or self._loop.time() > when + GOES_ON else (server, seconds)
 
     def _healthy(self) -> bool:
         now = int(self._loop.time() * 1000)

@@ -194,6 +194,21 @@ class Upstream(Choice):
         self._budget.request(self._now())
         return server, conn
 
+    def kept_for(self, key: int) -> tuple[OwnServer, Connection] | None:
+        """The same where the key says whose turn it is, and nothing speaks against any server.
+
+        None: `ask` decides for the same key, too, and nothing is promised.
+        """
+        for one in self.servers:
+            if not one.health.plain:
+                return None
+        server = self.pick(key)
+        conn = None if server is None else server.pool.take()
+        if server is None or conn is None:
+            return None
+        self._budget.request(self._now())
+        return server, conn
+
     def _promise(self) -> OwnServer | None:
         """The server that was just picked and not asked, once: it may be a trial, which counts as made."""
         server, self.promised = self.promised, None
@@ -273,12 +288,33 @@ class Upstream(Choice):
 
     # --- one request ---
 
-    async def ask(self, method: str, has_body: bool, key: int, one: Ask[Answer]) -> Answer:
-        """Let `one` ask a server, and another one while that is safe and worth it. Raises OriginError."""
+    def another(self, tried: int, seconds: float) -> bool:
+        """Whether one more server is asked after so many have failed in so many seconds; the budget has paid for it."""
+        retry = self.origin.retry
+        if tried >= retry.tries or seconds >= retry.within / 1000:
+            return False
+        return tried >= len(self.servers) or self._budget.spend(self._now())
+
+    async def ask(
+        self,
+        method: str,
+        has_body: bool,
+        key: int,
+        one: Ask[Answer],
+        before: tuple[OwnServer, float] | None = None,
+    ) -> Answer:
+        """Let `one` ask a server, and another one while that is safe and worth it. Raises OriginError.
+
+        `before`: a server that has failed the same request already, which took so many seconds; `another` has said yes.
+        """
         began = self._loop.time()
-        self._budget.request(int(began * 1000))
-        total = self.origin.timeouts.total
         tried: list[OwnServer] = []
+        if before is None:
+            self._budget.request(int(began * 1000))
+        else:
+            tried.append(before[0])
+            began -= before[1]
+        total = self.origin.timeouts.total
         if total is None:
             return await self._ask(method, has_body, key, one, began, tried)
         try:
@@ -299,7 +335,6 @@ class Upstream(Choice):
     async def _ask(
         self, method: str, has_body: bool, key: int, one: Ask[Answer], began: float, tried: list[OwnServer]
     ) -> Answer:
-        retry = self.origin.retry
         failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server to ask")
         while True:
             server = self._promise() if self.promised is not None and not tried else None
@@ -321,9 +356,7 @@ class Upstream(Choice):
                 if not repeatable(error, method, has_body):
                     raise
                 failure = error
-            if len(tried) >= retry.tries or self._loop.time() >= began + retry.within / 1000:
-                raise failure
-            if len(tried) < len(self.servers) and not self._budget.spend(self._now()):
+            if not self.another(len(tried), self._loop.time() - began):
                 raise failure
 
     # --- what others may know ---

@@ -78,6 +78,8 @@ cdef class FillLane(Lane):
         self.reasons = {}
         memset(&self.counts, 0, sizeof(Counts))
         for way in self.ways:
+            if way.requests and way.shields is not None:
+                way.shields.asked(way.requests)
             if way.requests or way.errors or way.received:
                 origin = counters.origin(way.origin)
                 origin["requests"] += way.requests
@@ -95,6 +97,8 @@ cdef class FillLane(Lane):
         cdef Py_ssize_t asking
         cdef Member server
         cdef object since = None
+        cdef object home = None
+        cdef bytes word
         cdef Fill fill = None
         cdef bint won = False
         cdef str reason = ROUTE_OFF
@@ -103,7 +107,7 @@ cdef class FillLane(Lane):
         cdef int kind
         if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
             return False
-        if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE) | (1ULL << _core.F_CDN_EDGE)):
+        if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE)):
             return False
         way = self.ways[at.route]
         if way.passes:
@@ -130,17 +134,24 @@ cdef class FillLane(Lane):
                 return False
             if self.memory.is_uncacheable(h, self.clock.read()):
                 kind = ALONE
-        if c.note is None or (<Note>c.note).epoch != self.epoch:
+        note = c.note
+        if note is None or note.epoch != self.epoch or note.secure != at.secure or note.edge != at.edge:
             note = c.note = Note.__new__(Note)
-            note.epoch = self.epoch
-            note.trusted = self.site.trusts(c.address)
-        else:
-            note = c.note
+            note.epoch, note.secure, note.edge = self.epoch, at.secure, at.edge
+            note.trusted = at.edge or self.site.trusts(c.address)
         asking = self._request(c, note, way, buf, head, at)
         if asking == 0:
             return False
-        conn = way.upstream.take_plain()
-        if conn is not None:
+        if way.shields is not None:
+            scheme, host, target = _asked_of_shields(at)
+            home = place_of(scheme, host, target)
+            kept = way.shields.kept(home)
+            if kept is None:
+                return False
+            server, conn = kept
+            word = way.shields.say(scheme, "GET" if head.method_id == M_GET else "HEAD", host, target).encode("latin-1")
+            asking = _with_word(self.space, asking, word)
+        elif (conn := way.upstream.take_plain()) is not None:
             server = way.upstream.only
         else:
             kept = way.upstream.kept()
@@ -166,7 +177,8 @@ cdef class FillLane(Lane):
         p.kind = kind
         p.reason = reason if kind == PASSED else None
         p.for_head = head.method_id == M_HEAD
-        p.secure = c.front.secure
+        p.secure = at.secure
+        p.home = home
         p.authorized = (head.present >> F_AUTHORIZATION) & 1
         p.trusted = note.trusted
         p.primary = p.key = key
@@ -236,8 +248,6 @@ cdef class FillLane(Lane):
             if f.id == F_CONNECTION and not _plain_connection(buf, f):
                 return 0
             treatment = way.treatment(buf, f, note.trusted)
-            if treatment == 3:
-                return 0
             if treatment == 0:
                 p = _line(p, buf, f)
             elif treatment == 2:
@@ -248,13 +258,13 @@ cdef class FillLane(Lane):
             p = _put(p, note.tail)
             return p - self.space
         authority = PyBytes_FromStringAndSize(at.authority, at.authority_len)
-        tail = filling.request_tail(way.route, self.site.config.node.name, c.front.secure, authority, c.address,
+        tail = filling.request_tail(way.edits, self.site.config.node.name, bool(at.secure), authority, c.address,
                                     note.trusted, continued or [])
         if tail is None:
             return 0
         if continued is None:
             note.way, note.authority, note.tail = way, authority, tail
-        elif len(tail) > ROOM - (p - self.space):
+        elif len(tail) > ROOM - WORD - (p - self.space):
             return 0
         p = _put(p, tail)
         return p - self.space
@@ -275,3 +285,19 @@ cdef class FillLane(Lane):
 cdef inline bint _same(bytes authority, Located* at) noexcept:
     return (<size_t>PyBytes_GET_SIZE(authority) == at.authority_len
             and memcmp(PyBytes_AS_STRING(authority), at.authority, at.authority_len) == 0)
+
+
+cdef tuple _asked_of_shields(Located* at):
+    """Scheme, host and target: what decides which shield a request belongs to, and what its word is for."""
+    cdef bytes target = PyBytes_FromStringAndSize(at.path, at.path_len)
+    if at.query_len >= 0:
+        target += b"?" + PyBytes_FromStringAndSize(at.query, at.query_len)
+    return ("https" if at.secure else "http", at.authority[:at.authority_len].decode("latin-1"),
+            target.decode("latin-1"))
+
+
+cdef Py_ssize_t _with_word(char* space, Py_ssize_t n, bytes word) noexcept:
+    """The request's head of this length, with a word as its last field."""
+    cdef char* p = _core.put_bytes(space + n - 2, b"CDN-Edge: ", 10)
+    p = _put(p, word)
+    return _core.put_bytes(p, b"\r\n\r\n", 4) - space

@@ -43,6 +43,8 @@ cdef int give(Passage passage, _wire.Connection conn, const char* base, Response
     response = passage.asked.response(stream, conn.server, 0.0)
     passage.way.requests -= 1
     site.counters.origin(passage.way.origin)["requests"] += 1
+    if passage.way.shields is not None:
+        passage.way.shields.asked(1)
     passage.lane.handed_over += 1
     if passage.fill is not None:
         flight = flight_of(passage)

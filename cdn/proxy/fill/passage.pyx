@@ -25,6 +25,7 @@ cdef class Passage(Sink):
     cdef str server             # that was asked: its name,
     cdef bytes server_text      # for the log,
     cdef Member asked           # and itself (`tier.own.OwnServer`)
+    cdef object home            # where it is a shield: the place of what was asked
     cdef bytes head             # the request's, as received; `line` points into it
     cdef Line line
     cdef str reason             # why it is not stored
@@ -144,7 +145,7 @@ cdef class Passage(Sink):
             if error.kind is Kind.RESET and not error.received:
                 return restart(self)      # it had been closed on the other side while it was kept
             self.asked.failed(error)
-            if self.way.upstream.again(self.asked, error, (microseconds() - self.began) / 1e6):
+            if self._again(error, (microseconds() - self.began) / 1e6):
                 return restart(self)
             self.way.requests += 1
         else:
@@ -169,6 +170,12 @@ cdef class Passage(Sink):
             self.lane.site.report("origin", str(error))
         self._cut()
         return 0
+
+    cdef bint _again(self, object error, double seconds) except -1:
+        """Whether the general lane asks once more, knowing that this server has failed."""
+        if self.way.shields is not None:
+            return self.way.shields.again(self.asked, error, seconds, self.home)
+        return self.way.upstream.again(self.asked, error, seconds)
 
     # --- what the client does ---
 

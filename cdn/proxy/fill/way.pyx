@@ -7,8 +7,10 @@ cdef class Way:
     cdef bint fills             # misses of it may be the lane's
     cdef bint bypasses          # so may what its rules pass
     cdef str origin
-    cdef Choice upstream        # `tier.upstream.Upstream`
+    cdef Choice upstream        # `tier.upstream.Upstream`; None where shields are asked,
+    cdef object shields         # which these are (`tier.shields.ShieldPool`), or None
     cdef bytes host             # for the origin, instead of the client's; or None
+    cdef object edits           # of requests
     cdef uint8_t known[2][IDS]  # treatment of request fields by FieldId; the second for trusted peers
     cdef tuple others           # the same by name, for those without an id
     cdef bytes off_status, bypass_status
@@ -20,17 +22,24 @@ cdef class Way:
         self.route = route
         self.origin = route.origin
         self.passes = route.cache is None
-        direct = not self.passes and (site.shields is None or not route.shield)
-        self.fills = direct and not route.compress
-        self.bypasses = direct and bool(route.cache.bypass.headers or route.cache.bypass.cookies or route.cache.bypass.query)
-        if origin is None or not filling.takes(route, origin):
+        self.fills = not self.passes and not route.compress
+        self.bypasses = not self.passes and bool(
+            route.cache.bypass.headers or route.cache.bypass.cookies or route.cache.bypass.query)
+        if not self.passes and route.shield and site.shields is not None:
+            self.shields = site.shields
+            takes = filling.takes_shields(site.config.shields)
+        else:
+            takes = origin is not None and filling.takes(route, origin)
+            self.edits = route.headers.request
+        if not takes:
             self.passes = self.fills = self.bypasses = False
             return
-        self.upstream = site.origins.upstream(self.origin)
-        self.host = None if origin.host is None else origin.host.encode("latin-1")
+        if self.shields is None:
+            self.upstream = site.origins.upstream(self.origin)
+            self.host = None if origin.host is None else origin.host.encode("latin-1")
         for trusted in range(2):
             for name, which in FIELD_IDS.items():
-                self.known[trusted][<int>which] = filling.request_treatment(name.decode("ascii"), route, bool(trusted))
+                self.known[trusted][<int>which] = filling.request_treatment(name.decode("ascii"), self.edits, bool(trusted))
         self.others = ({}, {})
         self.off_status = filling.pass_status(node, ROUTE_OFF)
         self.bypass_status = filling.pass_status(node, BYPASS)
@@ -47,7 +56,7 @@ cdef class Way:
         if known is None:
             if len(others) >= MOST_NAMES:
                 others.clear()
-            known = others[name] = filling.request_treatment(name.decode("latin-1").lower(), self.route, trusted)
+            known = others[name] = filling.request_treatment(name.decode("latin-1").lower(), self.edits, trusted)
         return known
 
     cdef Shape shape(self, const char* base, ResponseHead* head, char* room):
@@ -102,7 +111,7 @@ cdef Shape _shape(const char* base, ResponseHead* head, object route):
 cdef class Note:
     """What the lane remembers of a client's connection: the lines that it last wrote for it."""
     cdef uint64_t epoch
-    cdef bint trusted
+    cdef bint trusted, secure, edge
     cdef Way way
     cdef bytes authority
     cdef bytes tail
