@@ -255,15 +255,16 @@ cdef void mac(const MacKey* key, const char* message, size_t n, uint8_t* out) no
 cdef enum:
     USES_BITS = 4
     USES_MASK = 15
-    LEVEL_MASK = 0x0fffffff
-    GDSF_UNIT = 1 << 24     # worth of one use of a candidate that weighs one byte
+    CLOCK_MASK = 0x0fffffff
+    CLOCK_UNITS = 16384     # of sized_victim's clock while as many bytes go as there is room for
+    JUST_USED = 819         # no time is shorter for it: a twentieth of that
 
 cdef struct Candidate:
-    uint32_t access         # lru: stamp of the last use, wrapping; gdsf: level << USES_BITS | uses
+    uint32_t access         # lru: stamp of the last use, wrapping; sized: clock << USES_BITS | uses
     uint32_t serial         # lru: when it was stored, wrapping
     uint64_t weight         # bytes
     int64_t expires         # ms of node time; behind it the entry counts as less
     int64_t useful_until    # behind it as nothing
 
 cdef int lru_victim(const Candidate* c, int n, uint32_t clock, uint32_t serial, int64_t now) noexcept nogil
-cdef int gdsf_victim(const Candidate* c, int n, uint32_t level, int64_t now, int64_t* value) noexcept nogil
+cdef int sized_victim(const Candidate* c, int n, uint32_t clock, int64_t now) noexcept nogil

@@ -149,8 +149,8 @@ def lru_choice(
     """Who is evicted among (stamp of the last use, serial, weight, expires, useful_until): an index, -1 for an
     empty sequence."""
 
-def gdsf_choice(candidates: Sequence[tuple[int, int, int, int, int]], level: int, now: int) -> int:
-    """The same by value; the first number is level << 4 | uses, the second plays no part."""
+def sized_choice(candidates: Sequence[tuple[int, int, int, int, int]], clock: int, now: int) -> int:
+    """The same by worth; the first number is clock << 4 | uses, the second plays no part."""
 
 def reason_phrase(status: int) -> str:
     """The registered reason phrase, "" when unknown."""

@@ -5,6 +5,9 @@ is configured in bytes of memory, which heads, records, index and pages share. S
 gets the size at which its LRU holds as many bytes of bodies on the mean as cachetools' LRU of C bytes does; all
 policies run at that size. A store grows by pages of 128 KiB: where that is coarse, the two sizes around are measured
 and what lies between is taken in proportion. The search begins where every object that the reference takes has room.
+
+Traces are small, and a store of a few megabytes would measure its pages rather than its policies. So all sizes, those
+of the caches too, are multiplied until the cache has 64 MiB: to a reference it is the same, as it knows sizes only.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from cdn.store import POLICIES
 
 FRACTIONS = (0.01, 0.1, 0.2)
 CACHETOOLS = "LRU (cachetools)"
+AROUND = 0.97
+LEAST = 64 << 20  # bytes of a cache
 NEAR = 0.001  # of the bytes held: near enough
 TRIES = 10
 FEWEST = 7  # pages: 1 MiB with the reserve, less the store will not take
@@ -34,6 +39,7 @@ class Cell:
     capacity: int
     ours: dict[str, Replay] = field(default_factory=dict)
     others: dict[str, Replay] = field(default_factory=dict)
+    around: list[Replay] = field(default_factory=list)  # cachetools with that part of the room
 
 
 @dataclass
@@ -44,10 +50,14 @@ class Result:
 
 def measure(trace: Trace, rounds: int, simulator: Any | None) -> Result:
     result = Result(trace)
-    blob = memoryview(bytes(max(size for _, size in trace.requests)))
+    small = trace
     for fraction in FRACTIONS:
+        factor = max(1, round(LEAST / (small.working_set * fraction)))
+        trace = small.times(factor)
         cell = Cell(int(trace.working_set * fraction))
+        blob = memoryview(bytes(max(size for _, size in trace.requests if size <= cell.capacity)))
         cell.others[CACHETOOLS] = references.cachetools_lru(trace, cell.capacity)
+        cell.around = [references.cachetools_lru(trace, int(cell.capacity * AROUND))]
         for name in references.SIMULATED if simulator is not None else ():
             cell.others[name] = references.simulated(simulator, name, trace, cell.capacity)
         sizes = list(_sizes(trace, cell, rounds, blob))

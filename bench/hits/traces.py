@@ -12,7 +12,7 @@ import itertools
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 LARGEST = 24 << 20
@@ -36,6 +36,10 @@ class Trace:
         """What one request for the largest object is of all bytes, in percent."""
         sizes = [size for _, size in self.requests]
         return 100 * max(sizes) / sum(sizes)
+
+    def times(self, factor: int) -> Trace:
+        """The same with so many times the sizes: for a cache of as many times the bytes it is the same trace."""
+        return replace(self, requests=[(key, size * factor) for key, size in self.requests])
 
     @property
     def objects(self) -> int:

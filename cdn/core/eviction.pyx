@@ -3,10 +3,11 @@
 #
 # Two choices, two meanings of the access word:
 #   lru_victim     a stamp of the last use, wrapping
-#   gdsf_victim    level << 4 | uses: how often it was used (at most 15), and the level of inflation at the last use
+#   sized_victim   clock << 4 | uses: how often it was used (at most 15), and what the clock said at the last use
 #
-# The second is GreedyDual-Size-Frequency (Cherkasova 1998) with the size to the power of 3/4 in place of the size: with
-# the size itself, large objects lose more bytes than small ones win.
+# The second is Hyperbolic Caching (Blankstein, Sen, Freedman, USENIX ATC 2017) with two roots: a small object is worth
+# more than a large one, but by size large ones lose more bytes than small ones win; and many uses more than few, but
+# interest moves on. Nothing ages: worth is a matter of how long ago the last use was, told in bytes evicted since.
 
 
 cdef inline uint64_t idle_time(uint32_t access, uint32_t clock) noexcept nogil:
@@ -46,18 +47,17 @@ cdef int lru_victim(const Candidate* c, int n, uint32_t clock, uint32_t serial, 
     return best
 
 
-cdef int64_t gdsf_value(const Candidate* c, uint32_t level, int64_t now) noexcept nogil:
-    """What keeping c is worth, relative to the level: its uses by its weight to the 3/4, less what the level has risen
-    since the last one. What has expired but may still be revalidated or served stale counts half."""
-    cdef double root = sqrt(<double> (c.weight + 1))
-    cdef int64_t worth = <int64_t> ((1 + (c.access & USES_MASK)) * GDSF_UNIT / (root * sqrt(root)))
-    if c.expires <= now:
-        worth >>= 1
-    return worth - <int64_t> ((level - (c.access >> USES_BITS)) & LEVEL_MASK)
+cdef inline double burden(const Candidate* c, uint32_t clock, int64_t now) noexcept nogil:
+    """What keeping c costs beside what it gives: the time since its last use by its weight to the 3/4 by the root of its
+    uses, all of that squared. What has expired but may still be revalidated or served stale counts half."""
+    cdef double idle = <double> (((clock - (c.access >> USES_BITS)) & CLOCK_MASK) + JUST_USED)
+    cdef double weight = <double> c.weight
+    cdef double cost = idle * idle * weight * sqrt(weight) / <double> (1 + (c.access & USES_MASK))
+    return 4 * cost if c.expires <= now else cost
 
 
-cdef int gdsf_victim(const Candidate* c, int n, uint32_t level, int64_t now, int64_t* value) noexcept nogil:
-    """The index of the candidate to evict and its value, -1 when there is none.
+cdef int sized_victim(const Candidate* c, int n, uint32_t clock, int64_t now) noexcept nogil:
+    """The index of the candidate to evict, -1 when there is none.
 
     What is useful to nobody any more goes first, then what is worth least; among equals the heavier, then the first.
     """
@@ -65,19 +65,20 @@ cdef int gdsf_victim(const Candidate* c, int n, uint32_t level, int64_t now, int
     cdef int best = -1
     cdef bint useless
     cdef bint best_useless = False
-    cdef int64_t here
+    cdef double here
+    cdef double most = 0
     for i in range(n):
         useless = c[i].useful_until <= now
-        here = gdsf_value(c + i, level, now)
+        here = burden(c + i, clock, now)
         if best >= 0:
             if useless != best_useless:
                 if best_useless:
                     continue
-            elif here > value[0] or (here == value[0] and c[i].weight <= c[best].weight):
+            elif here < most or (here == most and c[i].weight <= c[best].weight):
                 continue
         best = i
         best_useless = useless
-        value[0] = here
+        most = here
     return best
 
 
@@ -107,10 +108,9 @@ def lru_choice(candidates, uint32_t clock, uint32_t serial, int64_t now):
         free(c)
 
 
-def gdsf_choice(candidates, uint32_t level, int64_t now):
-    cdef int64_t value = 0
+def sized_choice(candidates, uint32_t clock, int64_t now):
     cdef Candidate* c = read_candidates(candidates)
     try:
-        return gdsf_victim(c, len(candidates), level, now, &value)
+        return sized_victim(c, len(candidates), clock, now)
     finally:
         free(c)

@@ -17,7 +17,7 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP
 from posix.uio cimport iovec
 
 from cdn._core cimport (
-    LEVEL_MASK, USES_BITS, USES_MASK, Candidate, gdsf_victim, lru_victim, siphash128,
+    CLOCK_MASK, CLOCK_UNITS, USES_BITS, USES_MASK, Candidate, lru_victim, siphash128, sized_victim,
 )
 from cdn.store.layout cimport *
 

@@ -116,7 +116,7 @@ cdef struct Record:             # 112 bytes
 
 cdef struct Bucket:             # 64 bytes, one cache line
     uint64_t slot[SLOTS]        # tag << 40 | moving << 39 | granule, 0 when empty; one atomic store publishes
-    uint32_t access[SLOTS]      # lru: when last used, in units of 2**ACCESS_SHIFT ms, wrapping; else level and uses
+    uint32_t access[SLOTS]      # lru: when last used, in units of 2**ACCESS_SHIFT ms, wrapping; else clock and uses
     uint32_t version
 
 cdef struct Page:               # 24 bytes
@@ -164,7 +164,9 @@ cdef struct Eviction:           # all of it can be made again from the index, in
     uint64_t hand               # sieve: the queue that the hand is in
     uint64_t ghost_clock        # bytes that went by the ghosts
     uint64_t ghost_hand         # the group that is swept next
-    uint32_t level              # gdsf: inflation, wrapping in 28 bits
+    uint64_t went               # bytes evicted
+    uint64_t heaviest           # what weighs more counts as that heavy
+    uint32_t clock              # all but lru: bytes evicted so far, in units of the room, wrapping in 28 bits
     uint32_t serial             # lru: of the last record stored
     Queue queue[2]
 

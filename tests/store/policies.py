@@ -9,14 +9,14 @@ import math
 from dataclasses import dataclass, field
 
 PAGE = 128 << 10
-HEAVIEST = 256 << 10  # in small stores what is heavier counts as that
+HEAVIEST = 6  # times the mean: what is heavier counts as that
 
 
 @dataclass
 class Item:
     weight: int
     uses: int = 0
-    level: int = 0
+    used: int = 0
 
 
 @dataclass
@@ -120,7 +120,8 @@ class S3Fifo(Policy):
     ghosts: dict[bytes, int] = field(default_factory=dict)
     passed: int = 0
     sized: bool = False
-    level: int = 0
+    went: int = 0
+    heaviest: int = 0
 
     @property
     def nine_tenths(self) -> int:
@@ -133,11 +134,28 @@ class S3Fifo(Policy):
     def admit(self, key: bytes) -> None:
         (self.main if self.known(key) else self.small).append(key)
         self.ghosts.pop(key, None)
-        self.items[key].level = self.level
+        self.weigh()
+        self.items[key].used = self.clock
 
     def use(self, key: bytes) -> None:
         super().use(key)
-        self.items[key].level = self.level
+        self.items[key].used = self.clock
+
+    def replace(self, key: bytes, weight: int) -> None:
+        self.items[key].weight = weight
+        self.weigh()
+        super().replace(key, weight)
+
+    def gone(self, key: bytes) -> bytes:
+        self.went += self.items[key].weight
+        return super().gone(key)
+
+    def weigh(self) -> None:
+        self.heaviest = HEAVIEST * sum(item.weight for item in self.items.values()) // len(self.items)
+
+    @property
+    def clock(self) -> int:
+        return self.went // (self.unit * 1024 // PAGE * PAGE // 16384)
 
     def evict(self) -> bytes:
         victim = None
@@ -145,7 +163,7 @@ class S3Fifo(Policy):
             if self.small and (not self.main or self.weight(self.main) < self.nine_tenths):
                 victim = self.pass_small()
             else:
-                victim = self.least_valuable() if self.sized else self.pass_main()
+                victim = self.least_worth() if self.sized else self.pass_main()
         return victim
 
     def pass_small(self) -> bytes | None:
@@ -169,14 +187,17 @@ class S3Fifo(Policy):
             return None
         return self.gone(key)
 
-    def value(self, key: bytes) -> int:
-        item = self.items[key]
-        root = math.sqrt(min(item.weight, HEAVIEST) + 1)
-        return int((1 + item.uses) * 2**24 / (root * math.sqrt(root))) - (self.level - item.level)
+    def counted(self, key: bytes) -> int:
+        return min(self.items[key].weight, self.heaviest)
 
-    def least_valuable(self) -> bytes:
-        key = min(self.main, key=lambda key: (self.value(key), -self.items[key].weight, key in self.kept))
-        self.level += max(self.value(key), 0)
+    def burden(self, key: bytes) -> float:
+        item = self.items[key]
+        weight = float(self.counted(key))
+        idle = float(self.clock - item.used + 819)
+        return idle * idle * weight * math.sqrt(weight) / (1 + item.uses)
+
+    def least_worth(self) -> bytes:
+        key = max(self.main, key=lambda key: (self.burden(key), self.counted(key), key not in self.kept))
         self.main.remove(key)
         return self.gone(key)
 

@@ -12,7 +12,7 @@ from cachetools import LRUCache, TLRUCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdn._core import gdsf_choice, lru_choice
+from cdn._core import lru_choice, sized_choice
 from cdn.store import Draft, Memory
 from tests.store.bodies import FAR
 
@@ -38,16 +38,14 @@ def lru_oracle(candidates: Candidates, clock: int, serial: int, now: int) -> int
     return max(range(len(candidates)), key=order, default=-1)
 
 
-def gdsf_oracle(candidates: Candidates, level: int, now: int) -> int:
-    def order(i: int) -> tuple[bool, int, int, int]:
+def sized_oracle(candidates: Candidates, clock: int, now: int) -> int:
+    def order(i: int) -> tuple[bool, float, int, int]:
         access, _, weight, expires, useful_until = candidates[i]
-        root = math.sqrt(weight + 1)
-        worth = int((1 + access % 16) * 2**24 / (root * math.sqrt(root)))
-        if expires <= now:
-            worth //= 2
-        return useful_until > now, worth - (level - access // 16) % 2**28, -weight, i
+        idle = float((clock - access // 16) % 2**28 + 819)
+        burden = idle * idle * weight * math.sqrt(weight) / (1 + access % 16)
+        return useful_until <= now, 4 * burden if expires <= now else burden, weight, -i
 
-    return min(range(len(candidates)), key=order, default=-1)
+    return max(range(len(candidates)), key=order, default=-1)
 
 
 small = st.integers(0, 40)
@@ -55,7 +53,7 @@ stamps = st.one_of(st.integers(0, 30), st.integers(WRAP - 10, WRAP - 1), st.inte
 serials = st.one_of(st.integers(0, 5), st.integers(WRAP - 3, WRAP - 1))
 candidate = st.tuples(stamps, serials, st.integers(0, 3), small, small)
 words = st.builds(
-    lambda level, uses: (level % 2**28) << 4 | uses,
+    lambda clock, uses: (clock % 2**28) << 4 | uses,
     st.one_of(st.integers(-5, 30), st.integers(0, 2**28)),
     st.integers(0, 15),
 )
@@ -70,8 +68,8 @@ def test_lru_leaf_against_plain_python(candidates: Candidates, clock: int, seria
 
 @settings(deadline=None)
 @given(st.lists(weighed, max_size=12), st.one_of(st.integers(0, 30), st.integers(0, 2**28 - 1)), small)
-def test_gdsf_leaf_against_plain_python(candidates: Candidates, level: int, now: int) -> None:
-    assert gdsf_choice(candidates, level, now) == gdsf_oracle(candidates, level, now)
+def test_sized_leaf_against_plain_python(candidates: Candidates, clock: int, now: int) -> None:
+    assert sized_choice(candidates, clock, now) == sized_oracle(candidates, clock, now)
 
 
 def test_lru_leaf_by_example() -> None:
@@ -90,19 +88,31 @@ def test_lru_leaf_by_example() -> None:
         lru_choice([(-1, 0, 0, 0, 0)], 0, 0, 0)
 
 
-def test_gdsf_leaf_by_example() -> None:
+def test_sized_leaf_by_example() -> None:
     useful, gone = (FAR, FAR), (0, 0)
-    assert gdsf_choice([], 0, 0) == -1
-    assert gdsf_choice([(0, 0, 1000, *useful), (0, 0, 4000, *useful)], 0, 50) == 1, "the larger of equal use"
-    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 2400, *useful)], 0, 50) == 0, (
-        "of twice the use: up to 2½ times"
+    assert sized_choice([], 0, 0) == -1
+    assert sized_choice([(0, 0, 1000, *useful), (0, 0, 4000, *useful)], 0, 50) == 1, "the larger of equal use"
+    assert sized_choice([(0, 0, 1000, *useful), (1, 0, 1500, *useful)], 0, 50) == 0, (
+        "twice the use: 1.6 times"
     )
-    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 2600, *useful)], 0, 50) == 1, "as large, not larger"
-    assert gdsf_choice([(0, 0, 4000, *useful), (15, 0, 1000, *gone)], 0, 50) == 1, "of no use goes first"
-    assert gdsf_choice([(0, 0, 1000, *useful), (1, 0, 1100, 0, FAR)], 0, 50) == 1, "expired counts half"
-    assert gdsf_choice([(0, 0, 1000, *useful), (2, 0, 1000, 0, FAR)], 0, 50) == 0, "but not as nothing"
+    assert sized_choice([(0, 0, 1000, *useful), (1, 0, 1700, *useful)], 0, 50) == 1, "as large, not larger"
+    assert sized_choice([(3 << 4, 0, 1000, *useful), (2 << 4, 0, 1000, *useful)], 4, 50) == 1, (
+        "unused for longer"
+    )
+    idle = 819 << 4  # 819 is how long at least everything counts as unused
+    assert sized_choice([(idle, 0, 2500, *useful), (0, 0, 1000, *useful)], 819, 50) == 1, (
+        "twice as long: 2½ times"
+    )
+    assert sized_choice([(idle, 0, 2600, *useful), (0, 0, 1000, *useful)], 819, 50) == 0, (
+        "as large, not larger"
+    )
+    assert sized_choice([(0, 0, 4000, *useful), (15, 0, 1000, *gone)], 0, 50) == 1, "of no use goes first"
+    assert sized_choice([(0, 0, 1000, *useful), (1, 0, 1000, 0, FAR)], 0, 50) == 1, "expired counts half"
+    assert sized_choice([(0, 0, 1000, *useful), (4, 0, 1000, 0, FAR)], 0, 50) == 0, "but not as nothing"
     top = 2**28 - 10
-    assert gdsf_choice([(top << 4, 0, 100, *useful), (5 << 4, 0, 100, *useful)], 5, 50) == 0, "levels wrap"
+    assert sized_choice([(top << 4, 0, 100, *useful), (5 << 4, 0, 100, *useful)], 5, 50) == 0, (
+        "the clock wraps"
+    )
 
 
 def draft(now: int, until: int = FAR, **validator: int) -> Draft:

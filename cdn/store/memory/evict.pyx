@@ -9,6 +9,7 @@ cdef uint64_t evict_at(Space* s, uint64_t where) noexcept nogil:
     s.top.evictions += 1
     if r.fresh_until <= s.now:
         s.top.expired_evictions += 1
+    wind(s, r)
     clear_slot(s, b, i)
     return retire(s, r)
 
@@ -58,7 +59,6 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     cdef int i
     cdef int turn
     cdef int n = 0
-    cdef int64_t value = 0
     if at >= 0:
         return at
     for turn in range(2):
@@ -80,8 +80,7 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
         if second_bucket(s, r.hash0) == b:
             break
         b = second_bucket(s, r.hash0)
-    i = choose(s, n, &value)
-    raise_level(s, value)
+    i = choose(s, n)
     bucket[0] = bucket_at(s, s.where[i] // SLOTS)
     at = <int> (s.where[i] % SLOTS)
     evict_at(s, s.where[i])

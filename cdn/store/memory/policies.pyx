@@ -8,14 +8,15 @@
 #   s3fifo        a small queue for what is new, a main queue of nine tenths of the room for what was used while in it, ghosts for
 #                 what was not: one-hit wonders pass through the small one only. What is larger than the small queue is
 #                 let in all the same (Yang et al., SOSP 2023; there such objects are refused)
-#   s3fifo-size   the same, but of the main queue the least valuable of a sample goes (`gdsf_victim`)
+#   s3fifo-size   the same, but of the main queue the one of a sample goes that is worth least (`sized_victim`)
 #
-# For all but lru an access word is level << USES_BITS | uses. A hit is one store to that word, whatever the policy.
+# For all but lru an access word is clock << USES_BITS | uses. A hit is one store to that word, whatever the policy.
 
 cdef enum:
     SMALL = 0
     MAIN = 1
     SMALL_PART = 10         # as long as the main queue has room beside this part, nothing of it goes
+    HEAVIEST = 6            # times the mean weight
     MOST_USES = 3           # that the main queue of s3fifo counts: so many rounds it stays at most
 
 POLICIES = ("lru", "sieve", "s3fifo", "s3fifo-size")     # by their numbers in the layout
@@ -34,7 +35,7 @@ cdef inline uint32_t used(Space* s, uint32_t word, int64_t now) noexcept nogil:
     word &= USES_MASK
     if word < USES_MASK:
         word += 1
-    return cdn_load32(&s.top.evict.level) << USES_BITS | word
+    return cdn_load32(&s.top.evict.clock) << USES_BITS | word
 
 
 cdef inline double promise(Space* s, uint32_t word) noexcept nogil:
@@ -42,6 +43,20 @@ cdef inline double promise(Space* s, uint32_t word) noexcept nogil:
     if s.policy == POLICY_LRU:
         return 1.0 / (1.0 + <double> <uint32_t> (access_stamp(s.now) - word))
     return (1.0 + (word & USES_MASK)) / (1.0 + USES_MASK)
+
+
+cdef void weigh(Space* s) noexcept nogil:
+    """Somebody has come. What weighs more than a few times the mean counts as that heavy from now on, lest thousands of small ones
+    be kept in the place of one very large one that saves more bytes than they do."""
+    cdef Queue* q = s.top.evict.queue
+    s.top.evict.heaviest = HEAVIEST * (q[0].bytes + q[1].bytes) // (q[0].live + q[1].live)
+
+
+cdef void wind(Space* s, const Record* r) noexcept nogil:
+    """r is evicted, and the clock goes on by that."""
+    cdef Eviction* e = &s.top.evict
+    e.went += weight_of(r)
+    cdn_store32(&e.clock, <uint32_t> (e.went // ((s.top.npages - 1) * (PAGE_BYTES // CLOCK_UNITS))) & CLOCK_MASK)
 
 
 cdef uint32_t arrive(Space* s, Record* r, uint64_t where) noexcept nogil:
@@ -55,7 +70,8 @@ cdef uint32_t arrive(Space* s, Record* r, uint64_t where) noexcept nogil:
         enqueue(s, <int> s.top.evict.hand, r, where)
     else:
         enqueue(s, MAIN if take_ghost(s, r.hash0) else SMALL, r, where)
-    return s.top.evict.level << USES_BITS
+    weigh(s)
+    return s.top.evict.clock << USES_BITS
 
 
 cdef void succeed(Space* s, Record* r, Record* old) noexcept nogil:
@@ -65,6 +81,7 @@ cdef void succeed(Space* s, Record* r, Record* old) noexcept nogil:
         r.place = s.top.evict.serial
     else:
         take_place(s, r, old)
+        weigh(s)
 
 
 cdef inline int uses_of(Space* s, uint64_t where, const Record* r) noexcept nogil:

@@ -4,9 +4,7 @@ cdef enum:
     PERSEVERANCE = 8        # buckets looked at for each candidate wanted, once there is one
     GLANCE = 4
     MOST_BUCKETS_AT_A_GLANCE = 8
-    VALUED_RUNNERS = 4      # kept by value: more make the choice so exact that large objects lose more bytes than small ones win
-    HEAVIEST_PART = 384
-    LEAST_HEAVIEST = 262144
+    SIZED_RUNNERS = 4       # kept by worth: more make the choice so exact that large objects lose more bytes than small ones win
 
 
 cdef inline uint64_t next_random(Space* s) noexcept nogil:
@@ -27,17 +25,10 @@ cdef int64_t useful_until(const Record* r) noexcept nogil:
     return until
 
 
-cdef inline uint64_t heaviest(Space* s) noexcept nogil:
-    """What weighs more counts as this heavy, lest thousands of small ones be kept in the place of one very large one
-    that saves more bytes than they do."""
-    cdef uint64_t part = (s.top.npages - 1) * PAGE_BYTES // HEAVIEST_PART
-    return part if part > LEAST_HEAVIEST else LEAST_HEAVIEST
-
-
-cdef void describe(Space* s, const Record* r, uint32_t access, Candidate* c) noexcept nogil:
+cdef inline void describe(Space* s, const Record* r, uint32_t access, Candidate* c) noexcept nogil:
     c.access = access
     c.serial = r.place
-    c.weight = min(weight_of(r), heaviest(s))
+    c.weight = min(weight_of(r), s.top.evict.heaviest)
     c.expires = r.fresh_until
     c.useful_until = useful_until(r)
 
@@ -108,11 +99,11 @@ cdef void drop_candidate(Space* s, int i, int n) noexcept nogil:
     s.where[i] = s.where[n - 1]
 
 
-cdef int choose(Space* s, int n, int64_t* value) noexcept nogil:
-    """Which of the first n candidates goes; -1: there is none. `value`, for gdsf: what it was worth."""
+cdef inline int choose(Space* s, int n) noexcept nogil:
+    """Which of the first n candidates goes; -1: there is none."""
     if s.policy == POLICY_LRU:
         return lru_victim(s.candidates, n, access_stamp(s.now), s.top.evict.serial, s.now)
-    return gdsf_victim(s.candidates, n, s.top.evict.level, s.now, value)
+    return sized_victim(s.candidates, n, s.top.evict.clock, s.now)
 
 
 cdef uint64_t evict_sampled(Space* s) noexcept nogil:
@@ -121,10 +112,8 @@ cdef uint64_t evict_sampled(Space* s) noexcept nogil:
     Those it would have named next are looked at again next time: that makes a small sample nearly as good as all.
     """
     cdef int n = recall(s, gather(s))
-    cdef uint32_t most = RUNNERS if s.policy == POLICY_LRU else VALUED_RUNNERS
-    cdef int64_t value = 0
-    cdef int64_t later
-    cdef int i = choose(s, n, &value)
+    cdef uint32_t most = RUNNERS if s.policy == POLICY_LRU else SIZED_RUNNERS
+    cdef int i = choose(s, n)
     cdef uint64_t victim
     if i < 0:
         return 0
@@ -133,18 +122,11 @@ cdef uint64_t evict_sampled(Space* s) noexcept nogil:
     while n > 1 and s.runners < most:
         n -= 1
         drop_candidate(s, i, n + 1)
-        i = choose(s, n, &later)
+        i = choose(s, n)
         s.runner_where[s.runners] = s.where[i]
         s.runner_word[s.runners] = bucket_at(s, s.where[i] // SLOTS).slot[s.where[i] % SLOTS]
         s.runners += 1
-    raise_level(s, value)
     return evict_at(s, victim)
-
-
-cdef inline void raise_level(Space* s, int64_t value) noexcept nogil:
-    """Whatever is worth no more than what went is worth nothing from now on."""
-    if s.policy != POLICY_LRU and value > 0:
-        cdn_store32(&s.top.evict.level, (s.top.evict.level + <uint32_t> value) & LEVEL_MASK)
 
 
 cdef uint64_t evict_useless(Space* s) noexcept nogil:
