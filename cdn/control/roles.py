@@ -39,6 +39,8 @@ class Inherited:
 
     def close(self) -> None:
         self.shared.close()
+        if self.shared.doors is not None:
+            self.shared.doors.close()
         for sock in self.admin:
             sock.close()
 
@@ -67,6 +69,8 @@ def play(number: int, inherited: Inherited, orders: Line, fresh: int | None, gen
         for sock in inherited.admin:
             sock.close()
         inherited.shared.memory.attach(number)
+        if inherited.shared.doors is not None:
+            inherited.shared.doors.board.sit(number)
         run = WorkerProcess(config, inherited.shared, inherited.factory, orders, log).run
     return _in_a_loop(run, log, stderr)
 

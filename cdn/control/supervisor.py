@@ -28,9 +28,9 @@ from cdn.control.roles import CONTROL, Inherited
 from cdn.control.seams import WorkerFactory
 from cdn.control.sink import open_target
 from cdn.proxy.listening import BindError, bind
-from cdn.proxy.worker import share
+from cdn.proxy.spreading import Doors
+from cdn.proxy.worker import share, workers_of
 from cdn.store import StoreError
-from cdn.store.opening import WORKERS
 
 SPARE_FILES = 256  # descriptors beside one per client connection
 STARTING = 30.0  # seconds until every process has to be ready
@@ -137,6 +137,8 @@ class Supervisor:
             raise CannotStartError(str(error)) from error
         if shared.trouble is not None:
             self._log.event("disk", str(shared.trouble), "error")
+        if (workers := workers_of(config)) > 1:
+            shared = replace(shared, doors=Doors(workers))
         raise_file_limit(config.limits.connections + SPARE_FILES, self._log)
         self._inherited = Inherited(config, shared, admin, self._factory, self._read_config, time.monotonic())
 
@@ -171,8 +173,7 @@ class Supervisor:
 
     def _fork_all(self) -> bool:
         """False when a signal came first; CannotStartError."""
-        workers = self.config.workers or min(len(os.sched_getaffinity(0)), WORKERS)
-        self._places = [Place(CONTROL), *(Place(number) for number in range(workers))]
+        self._places = [Place(CONTROL), *(Place(number) for number in range(workers_of(self.config)))]
         control, *others = self._places
         self._start(control)
         if self.config.bus is not None and not self._wait_until_ready([control]):

@@ -24,6 +24,17 @@ cdef enum BodyKind:
     BODY_CHUNKED
 
 
+cdef class Board:
+    """How many connections each worker of a node has."""
+    cdef uint32_t* words
+    cdef readonly int workers
+    cdef readonly int me            # -1: no worker yet
+    cdef uint64_t shunned           # a bit for each that is given nothing now
+    cdef void tell(self, uint32_t open) noexcept nogil
+    cdef int64_t load_of(self, int worker) noexcept nogil
+    cdef int lighter(self) noexcept nogil
+
+
 cdef class Wheel:
     """Deadlines in whole seconds; one timer for all connections of a worker, none while there is no deadline."""
     cdef object loop
@@ -58,6 +69,7 @@ cdef class Front:
     cdef HitLog log
     cdef readonly set connections
     cdef readonly Census census
+    cdef public object give             # called with a descriptor: whether another worker gets this connection; or None
     cdef readonly uint32_t head_limit
     cdef readonly uint32_t field_limit
     cdef readonly int64_t body_limit
@@ -72,6 +84,7 @@ cdef class Census:
     cdef readonly uint64_t accepted
     cdef readonly uint64_t refused
     cdef readonly uint32_t open
+    cdef readonly Board board           # where all workers' numbers stand, or None
     cdef readonly uint32_t most
     cdef readonly uint32_t most_per_address
     cdef readonly dict by_address
@@ -87,6 +100,7 @@ cdef class Connection:
     cdef object transport
     cdef str address
     cdef bint counted           # the census has it already
+    cdef bint kept              # it is not given away: another worker gave it
     cdef int fd                 # for direct sends; -1 over TLS
     cdef int state
     cdef int64_t slot           # the wheel's bucket, in seconds; 0: none

@@ -7,6 +7,23 @@ from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
 from cdn.proxy.source import Source
 
+class Board:
+    """How many connections each worker of a node has, in memory that forked processes share. ValueError for a worker
+    that is none."""
+
+    workers: int
+    me: int
+    def __init__(self, workers: int) -> None: ...
+    def sit(self, worker: int) -> None:
+        """This process is that worker, and has no connection yet."""
+    def lightest(self) -> int | None:
+        """The worker with fewest connections, if this one has more than its share."""
+    def coming(self, worker: int, more: int = 0) -> int:
+        """So many more (or fewer) were given to a worker and not taken yet; how many those are."""
+    def open(self, worker: int) -> int: ...
+    def shun(self, worker: int, on: bool) -> None:
+        """Whether this process leaves a worker out of account."""
+
 class Wheel:
     """Deadlines of all connections of a worker, in whole seconds."""
 
@@ -20,7 +37,8 @@ class Census:
     refused: int
     open: int
     cut_for_memory: int
-    def __init__(self, most: int, most_per_address: int) -> None: ...
+    board: Board | None
+    def __init__(self, most: int, most_per_address: int, board: Board | None = None) -> None: ...
     def enter(self, address: str) -> bool:
         """Count a connection in; False when that is one too many (it counts all the same, until it leaves)."""
     def leave(self, address: str) -> None: ...
@@ -85,6 +103,7 @@ class Front:
     census: Census
     loop: AbstractEventLoop
     connections: set[Any]
+    give: Callable[[int], bool] | None  # needs a census with a board
     def __init__(
         self,
         loop: AbstractEventLoop,
@@ -103,8 +122,8 @@ class Front:
     ) -> None: ...
     def configure(self, limits: Limits, timeouts: Timeouts) -> None: ...
     def covers(self, host: str) -> bool: ...
-    def protocol(self, counted: bool = False) -> Protocol:
-        """For a new connection; `counted` when the census has it already."""
+    def protocol(self, counted: bool = False, kept: bool = False) -> Protocol:
+        """For a new connection; `counted` when the census has it already, `kept` when another worker gave it."""
     def drain(self) -> None: ...
     def holders(self) -> list[tuple[float, Protocol]]:
         """Those of its connections for which memory of the store is held, each behind its bytes a second."""

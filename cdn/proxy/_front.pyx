@@ -17,8 +17,9 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.uio cimport iovec
 
@@ -57,6 +58,16 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
     int MSG_MORE
+
+cdef extern from *:
+    """
+    static inline uint32_t board_load(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+    static inline void board_store(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+    static inline uint32_t board_add(uint32_t* p, uint32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_RELAXED); }
+    """
+    uint32_t board_load(const uint32_t* p) noexcept nogil
+    void board_store(uint32_t* p, uint32_t v) noexcept nogil
+    uint32_t board_add(uint32_t* p, uint32_t v) noexcept nogil
 
 cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
@@ -99,6 +110,7 @@ cdef int64_t microseconds() noexcept nogil:
     return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
 
 
+include "front/board.pyx"
 include "front/wheel.pyx"
 include "front/connection.pyx"
 include "front/sending.pyx"

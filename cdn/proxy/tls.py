@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from cdn.config.values import Listener
@@ -70,6 +71,7 @@ class Acceptor:
         self._listener = listener
         self._context = context
         self._timeout = timeout
+        self.give: Callable[[int], bool] | None = None  # whether another worker gets this connection
         self.handshakes: set[asyncio.Task[None]] = set()
         self._accepting = front.loop.create_task(self._accept())
 
@@ -80,9 +82,13 @@ class Acceptor:
             except OSError:  # out of descriptors, or a peer that left while it was queued
                 await asyncio.sleep(0.05)
                 continue
-            self._take(sock, peer)
+            if self.give is not None and self.give(sock.fileno()):
+                sock.close()
+            else:
+                self.take(sock, peer)
 
-    def _take(self, sock: socket.socket, peer: Any) -> None:
+    def take(self, sock: socket.socket, peer: Any) -> None:
+        """Serve an accepted connection."""
         front = self._front
         address = peer[0] if isinstance(peer, tuple) else "unix"
         if not front.census.enter(address):
@@ -99,7 +105,7 @@ class Acceptor:
         """No more connections; those that wait in the queue are taken, and handshakes go on."""
         await self._end_accepting()
         for sock, peer in listening.rest(self._listener):
-            self._take(sock, peer)
+            self.take(sock, peer)
         self._listener.close()
 
     async def _end_accepting(self) -> None:

@@ -33,6 +33,7 @@ from cdn.proxy.purge_log import PurgeLog
 from cdn.proxy.purging import drop, equivalent_keys, key_of, named
 from cdn.proxy.relief import Relief
 from cdn.proxy.site import Prepared, Site
+from cdn.proxy.spreading import Doors, Spread
 from cdn.rules.outcome import Outcome
 from cdn.store import Journal, Memory, open_memory
 from cdn.store.disk.tier import Disk, DiskTroubleError, open_disk
@@ -54,6 +55,7 @@ class Shared:
     sockets: tuple[tuple[socket.socket, ...], ...]
     disk: Disk | None = None  # not started: each worker does that
     trouble: DiskTroubleError | None = None  # why there is no disk although one is configured
+    doors: Doors | None = None  # through which connections go to other workers
 
     def close(self) -> None:
         for sock in itertools.chain(*self.sockets):
@@ -115,6 +117,8 @@ class Worker:
         self._acceptors: list[tls.Acceptor] = []  # TLS listeners
         self._fronts: list[Front] = []
         self._prepared: Prepared | None = None
+        self._takers: list[Callable[[socket.socket], None]] = []  # of each listener
+        self._spread: Spread | None = None
 
     async def start(self) -> None:
         """Serve. BindError, ssl.SSLError, OSError, store.StoreError, ValueError: and nothing is left behind then."""
@@ -140,7 +144,9 @@ class Worker:
             self.site.edges.words,
         )
         self.lane.use(self.site.table)
-        self.census = Census(config.limits.connections, config.limits.connections_per_address)
+        doors = shared.doors
+        board = doors.board if doors is not None else None
+        self.census = Census(config.limits.connections, config.limits.connections_per_address, board)
         self.wheel = Wheel(loop)
         self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
         self.site.relief = Relief(self.memory, self._fronts, partial(self._report, "pinned"))
@@ -150,6 +156,8 @@ class Worker:
         try:
             for listener, sockets in zip(config.listen, shared.sockets, strict=True):
                 await self._listen(loop, listener, sockets)
+            if doors is not None:
+                self._spread = Spread(doors, loop, self._take_over)
         except BaseException:
             await self.stop()
             raise
@@ -205,15 +213,34 @@ class Worker:
             timeouts=self.config.timeouts,
             second=self.fill_lane,
         )
+        number = len(self._fronts)
         self._fronts.append(front)
+        give = partial(self._give, number) if self.census.board is not None else None
+        take = partial(self._serve, front)
         for sock in sockets:
             if context is not None:
-                self._acceptors.append(tls.Acceptor(front, sock.dup(), context, HANDSHAKE))
+                acceptor = tls.Acceptor(front, sock.dup(), context, HANDSHAKE)
+                acceptor.give = give
+                take = partial(_shake, acceptor)
+                self._acceptors.append(acceptor)
             else:
+                front.give = give
                 queue = sock.dup()  # the server closes its own
                 server = await loop.create_server(front.protocol, sock=sock.dup(), backlog=BACKLOG)
                 self._servers.append((server, queue, front))
+        self._takers.append(take)
         self.ports.append(sockets[0].getsockname()[1])
+
+    def _give(self, listener: int, fd: int) -> bool:
+        return self._spread is not None and self._spread.give(listener, fd)
+
+    def _take_over(self, listener: int, sock: socket.socket) -> None:
+        """A connection of that listener which another worker accepted."""
+        sock.setblocking(False)
+        self._takers[listener](sock)
+
+    def _serve(self, front: Front, sock: socket.socket) -> None:
+        self.site.spawn(_adopt(front, sock))
 
     def _exchange(self, stream: ClientStream) -> None:
         stream.task = self.site.spawn(Exchange(self.site, stream).run())
@@ -355,8 +382,13 @@ class Worker:
         servers, self._servers = self._servers, []
         for server, _, _ in servers:
             server.close()
+        for front in self._fronts:
+            front.give = None
         for acceptor in self._acceptors:
+            acceptor.give = None
             await acceptor.end()
+        if self._spread is not None:
+            self._spread.end()
         for _, queue, front in servers:
             for sock, _ in rest(queue):
                 await front.loop.connect_accepted_socket(front.protocol, sock)
@@ -375,6 +407,8 @@ class Worker:
             await acceptor.close()
         if self._shared is not None:
             self._shared.close()
+        if self._spread is not None:
+            self._spread.close()
         for front in self._fronts:
             front.abort()
         self.wheel.close()
@@ -383,3 +417,19 @@ class Worker:
         await asyncio.sleep(0)  # the transports' connection_lost
         self.flush_log()
         self._fronts.clear()
+
+
+async def _adopt(front: Front, sock: socket.socket) -> None:
+    try:
+        await front.loop.connect_accepted_socket(lambda: front.protocol(kept=True), sock)
+    except OSError:  # the client has left
+        sock.close()
+
+
+def _shake(acceptor: tls.Acceptor, sock: socket.socket) -> None:
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        sock.close()
+    else:
+        acceptor.take(sock, peer)

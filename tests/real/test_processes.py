@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from cdn.proxy.spreading import PAUSE
+
 from ..harness import Closed, Crew, Origin, RawClient, Reply, Request, Signal, fresh, reply, site
 from ..harness.process import Serve
 from ..harness.site import yaml_text
@@ -79,6 +81,38 @@ def is_hit(client: RawClient, target: str) -> bool:
     assert response.status == 200
     assert response.body == page(target)
     return "; hit" in (response["cache-status"] or "")
+
+
+# Who serves whom
+
+
+def test_connections_that_stay_are_spread_whoever_accepts_them(origin: Origin) -> None:
+    """Of 64 connections 56 stayed with the one worker that happened to look first. Here one gets the first 40, as the
+    other is stopped, and nobody waits for that; later, new ones are the other's until both have about as many."""
+    with running(origin) as node, ExitStack() as stack:
+        second = pids(node)[1]
+
+        def more(number: int) -> dict[int, int]:
+            for _ in range(number):
+                client = stack.enter_context(RawClient(node.port, timeout=20))
+                assert client.get("/page").body == page("/page")
+            return connections(node)
+
+        os.kill(second, signal.SIGSTOP)
+        clients = [stack.enter_context(RawClient(node.port, timeout=20)) for _ in range(40)]
+        for client in clients:
+            assert client.get("/page").body == page("/page")
+        os.kill(second, signal.SIGCONT)
+        eventually(lambda: len(workers(node)) == WORKERS, "the stopped worker", 20)
+        held = connections(node)
+        assert held == {0: 40, 1: 0}
+        for _ in range(8):
+            time.sleep(PAUSE)  # for so long it is not trusted
+            held = more(12)
+            if held[0] <= held[1] + 8 + held[1] // 8:
+                break
+        else:
+            pytest.fail(f"they are not spread: {held}")
 
 
 # Kills

@@ -4,15 +4,21 @@
 cdef class Connection:
     """An asyncio protocol on uvloop. Every method that can end the connection leaves it in CLOSED or LINGERING."""
 
-    def __cinit__(self, Front front, bint counted=False):
+    def __cinit__(self, Front front, bint counted=False, bint kept=False):
         self.front = front
         self.counted = counted
+        self.kept = kept
         self.fd = -1
         self.state = READING
 
     # --- the transport's calls ---
 
     def connection_made(self, transport):
+        if (not (self.counted or self.kept) and self.front.give is not None and self.front.census.board.lighter() >= 0
+                and self.front.give(transport.get_extra_info("socket").fileno())):
+            self.state = CLOSED
+            transport.abort()
+            return
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "unix"

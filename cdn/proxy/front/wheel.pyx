@@ -67,7 +67,8 @@ cdef class Wheel:
 
 
 cdef class Census:
-    def __cinit__(self, uint32_t most, uint32_t most_per_address):
+    def __cinit__(self, uint32_t most, uint32_t most_per_address, Board board=None):
+        self.board = board
         self.most = most
         self.most_per_address = most_per_address
         self.by_address = {}
@@ -78,6 +79,8 @@ cdef class Census:
         cdef uint32_t same = self.by_address.get(address, 0)
         self.accepted += 1
         self.open += 1
+        if self.board is not None:
+            self.board.tell(self.open)
         self.by_address[address] = same + 1
         if self.open > self.most or same >= self.most_per_address:
             self.refused += 1
@@ -87,6 +90,8 @@ cdef class Census:
     def leave(self, str address) -> None:
         same = self.by_address.get(address, 1) - 1
         self.open -= 1
+        if self.board is not None:
+            self.board.tell(self.open)
         if same > 0:
             self.by_address[address] = same
         else:
@@ -143,8 +148,8 @@ cdef class Front:
         """Whether this listener's certificate covers the host; always so on plain HTTP."""
         return self.names is None or host in self.names
 
-    def protocol(self, bint counted=False):
-        return Connection(self, counted)
+    def protocol(self, bint counted=False, bint kept=False):
+        return Connection(self, counted, kept)
 
     def drain(self):
         """Close connections that are idle between requests now, every other one after its exchange.
