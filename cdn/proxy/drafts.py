@@ -9,8 +9,8 @@ meta = u8 kind | [u32 n | n bytes of head as received, when the edits changed so
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from cdn.config.values import FieldEdits
 from cdn.rules.forwarding import edit
@@ -113,7 +113,8 @@ def soft_window(stored: Stored) -> Stored:
     return replace(stored, swr_until=max(stored.fresh_until, stored.swr_until - early))
 
 
-def vary_marker(specs: Sequence[tuple[str, ...]], now: int, until: int) -> Draft:
+@lru_cache(maxsize=64)  # many URLs have the same in one millisecond
+def vary_marker(specs: tuple[tuple[str, ...], ...], now: int, until: int) -> Draft:
     """What lies under the primary key of a response that varies; kept for as long as its newest variant is of use."""
     return Draft(
         status=0,

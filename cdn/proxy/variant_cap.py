@@ -5,7 +5,7 @@ Counts what this worker has filled; must not know what makes two responses varia
 
 from __future__ import annotations
 
-from cachetools import LRUCache
+from collections import OrderedDict
 
 from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy.drafts import stored_of
@@ -23,12 +23,20 @@ class VariantCap:
     def __init__(self, memory: Memory, purges: PurgeLog) -> None:
         self._memory = memory
         self._purges = purges
-        self._filled: LRUCache[bytes, dict[bytes, None]] = LRUCache(URLS)  # by primary key, longest ago first
+        self._filled: OrderedDict[bytes, dict[bytes, None]] = (
+            OrderedDict()
+        )  # by primary key, longest ago first
 
     def filled(self, primary: bytes, key: bytes) -> None:
         """One more variant of a URL, or one anew."""
-        keys = self._filled.setdefault(primary, {})
-        keys.pop(key, None)
+        keys = self._filled.get(primary)
+        if keys is None:
+            keys = self._filled[primary] = {}
+            if len(self._filled) > URLS:
+                self._filled.popitem(last=False)
+        else:
+            self._filled.move_to_end(primary)
+            keys.pop(key, None)
         keys[key] = None
         while len(keys) > VARIANTS:
             oldest = next(iter(keys))
@@ -39,8 +47,12 @@ class VariantCap:
 
     def stored(self, primary: bytes) -> list[tuple[Entry, Stored]]:
         """What is stored of a URL's variants, as far as this worker has counted them."""
-        out = []
-        for key in self._filled.get(primary, ()):
+        out: list[tuple[Entry, Stored]] = []
+        keys = self._filled.get(primary)
+        if keys is None:
+            return out
+        self._filled.move_to_end(primary)
+        for key in keys:
             entry = self._memory.lookup(key)
             if entry is not None and self._purges.current(entry.stamp, key):
                 out.append((entry, stored_of(entry)))
