@@ -1,7 +1,9 @@
 """The row `latency`: times of hits at fixed rates, beside the peers, as an open loop (bench/steady.c).
 
-Each round finds with wrk the best rate among the peers, then asks every server at the same shares of that rate, so
-that they are compared under the same load. Knows no page.
+First a closed loop finds each server's highest rate, a few times in turn. From then on every server is asked at the
+same rates, shares of what the best peer did: many short rounds, all servers in turn within each, and the median of the
+rounds' percentiles. What disturbs a round (another virtual machine, a timer of the kernel) is in one round and in
+nobody's median. The limit stands beside them for what machine, kernel and generator cost by themselves. Knows no page.
 """
 
 from __future__ import annotations
@@ -11,19 +13,23 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
+from typing import Any
 
 from bench import load
 from bench.load import Door, WrongAnswerError
-from bench.peers import OURS, Place, Running, start, start_origin
+from bench.peers import LIMIT, OURS, Place, Running, start, start_origin
 from bench.processes import Guard, StartError
 from bench.rows import SITE, chosen
 from bench.runner import Progress, Settings
 
 ID = "latency"
-PEERS = ("nginx", "haproxy", OURS)
+PEERS = (LIMIT, "nginx", "haproxy", OURS)
 SHARES = (0.2, 0.5, 0.8)
 BARRED = 0.5  # the share at which our p99 has to be at most the best peer's
+PEAK_RUNS = 3  # closed loops that a server's highest rate is the median of
+SECONDS = 1  # of one open loop
+ROUNDS = 3  # of open loops, for each round of the other rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +43,23 @@ class Steady:
     due: int
     answered: int
     errors: int
-    late_p99_us: int  # how late the generator was by itself
-    p50_us: int
-    p99_us: int
-    p999_us: int
-    max_us: int
+    late_p99_us: float  # how late the generator was by itself
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    stall_share: float = 0.0  # of the time, in which the generator stood still
+    best: str = ""  # the best peer; "" in files of runs that did not say
 
 
 def measure(settings: Settings, programs: Path, folder: Path, guard: Guard) -> tuple[list[Steady], list[str]]:
     """(runs, why a peer has none)."""
     row = chosen(["hit-1k"])[0]
     peers = [peer for peer in settings.peers if peer.id in PEERS]
+    rounds = settings.rounds * ROUNDS
     runs: list[Steady] = []
     gaps: list[str] = []
-    progress = Progress(settings.rounds * len(peers) * (1 + len(SHARES)))
+    progress = Progress(len(peers) * (PEAK_RUNS + rounds * len(SHARES)))
     origin = start_origin(programs, folder, settings.load_core, guard)
     running: list[Running] = []
     try:
@@ -66,32 +75,25 @@ def measure(settings: Settings, programs: Path, folder: Path, guard: Guard) -> t
             running.append(one)
             for _ in range(3):
                 load.probe(Door(one.port, False), row, "bare", "0")
-        for number in range(settings.rounds):
-            rates: dict[str, float] = {}
-            for one in running:
-                count = load.run(
-                    Door(one.port, False),
-                    row,
-                    "bare",
-                    "0",
-                    seconds=settings.seconds,
-                    core=settings.load_core,
-                    guard=guard,
-                )
-                rates[one.peer.id] = count.per_second
-                progress.step(
-                    f"round {number + 1}, {one.peer.title}: {count.per_second:,.0f}/s in a closed loop"
-                )
-            theirs = [rate for peer_id, rate in rates.items() if peer_id != OURS] or list(rates.values())
-            turn = number % len(running) if running else 0
+        peaks: dict[str, list[float]] = {one.peer.id: [] for one in running}
+        for number in range(PEAK_RUNS):
+            for one in _in_turn(running, number):
+                one.between_runs()
+                door = Door(one.port, False)
+                seconds, core = settings.seconds, settings.load_core
+                count = load.run(door, row, "bare", "0", seconds=seconds, core=core, guard=guard)
+                peaks[one.peer.id].append(count.per_second)
+                progress.step(f"{one.peer.title}: {count.per_second:,.0f}/s in a closed loop")
+        best, peak = best_of({peer_id: median(rates) for peer_id, rates in peaks.items()})
+        for number in range(rounds):
             for share in SHARES:
-                for one in running[turn:] + running[:turn]:
+                for one in _in_turn(running, number):
                     one.between_runs()
-                    rate = max(theirs) * share
-                    seen = _steady(programs, one.port, rate, settings, row.connections, row.body)
-                    runs.append(Steady(one.peer.id, number, share, round(rate), **seen))
+                    rate = peak * share
+                    seen = _steady(programs, one.port, rate, settings.load_core, row.connections, row.body)
+                    runs.append(Steady(one.peer.id, number, share, round(rate), **seen, best=best))
                     progress.step(
-                        f"round {number + 1}, {one.peer.title} at {rate:,.0f}/s: p99 {seen['p99_us']:,} µs"
+                        f"round {number + 1}, {one.peer.title} at {rate:,.0f}/s: p99 {seen['p99_us']:,.0f} µs"
                     )
     except WrongAnswerError as error:
         gaps.append(str(error))
@@ -103,23 +105,33 @@ def measure(settings: Settings, programs: Path, folder: Path, guard: Guard) -> t
     return runs, gaps
 
 
-def _steady(
-    programs: Path, port: int, rate: float, settings: Settings, connections: int, body: int
-) -> dict[str, int]:
+def best_of(peaks: dict[str, float]) -> tuple[str, float]:
+    """The peer with the highest rate, and that rate; where no peer was measured, ourselves."""
+    theirs = {peer: rate for peer, rate in peaks.items() if peer not in (OURS, LIMIT)} or peaks
+    best = max(theirs, key=lambda peer: theirs[peer])
+    return best, theirs[best]
+
+
+def _in_turn(running: list[Running], number: int) -> list[Running]:
+    turn = number % len(running)
+    return running[turn:] + running[:turn]
+
+
+def _steady(programs: Path, port: int, rate: float, core: int, connections: int, body: int) -> dict[str, Any]:
     """One run of the C program; WrongAnswerError when it gives no figures."""
     head = f"GET /store/{body}/0 HTTP/1.1\r\nHost: {SITE}\r\n\r\n"
-    command = ["taskset", "-c", str(settings.load_core), str(programs / "steady"), str(port), f"{rate:.0f}"]
+    command = ["taskset", "-c", str(core), str(programs / "steady"), str(port), f"{rate:.0f}"]
     done = subprocess.run(
-        [*command, str(settings.seconds), str(connections), str(body)],
+        [*command, str(SECONDS), str(connections), str(body)],
         input=head,
         capture_output=True,
         text=True,
-        timeout=settings.seconds + 30,
+        timeout=SECONDS + 30,
         check=False,
     )
     if done.returncode:
         raise WrongAnswerError(f"steady failed: {done.stderr.strip()[-200:]}")
-    seen: dict[str, int] = json.loads(done.stdout)
+    seen: dict[str, Any] = json.loads(done.stdout)
     return seen
 
 
@@ -131,27 +143,32 @@ def lines(runs: Sequence[Steady]) -> list[list[str]]:
         at = [run for run in runs if run.share == share]
         if not at:
             continue
-        rate = median(run.rate for run in at)
-        cells = [f"{share:.0%}: {rate:,.0f}/s"]
+        cells = [f"{share:.0%}: {at[0].rate:,.0f}/s"]
         for peer in PEERS:
             own = [run for run in at if run.peer == peer]
             points = [median(getattr(r, key) for r in own) for key in ("p50_us", "p99_us", "p999_us") if own]
             cells.append(" · ".join(f"{us:,.0f}" for us in points) or "–")
         cells.append(_ratio(at))
-        cells.append(f"{median(run.late_p99_us for run in at):,.0f}")
+        cells.append(f"{median(run.late_p99_us for run in at):,.1f}")
         table.append(cells)
     return table
 
 
+def ratios(at: Sequence[Steady]) -> list[float]:
+    """Our p99 by the best peer's in each round that has both; where none is known as the best, by the lowest."""
+    ours = {run.round: run.p99_us for run in at if run.peer == OURS}
+    theirs: dict[int, float] = {}
+    for run in at:
+        if run.peer not in (OURS, LIMIT) and run.best in ("", run.peer):
+            theirs[run.round] = min(run.p99_us, theirs.get(run.round, run.p99_us))
+    return [ours[number] / theirs[number] for number in ours if theirs.get(number)]
+
+
 def _ratio(at: Sequence[Steady]) -> str:
-    by_round = []
-    for number in {run.round for run in at}:
-        ours = [r.p99_us for r in at if r.round == number and r.peer == OURS]
-        theirs = [r.p99_us for r in at if r.round == number and r.peer != OURS]
-        if ours and theirs and min(theirs):
-            by_round.append(ours[0] / min(theirs))
+    by_round = ratios(at)
     if not by_round:
         return "–"
     middle = median(by_round)
+    low, _, high = quantiles(by_round, n=4) if len(by_round) > 1 else (middle, middle, middle)
     mark = " ✗" if at[0].share == BARRED and middle > 1 else ""
-    return f"{middle:.2f} ({min(by_round):.2f}–{max(by_round):.2f}){mark}"
+    return f"{middle:.2f} ({low:.2f}–{high:.2f}){mark}"

@@ -48,6 +48,7 @@ def page(
         browser=browser_table([row for row in rows if "browser" in row.heads], figures, peers),
         browser_bar=BROWSER_BAR,
         latency=latency_table(steady),
+        latency_rounds=len({run.round for run in steady}),
         busy=BUSY,
         cpu=cpu_table(rows, figures, peers),
         gaps=gap_list(rows, gaps, peers),

@@ -3,10 +3,15 @@
  *   steady PORT RATE SECONDS CONNECTIONS BYTES < head
  *
  * Request i is due at begin + i / RATE. It leaves on a free connection at once, else on the next one that becomes
- * free, and its latency counts from when it was due. BYTES is the length of every whole answer's body; the head ends
- * where it ends. Prints one line of JSON: due, answered, errors, late_p99_us (how late a request left although a
- * connection was free: the loop's own fault), and p50_us, p99_us, p999_us, max_us. What is unanswered at the end counts
- * as an error, and in the percentiles with as long as it has waited.
+ * free, and its latency counts from when it was due. The first WARM of the time does not count. BYTES is the length of
+ * every whole answer's body; the head ends where it ends. It spins: its core is its own, and a sleep would be coarser
+ * than what is measured. What it reads it stamps when epoll has told of it, before it looks at any of it, so that a
+ * batch of answers does not wait for its own first ones.
+ *
+ * Prints one line of JSON, times in µs: due, answered, errors, p50_us, p99_us, p999_us, max_us; late_p99_us, how late a
+ * request left although a connection was free (the loop's own fault); stall_share, the share of the time in which the
+ * loop stood still for more than STALL (its core was taken away, which is nobody's fault). What is unanswered at the
+ * end counts as an error, and in the percentiles with as long as it has waited.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,9 +26,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUCKETS 600000 /* buckets of 10 µs each, up to 6 s */
-#define LAST (BUCKETS - 1)
+#define FINE 7                    /* 2^FINE buckets for each power of two of ns: within 0.8 % */
+#define BUCKETS ((40 - FINE) << FINE) /* up to 2^39 ns */
 #define ROOM 65536
+#define WARM 0.1
+#define STALL 100000              /* ns */
 
 struct connection {
     int fd, busy, matched;       /* matched: bytes of the blank line seen so far */
@@ -33,7 +40,8 @@ struct connection {
 
 static struct connection *all, **idle;
 static long idle_count, sent, answered, failed;
-static unsigned *times, *late;
+static unsigned times[BUCKETS], late[BUCKETS];
+static int64_t counted_from, longest;
 static char head[ROOM], in[1 << 18];
 static size_t head_size;
 static long body;
@@ -45,17 +53,31 @@ static int64_t now_ns(void) {
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static void count(unsigned *into, int64_t ns) {
-    int64_t at = ns < 0 ? 0 : ns / 10000;
-    into[at > LAST ? LAST : at]++;
+/* `ns` of what was due at `due`. */
+static void count(unsigned *into, int64_t ns, int64_t due) {
+    if (due < counted_from) return;
+    if (ns < 1 << FINE) {
+        into[ns < 0 ? 0 : ns]++;
+        return;
+    }
+    int shift = 63 - __builtin_clzll(ns) - FINE;
+    long at = ((long)(shift + 1) << FINE) + ((ns >> shift) - (1 << FINE));
+    into[at < BUCKETS ? at : BUCKETS - 1]++;
 }
 
-static long percentile(const unsigned *of, double share) {
+/* The upper end of a bucket, in µs. */
+static double upper(long at) {
+    if (at < 1 << FINE) return (at + 1) / 1e3;
+    int shift = (at >> FINE) - 1;
+    return (double)(((at & ((1 << FINE) - 1)) + (1 << FINE) + 1) << shift) / 1e3;
+}
+
+static double percentile(const unsigned *of, double share) {
     uint64_t whole = 0, seen = 0;
     for (long i = 0; i < BUCKETS; i++) whole += of[i];
     uint64_t rank = (uint64_t)(whole * share + 0.999999);
     for (long i = 0; i < BUCKETS; i++)
-        if ((seen += of[i]) >= rank && whole) return (i + 1) * 10;
+        if ((seen += of[i]) >= rank && whole) return upper(i);
     return 0;
 }
 
@@ -112,21 +134,22 @@ int main(int argc, char **argv) {
     head_size = fread(head, 1, ROOM, stdin);
     all = calloc(connections, sizeof *all);
     idle = calloc(connections, sizeof *idle);
-    times = calloc(BUCKETS, sizeof *times);
-    late = calloc(BUCKETS, sizeof *late);
     int epoll = epoll_create1(0);
     for (int i = 0; i < connections; i++) start(&all[i], epoll);
 
-    int64_t begin = now_ns(), end = begin + (int64_t)(seconds * 1e9), now;
+    int64_t begin = now_ns(), end = begin + (int64_t)(seconds * 1e9), now, last = begin, stalled = 0;
+    counted_from = begin + (int64_t)(seconds * WARM * 1e9);
     while ((now = now_ns()) < end) {
         int64_t due;
+        if (now - last > STALL) stalled += now - last;
+        last = now;
         while (idle_count && (due = begin + (int64_t)(sent * period)) <= now) {
-            count(late, now - due);
+            count(late, now - due, due);
             ask(idle[--idle_count], due);
         }
-        /* It spins: its core is its own, and a sleep would be coarser than what is measured. */
         struct epoll_event events[256];
         int ready = epoll_wait(epoll, events, 256, 0);
+        if (ready > 0) now = now_ns();
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
             ssize_t n = read(c->fd, in, sizeof in);
@@ -143,8 +166,8 @@ int main(int argc, char **argv) {
                 start(c, epoll);
                 continue;
             }
-            now = now_ns();
-            count(times, now - c->begin);
+            count(times, now - c->begin, c->begin);
+            if (now - c->begin > longest && c->begin >= counted_from) longest = now - c->begin;
             answered++;
             c->busy = 0;
             due = begin + (int64_t)(sent * period);
@@ -154,13 +177,15 @@ int main(int argc, char **argv) {
     }
     long wanted = (long)((end - begin) / period);
     for (int i = 0; i < connections; i++)
-        if (all[i].busy == 1) failed++, count(times, end - all[i].begin);
-    for (long i = sent; i < wanted; i++) failed++, count(times, end - begin - (int64_t)(i * period));
-    long last = LAST;
-    while (last && !times[last]) last--;
-    printf("{\"due\": %ld, \"answered\": %ld, \"errors\": %ld, \"late_p99_us\": %ld, \"p50_us\": %ld, \"p99_us\": %ld, "
-           "\"p999_us\": %ld, \"max_us\": %ld}\n",
-           sent > wanted ? sent : wanted, answered, failed, percentile(late, 0.99), percentile(times, 0.5),
-           percentile(times, 0.99), percentile(times, 0.999), (last + 1) * 10);
+        if (all[i].busy == 1) failed++, count(times, end - all[i].begin, all[i].begin);
+    for (long i = sent; i < wanted; i++) {
+        int64_t due = begin + (int64_t)(i * period);
+        failed++, count(times, end - due, due);
+        if (end - due > longest) longest = end - due;
+    }
+    printf("{\"due\": %ld, \"answered\": %ld, \"errors\": %ld, \"late_p99_us\": %.1f, \"stall_share\": %.5f, "
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
+           sent > wanted ? sent : wanted, answered, failed, percentile(late, 0.99), (double)stalled / (end - begin),
+           percentile(times, 0.5), percentile(times, 0.99), percentile(times, 0.999), longest / 1e3);
     return 0;
 }

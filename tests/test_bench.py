@@ -235,16 +235,50 @@ def running(pid: str) -> bool:
         return False
 
 
-def test_a_fixed_rate_is_compared_round_by_round_and_barred_at_half() -> None:
+def test_a_fixed_rate_is_compared_with_the_best_peer_round_by_round_and_barred_at_half() -> None:
     def run(peer: str, number: int, p99: int, share: float = 0.5) -> Steady:
-        return Steady(peer, number, share, 5000, 100, 100, 0, 5, p99 // 2, p99, 2 * p99, 3 * p99)
+        return Steady(
+            peer, number, share, 5000, 100, 100, 0, 5, p99 // 2, p99, 2 * p99, 3 * p99, best="haproxy"
+        )
 
-    runs = [run("cdn", 0, 300), run("nginx", 0, 200), run("haproxy", 0, 250), run("cdn", 1, 900)]
-    runs += [run("nginx", 1, 600), run("cdn", 0, 300, 0.8), run("haproxy", 0, 200, 0.8)]
+    runs = [run("cdn", 0, 300), run("nginx", 0, 100), run("haproxy", 0, 200), run("cdn", 1, 900)]
+    runs += [run("haproxy", 1, 600), run("cdn", 2, 50)]  # a round without the best peer has no ratio
+    runs += [run("cdn", 0, 300, 0.8), run("haproxy", 0, 200, 0.8)]
     half, high = latency.lines(runs)
-    assert half == ["50%: 5,000/s", *half[1:3], "300 · 600 · 1,200", "1.50 (1.50–1.50) ✗", "5"]
-    assert high[4] == "1.50 (1.50–1.50)"
+    assert half == [
+        "50%: 5,000/s",
+        "–",
+        "50 · 100 · 200",
+        "200 · 400 · 800",
+        "150 · 300 · 600",
+        "1.50 (1.50–1.50) ✗",
+        "5.0",
+    ]
+    assert high[5] == "1.50 (1.50–1.50)"
     assert "1.50 (1.50–1.50) ✗" in report.latency_table(runs)
+
+
+def test_the_best_peer_is_neither_the_limit_nor_ourselves() -> None:
+    peaks = {"limit": 9.0, "cdn": 8.0, "nginx": 2.0, "haproxy": 5.0}
+    assert latency.best_of(peaks) == ("haproxy", 5.0)
+    assert latency.best_of({"cdn": 8.0}) == ("cdn", 8.0)
+
+
+@needs_cc
+def test_a_fixed_rate_tells_times_to_a_hundredth(tmp_path: Path) -> None:
+    """Any time counted comes back as itself, less than a hundredth longer."""
+    steady = tmp_path / "buckets"
+    source = tmp_path / "buckets.c"
+    text = (ROOT / "bench" / "steady.c").read_text().replace("int main(", "int unused_main(")
+    source.write_text(
+        text + "int main(void) { for (int64_t ns = 1; ns < 300000000000; ns += 1 + ns / 50) {"
+        "memset(times, 0, sizeof times); count(times, ns, 0); double us = percentile(times, 0.5);"
+        'if (us * 1e3 < ns || us * 1e3 > ns * 1.0079 + 1) { printf("%ld %f", ns, us); return 1; } }'
+        "return 0; }"
+    )
+    subprocess.run(["cc", "-O2", "-Wno-unused-function", "-o", steady, source], check=True)
+    done = subprocess.run([steady], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @needs_cc
