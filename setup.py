@@ -25,6 +25,7 @@ MODULES = {
     "cdn.proxy._fill": "cdn/proxy/_fill.pyx",
     "cdn.tier._wire": "cdn/tier/_wire.pyx",
     "cdn.tier._standing": "cdn/tier/_standing.pyx",
+    "cdn.control._spool": "cdn/control/_spool.pyx",
 }
 
 wanted = os.environ.get("CDN_ONLY", "").split() or list(MODULES)

@@ -9,16 +9,19 @@ at its end (O_APPEND), in batches; to anything else in pieces of whole lines tha
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import select
 import stat
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 
+from cdn.control._spool import Spool
+
 BUFFER = 4 << 20  # bytes waiting or being written
-BATCH = 256 << 10  # bytes of one write
+HURRY = 256 << 10  # bytes that do not wait for more
+PIECE = 16 << 10  # bytes of one write: as long as it takes, the loop may have to wait for its core
 GATHER = 0.02  # seconds between the first waiting byte and its write: one wake-up for many lines
 
 _STANDARD = {"stdout": 1, "stderr": 2}
@@ -41,17 +44,7 @@ def open_target(to: str) -> int:
 
 def atom(fd: int) -> int:
     """Bytes of one write that no other writer's come into."""
-    return BATCH if stat.S_ISREG(os.fstat(fd).st_mode) else select.PIPE_BUF
-
-
-def whole_lines(batch: bytes, begin: int, most: int) -> int:
-    """Bytes from `begin` on for one write: whole lines, as many as fit; a longer one alone."""
-    if len(batch) - begin <= most:
-        return len(batch) - begin
-    end = batch.rfind(b"\n", begin, begin + most) + 1
-    if end <= begin:
-        end = batch.find(b"\n", begin) + 1 or len(batch)
-    return end - begin
+    return PIECE if stat.S_ISREG(os.fstat(fd).st_mode) else select.PIPE_BUF
 
 
 def write_now(line: bytes) -> None:
@@ -64,8 +57,7 @@ def write_now(line: bytes) -> None:
 
 
 class LineSink:
-    """`write` appends whole lines to the buffer and returns at once; what does not fit is dropped and
-    counted.
+    """`write` takes whole lines and returns at once; what does not fit is dropped and counted.
 
     `on_trouble` is called from the writer thread with one sentence, once per spell of trouble.
     """
@@ -81,17 +73,14 @@ class LineSink:
         self.to = to
         self._fd = open_target(to)
         self._atom = atom(self._fd)
-        self._buffer = buffer
         self._gather = gather
         self._on_trouble = on_trouble
-        self._wake = threading.Condition(threading.Lock())
-        self._chunks: deque[bytes] = deque()
-        self._held = 0  # bytes in the buffer and in the write under way
+        self._spool = Spool(buffer)
+        self._orders = threading.Lock()
         self._closing = False
         self._reopen: str | None = None
         self._troubled = False
-        self._torn = False  # the last write ended inside a line
-        self._dropped = self._lost = 0
+        self._batches = 0  # written when the last trouble was told
         self._thread = threading.Thread(target=self._run, name=f"log to {to}", daemon=True)
         self._thread.start()
 
@@ -99,31 +88,20 @@ class LineSink:
         """Queues whole lines; False when there was no room and they were dropped. Any thread; never
         blocks.
         """
-        if not chunk:
-            return True
-        with self._wake:
-            if self._closing or self._held + len(chunk) > self._buffer:
-                self._dropped += chunk.count(b"\n")
-                return False
-            self._held += len(chunk)
-            self._chunks.append(chunk)
-            if len(self._chunks) == 1:
-                self._wake.notify()
-        return True
+        return not chunk or self._spool.add(chunk)
 
     def reopen(self, to: str | None = None) -> None:
         """Opens the target anew (after logrotate moved it), or another one; on failure the old one stays in
         use.
         """
-        with self._wake:
+        with self._orders:
             self._reopen = to or self.to
-            self._wake.notify()
+        self._spool.tell()
 
     def close(self, timeout: float = 2.0) -> bool:
         """Writes out what is waiting, for at most `timeout` seconds; False when something had to be left."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
+        self._closing = True
+        self._spool.end()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -131,61 +109,33 @@ class LineSink:
         """`dropped`: lines without room; `lost`: lines whose write failed; `waiting`: bytes not written
         yet.
         """
-        with self._wake:
-            return {"dropped": self._dropped, "lost": self._lost, "waiting": self._held}
+        return self._spool.counters()
 
     # The writer thread
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):  # as bulk work: its wake-ups take the core from nobody
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         while True:
-            with self._wake:
-                while not self._chunks and self._reopen is None and not self._closing:
-                    self._wake.wait()
+            if fault := self._spool.serve(self._fd, self._atom, self._gather, HURRY):
+                self._failed(fault)
+                continue
+            with self._orders:
                 reopen, self._reopen = self._reopen, None
-                if self._closing and not self._chunks:
-                    break
-                hurry = self._closing or self._held >= BATCH
             if reopen is not None:
                 self._do_reopen(reopen)
-                continue
-            if not hurry and self._gather:
-                time.sleep(self._gather)
-            batch = self._take()
-            self._write_out(batch)
-            with self._wake:
-                self._held -= len(batch)
+            if self._closing:
+                break
+        while fault := self._spool.flush(self._fd, self._atom):
+            self._failed(fault)
         os.close(self._fd)
 
-    def _take(self) -> bytes:
-        with self._wake:
-            taken: list[bytes] = []
-            size = 0
-            while self._chunks and (not taken or size + len(self._chunks[0]) <= BATCH):
-                chunk = self._chunks.popleft()
-                taken.append(chunk)
-                size += len(chunk)
-        return b"".join(taken)
-
-    def _write_out(self, batch: bytes) -> None:
-        if self._torn:
-            batch = b"\n" + batch
-        left = memoryview(batch)
-        try:
-            while left:
-                try:
-                    left = left[
-                        os.write(self._fd, left[: whole_lines(batch, len(batch) - len(left), self._atom)]) :
-                    ]
-                except BlockingIOError:  # somebody made our stdout non-blocking
-                    select.select((), (self._fd,), (), 1.0)
-        except OSError as error:
-            self._torn = len(left) < len(batch) and batch[len(batch) - len(left) - 1] != 0x0A
-            with self._wake:
-                self._lost += bytes(left).count(b"\n")
-            self._trouble(f"cannot write to {self.to}: {error.strerror}; lines are lost until it can")
+    def _failed(self, fault: int) -> None:
+        if fault == errno.EAGAIN:  # somebody made our stdout non-blocking
+            select.select((), (self._fd,), (), 1.0)
             return
-        self._torn = False
-        self._troubled = False
+        self._spool.give_up()
+        self._trouble(f"cannot write to {self.to}: {os.strerror(fault)}; lines are lost until it can")
 
     def _do_reopen(self, to: str) -> None:
         try:
@@ -197,10 +147,12 @@ class LineSink:
         self._fd = fd
         self._atom = atom(fd)
         self.to = to
-        self._torn = False
+        self._spool.reopened()
         self._troubled = False
 
     def _trouble(self, sentence: str) -> None:
+        if self._batches != self._spool.batches:
+            self._batches, self._troubled = self._spool.batches, False
         if not self._troubled and self._on_trouble is not None:
             self._on_trouble(sentence)
         self._troubled = True

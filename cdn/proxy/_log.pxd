@@ -47,6 +47,7 @@ cdef class HitLog:
     cdef int hit(self, str address, bint secure, const char* buf, RequestHead* head, Answer* answer,
                   int64_t micros) except -1
     cdef int add(self, str address, Line* line) except -1
+    cdef int _hand_over(self) except -1
     cdef void _clock(self, int64_t now) noexcept nogil
     cdef char* _quoted(self, char* dst, Text* text, size_t limit) noexcept nogil
     cdef char* _json(self, char* dst, Line* line) noexcept nogil

@@ -23,9 +23,9 @@ cdef extern from "<time.h>" nogil:
     size_t strftime(char* s, size_t most, const char* format, const tm* t)
 
 cdef enum:
-    ROOM = 128 << 10
+    ROOM = 32 << 10
     LINE = 4096
-    FLUSH_AT = 96 << 10
+    FLUSH_AT = 16 << 10         # a copy of so much delays nobody, and stays in the processor's cache
     # bytes that a text may take in its line, escapes included
     METHOD = 32
     HOST = 256
@@ -169,9 +169,9 @@ cdef class HitLog:
                      else self._combined(self.buf + self.used, line)) - self.buf
         self.lines += 1
         if self.used >= FLUSH_AT:
-            self.flush()  # python: handover
+            self._hand_over()
         elif self.timer is None:
-            self.timer = self.loop.call_later(0.2, self.flush)  # python: callback
+            self.timer = self.loop.call_later(0.2, self._late)  # python: callback
 
     # hot
     cdef void _clock(self, int64_t now) noexcept nogil:
@@ -276,10 +276,20 @@ cdef class HitLog:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        self._hand_over()
+
+    def _late(self) -> None:
+        """The first line since the timer was set has waited for long enough. A buffer that was full before leaves the
+        timer be: to set it anew each time would cost more than one look in vain."""
+        self.timer = None
+        self._hand_over()
+
+    cdef int _hand_over(self) except -1:
         if self.used:
             data = PyBytes_FromStringAndSize(self.buf, self.used)
             self.used = 0
             self.sink.write(data)
+        return 0
 
     def use(self, sink) -> None:
         """Flush, then write to another sink, or in the other form, from here on."""
