@@ -33,7 +33,15 @@ def table(operations: Sequence[dict[str, Any]]) -> str:
 def _line(it: Operation) -> list[str]:
     if it.python_ns is None:
         return [it.name, it.of, _ns(it.ns), "–", "", it.way]
-    return [it.name, it.of, _ns(it.ns), _ns(it.python_ns), f"{it.python_ns / it.ns:,.0f}", it.way]
+    ratio = it.python_ns / it.ns
+    return [
+        it.name,
+        it.of,
+        _ns(it.ns),
+        _ns(it.python_ns),
+        f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}",
+        it.way,
+    ]
 
 
 def _ns(value: float) -> str:

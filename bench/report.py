@@ -60,7 +60,11 @@ def page(
 
 def noise(figures: Figures) -> str:
     """How far the machine was ours, in words."""
-    foreign, spreads = figures.foreign_shares(), figures.spreads()
+    return quiet_or_not(figures.foreign_shares(), figures.spreads())
+
+
+def quiet_or_not(foreign: Sequence[float], spreads: Sequence[float]) -> str:
+    """The same of what others took in each run (cores) and how far the rounds of each cell differ; both ascending."""
     if not foreign:
         return "**No run counted.**"
     taken = f"other processes took {median(foreign):.2f} cores at the median run, {foreign[-1]:.2f} at most"

@@ -68,6 +68,17 @@ def table(points: Sequence[Point]) -> str:
     return lines(["", "workers", "CPU µs a request", "per second", "of a core", "p50 µs", "p99 µs"], shown)
 
 
+def shares(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """What other processes took in each run, in cores, and how far the rounds of each point differ; both ascending."""
+    foreign = sorted(sample["foreign_share"] for point in points for sample in point.samples)
+    spreads = []
+    for point in points:
+        us = [sample["server_us"] for sample in point.samples]
+        if len(us) > 1:
+            spreads.append((max(us) - min(us)) / median(us))
+    return foreign, sorted(spreads)
+
+
 def svg(points: Sequence[Point]) -> str:
     """A panel for connections, one for objects; x logarithmic, y from 0."""
     measured = [point for point in points if point.samples]

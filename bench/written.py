@@ -32,6 +32,9 @@ def sections(folder: Path) -> dict[str, str]:
         "scale": scale_page.table([Point.of(p) for p in scale["points"]])
         if scale
         else NOT_YET.format("scale"),
+        "scale_noise": report.quiet_or_not(*scale_page.shares([Point.of(p) for p in scale["points"]]))
+        if scale
+        else "",
         "scale_on": _on(scale),
         "micro": micro_page.table(micro["operations"]) if micro else NOT_YET.format("micro"),
         "micro_on": _on(micro),

@@ -117,7 +117,7 @@ def test_a_page_is_made_again_of_what_is_beside_it(tmp_path: Path) -> None:
     (tmp_path / micro_page.FILE).write_text(json.dumps(told))
     written.again(tmp_path)
     again = (tmp_path / "benchmarks.md").read_text()
-    assert "| look up a key | one of 3 | 50.0 | 200       | 4     | a dict         |" in again
+    assert "| look up a key | one of 3 | 50.0 | 200       | 4.0   | a dict         |" in again
     assert "1971-01-02, revision abc" in again
     assert again.partition("## Scale")[0] == page.partition("## Scale")[0]
 
