@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from cdn.proxy.lookup import variant_key
@@ -37,6 +38,12 @@ class DiskTier:
         """`make_durable()` writes what is noted as purged, waiting for the disk; OSError."""
         self._make_durable = make_durable
         self._noter = ThreadPoolExecutor(1, "cdn-disk-note")
+        self._noting: asyncio.Future[None] | None = (
+            None  # what is being written; what is noted later is not in it
+        )
+        self._next: asyncio.Future[None] | None = (
+            None  # and what is written behind it, for all who note meanwhile
+        )
         self._late: asyncio.Future[None] | None = None  # a note that took too long
         self._disk = disk
         self._memory = memory
@@ -152,16 +159,40 @@ class DiskTier:
     async def note(self) -> None:
         """What was invalidated is durable when this returns; where the disk does not take it in time, once it does."""
         if self._late is None or self._late.done():
-            future = asyncio.get_running_loop().run_in_executor(self._noter, self._make_durable)
-            future.add_done_callback(_seen)
             try:
-                await asyncio.wait_for(asyncio.shield(future), PATIENCE)
+                await asyncio.wait_for(asyncio.shield(self._batch()), PATIENCE)
                 return
             except TimeoutError:
-                self._late = future  # nobody waits for this disk again before it has moved
+                self._late = self._noting  # nobody waits for this disk again before it has moved
             except OSError:
                 pass  # the writer meets it, too, and says so
         self._disk.note_soon()
+
+    def _batch(self) -> asyncio.Future[None]:
+        """Done when everything that is noted by now is durable. One turn of the thread, and one sync, is for all
+        who came while the one before went on."""
+        if self._noting is None:
+            return self._begin()
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+            self._next.add_done_callback(_seen)
+        return self._next
+
+    def _begin(self) -> asyncio.Future[None]:
+        self._noting = asyncio.get_running_loop().run_in_executor(self._noter, self._make_durable)
+        self._noting.add_done_callback(self._noted)
+        return self._noting
+
+    def _noted(self, done: asyncio.Future[None]) -> None:
+        _seen(done)
+        self._noting = None
+        waiting, self._next = self._next, None
+        if waiting is None or waiting.done():
+            return
+        try:
+            self._begin().add_done_callback(partial(_same, waiting))
+        except RuntimeError:  # the thread has ended, and with it the worker
+            waiting.cancel()
 
     def stats(self) -> dict[str, Any]:
         return {
@@ -174,6 +205,19 @@ class DiskTier:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._noter.shutdown(wait=False)
+
+
+def _same(waiting: asyncio.Future[None], done: asyncio.Future[None]) -> None:
+    """One future ends as another one has."""
+    if waiting.done():
+        return
+    error = None if done.cancelled() else done.exception()
+    if done.cancelled():
+        waiting.cancel()
+    elif error is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(None)
 
 
 def _seen(future: asyncio.Future[None]) -> None:
