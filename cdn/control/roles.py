@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import uvloop
 
 from cdn.config.values import Config
-from cdn.control.control_process import ControlProcess
 from cdn.control.lines import Line
 from cdn.control.log import NodeLog, take_over_logging
 from cdn.control.seams import WorkerFactory
@@ -54,6 +53,9 @@ def play(number: int, inherited: Inherited, orders: Line, fresh: int | None, gen
     log = NodeLog(stderr.write)
     take_over_logging(log)
     if number == CONTROL:
+        # here, and not before the fork: its libraries take as long to load as all else, and no client waits for them
+        from cdn.control.control_process import ControlProcess
+
         inherited.shared.close()
         run = ControlProcess(
             config,
