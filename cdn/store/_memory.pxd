@@ -28,10 +28,12 @@ cdef struct Space:              # the mapping as this process sees it
     uint64_t base_buckets
     uint16_t* tree[2]
     Page* table
-    uint64_t* bitmaps
+    uint64_t* scratch           # only while the structures are made again: which granules are claimed
     char* pages
     uint32_t* ring[2]
+    uint64_t base_room[2]
     uint32_t* ghosts
+    uint64_t base_groups
     uint32_t policy
     Candidate* candidates       # sample + MOST_EXTRA
     uint64_t* where             # of each candidate: bucket * SLOTS + slot

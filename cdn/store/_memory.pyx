@@ -27,7 +27,7 @@ from enum import IntEnum
 
 from cdn.store.record import Draft
 
-assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 24 and sizeof(Super) <= 4096
+assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(FillSlot) == 176 and sizeof(Super) <= 4096
 
 include "memory/pages.pyx"
 include "memory/sync.pyx"
@@ -58,7 +58,7 @@ cdef str BUSY = "the memory store is held by a process that does not run: kill i
 cdef enum:
     LEAST_SIZE = 1 << 20
     PIECES = 64
-    MOST_REFS = 65535
+    MOST_REFS = 255
     BASE_PART = 32                  # the index begins with this part of what it may become
     LEAST_BASE = 1638               # buckets of it: for 8192 objects
     MOST_BUCKETS = 160_000_000      # so that every position of a ring has a number
@@ -131,6 +131,7 @@ cdef class Memory:
         if cdn_mutex_init(&self.s.top.mutex) != 0:
             raise OSError("the lock of the memory store cannot be made")
         format_pages(&self.s)
+        link_fills(&self.s, 0, FILL_BASE)
         self.s.sample = sample
         self.s.random = <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
         self.s.candidates = <Candidate*> calloc(sample + MOST_EXTRA, sizeof(Candidate))
@@ -378,11 +379,11 @@ cdef class Memory:
     def stats(self):
         cdef Super* t = self.s.top
         cdef uint64_t fixed = t.size - (t.npages - 1) * PAGE_BYTES
-        cdef uint64_t index = segments_now(&self.s) * PAGE_BYTES
+        cdef uint64_t grown = (segments_now(&self.s) + table_blocks(&self.s)) * BLOCK_BYTES
         return {
             "size": t.size,
             "used": fixed + t.used_granules * GRANULE,
-            "fixed": fixed + index,
+            "fixed": fixed + grown,
             "pinned": pinned_granules(&self.s) * GRANULE,
             "pinned_most": t.pinned_most * GRANULE,
             "objects": t.objects,
@@ -546,7 +547,7 @@ cdef class Memory:
                 while i > 0:
                     i -= 1
                     give_block(&self.s, list[i])
-                give_granules(&self.s, r, r.run)
+                give_run(&self.s, r)
                 return NULL
             list[i] = <uint32_t> block
             here = min(<uint64_t> BLOCK_BYTES, t.body_length - i * BLOCK_BYTES)
@@ -566,7 +567,7 @@ cdef class Memory:
         cdef Record* r
         cdef bytes body
         # the new head is so much longer that the body has to be laid anew, or there are too many to share it
-        if run_bytes > PAGE_BYTES or (old.body and block_refs(&self.s, record_blocks(old)[0])[0] == MOST_REFS):
+        if run_bytes > MOST_RUN or (old.body and block_refs(&self.s, record_blocks(old)[0])[0] == MOST_REFS):
             body = read_body(&self.s, old, 0, old.body_length)
             return self.lay(t, key, head, meta, PyBytes_AS_STRING(body))
         r = make_run(&self.s, granules(run_bytes))

@@ -1,23 +1,25 @@
 """The one mapping of a node, byte by byte: what a process needs to read or write it, and nothing process-local.
 
-Everything is addressed by offsets from the start of the mapping, in granules of 32 bytes; no Python object, no pointer.
+Everything is addressed by offsets from the start of the mapping, in granules of 16 bytes; no Python object, no pointer.
 
     0                 Super         magic, version, geometry, counters, the lock of all who write
     workers           WorkerSlot[]  who is attached; none in a store that one process uses alone
     pins              uint64_t[]    a table for each worker: granules of the records that it holds; 0: free
     fill_tags         uint64_t[]    for each fill slot: its key's hash with bit 0 set; 0: free
-    fills             FillSlot[]    the bodies that are on their way in
+    fill_numbers      uint16_t[]    and which FillSlot it has
+    fills             FillSlot[]    the bodies that are on their way in: the first FILL_BASE; the others come as they are needed,
+                                    and lie in blocks
     uncacheable       Remembered[]  keys whose last answer could not be stored
     index             Bucket[]      5 slots each; a key may lie in either of two. The first `base_buckets`; the others come as
-                                    objects do and lie in pages
-    segments          uint32_t[]    which pages those are, 2048 buckets each
+                                    objects do and lie in blocks
+    segments          uint32_t[]    which blocks those are, 256 buckets each
     trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
                                     the longest free run; the free blocks of a page of blocks
     table             Page[]        kind, free granules and owners of every page
-    bitmaps           uint64_t[64]  per page: which of its 4096 granules are in use
-    queues            uint32_t[]    what the eviction policy keeps: rings of slot numbers, oldest first
-    ghosts            uint32_t[8]   and fingerprints of what was evicted before anybody asked for it again
-    pages             128 KiB each  runs of granules, or blocks of large bodies
+    queues            uint32_t[]    what the eviction policy keeps: rings of slot numbers, oldest first; their beginnings
+    ghosts            uint32_t[8]   and fingerprints of what was evicted before anybody asked for it again; the first groups
+    table_blocks      uint32_t[]    which blocks hold the rest of fills, rings and ghosts
+    pages             128 KiB each  runs of granules, blocks of large bodies, or what is more of a table than its beginning
 
 A stored response is one run of granules inside one page:
 
@@ -25,7 +27,9 @@ A stored response is one run of granules inside one page:
 
 A body that does not fit there lies in blocks, which are listed in the run and numbered through all pages, so that
 neighbours in number are neighbours in memory; the first one counts the records that share them. Blocks are never moved,
-runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding).
+runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding). A page of
+runs begins with the list of them, the highest first: it grows upwards, a line of 8 at a time, and runs are taken from the
+upper end down. What is free is what lies between, so a page without runs keeps no account of it.
 
 Who may touch what. Whoever writes the structures holds the lock in Super. A record does not change once its slot points
 at it, except `pins` and `fresh_until` (a soft purge lowers it, one atomic store). Readers take no lock. One that copies
@@ -42,25 +46,28 @@ outgrown stays until its followers have left.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 2
-    GRANULE = 32
-    GRANULE_SHIFT = 5
+    LAYOUT_VERSION = 3
+    GRANULE = 16
+    GRANULE_SHIFT = 4
     PAGE_BYTES = 131072
     PAGE_SHIFT = 17
-    PAGE_GRANULES = 4096
-    PAGE_WORDS = 64         # of its bitmap
+    PAGE_GRANULES = 8192
+    LINE_SPANS = 8          # of the list of runs of a page
+    LINE_GRANULES = 2
+    MOST_RUN = 131040       # bytes: a page but for one line
     BLOCK_BYTES = 16384
-    BLOCK_GRANULES = 512
+    BLOCK_GRANULES = 1024
     PAGE_BLOCKS = 8
     RUN_BYTES = 16384       # what is not longer, all told, is one run; longer bodies go to blocks
     MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
-    SEGMENT_SHIFT = 11      # buckets of the index that fill a page
-    SEGMENT_MASK = 2047
+    SEGMENT_SHIFT = 8       # buckets of the index that fill a block
+    SEGMENT_MASK = 255
     EXTENT_SHIFT = 56
     TREE_FANOUT = 32        # one cache line of uint16_t
     PIN_WAYS = 8            # entries of a pin table in one cache line
-    FILL_WINDOW = 64        # fill slots where a key may lie
+    FILL_WINDOW = 64        # places of the table of fills where a key may lie
+    FILL_BASE = 64
     REMEMBERED_WAYS = 4
     OLD_RUNS = 4            # a fill outgrows no more than these
     REASON = 32
@@ -94,7 +101,6 @@ cdef enum PageKind:
     PAGE_BLOCK = 2
     PAGE_RESERVE = 3            # where compaction copies to
     PAGE_CLEARING = 4
-    PAGE_INDEX = 5              # a segment of the index; its number lies in place of the first two of `refs`
 
 cdef struct Record:             # 112 bytes
     uint64_t hash0              # the first half of siphash128 of the key with the node's secret
@@ -119,11 +125,27 @@ cdef struct Bucket:             # 64 bytes, one cache line
     uint32_t access[SLOTS]      # lru: when last used, in units of 2**ACCESS_SHIFT ms, wrapping; else clock and uses
     uint32_t version
 
-cdef struct Page:               # 24 bytes
-    uint16_t refs[PAGE_BLOCKS]  # of a block that is a body's first: how many records use that body
+cdef struct Page:               # 16 bytes
+    uint8_t refs[PAGE_BLOCKS]   # of a block that is a body's first: how many records use that body
     uint16_t free               # granules
+    uint16_t runs               # how many are listed
+    uint8_t lines               # that the list has
     uint8_t kind
-    uint8_t spare[5]
+    uint8_t taken               # which of its blocks, a bit each
+    uint8_t spare
+
+cdef struct Span:               # of the list at the beginning of a page of runs, in granules from there
+    uint16_t at, n
+
+cdef enum:
+    TABLE_FILLS = 0
+    TABLE_RING = 1              # and the other ring
+    TABLE_GHOSTS = 3
+    TABLES = 4
+
+cdef struct Table:              # what has grown into blocks
+    uint64_t segments           # offset of their numbers
+    uint64_t blocks, most
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutex_t:
@@ -158,9 +180,13 @@ cdef struct Queue:              # a ring of slot numbers; those that left early 
 cdef struct Eviction:           # all of it can be made again from the index, in about the same order
     uint64_t policy
     uint64_t queues, ghosts     # offsets
-    uint64_t room[2]            # positions of each ring
+    uint64_t room[2]            # positions of each ring; `base_room` of them lie at `queues`, and there may be `most_room`
+    uint64_t base_room[2]
+    uint64_t most_room[2]
     uint64_t rings              # how many the policy has
-    uint64_t groups             # of ghosts
+    uint64_t groups             # of ghosts; likewise
+    uint64_t base_groups, most_groups
+    uint64_t ghost_level        # how often the base of them has doubled
     uint64_t hand               # sieve: the queue that the hand is in
     uint64_t ghost_clock        # bytes that went by the ghosts
     uint64_t ghost_hand         # the group that is swept next
@@ -195,6 +221,8 @@ cdef struct FillSlot:           # 176 bytes
     uint32_t state, flags, owner
     uint32_t nblocks            # in the run's list so far, from `base` on; `gone` of all are given back
     uint32_t gone, base
+    uint32_t place              # where its tag is
+    uint32_t next               # of those that are free: the number of the next one, plus 1
     char reason[REASON]
 
 cdef struct Remembered:
@@ -209,11 +237,13 @@ cdef struct Super:
     uint64_t nbuckets               # at most
     uint64_t base_buckets           # before the index has grown
     uint64_t extent                 # buckets that are in use; how often the base has doubled << EXTENT_SHIFT
-    uint64_t workers, pins, fill_tags, fills, uncacheable, index, segments, trees, table, bitmaps, pages   # offsets
+    uint64_t workers, pins, fill_tags, fill_numbers, fills, uncacheable, index, segments, trees, table, pages   # offsets
+    Table tables[TABLES]
     uint64_t nworkers               # slots
     uint64_t highest                # behind the last slot that was ever attached
     uint64_t pin_lines              # of one worker's table
-    uint64_t nfills
+    uint64_t nfills                 # places for tags, and slots at most
+    uint64_t fill_free              # the first free slot's number, plus 1
     uint64_t nremembered
     uint64_t level[TREE_LEVELS]     # offset of each level of the tree, in uint16_t from its start
     uint64_t levels

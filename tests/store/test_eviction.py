@@ -224,8 +224,10 @@ def test_hit_ratio_near_exact_lru(sizes, size) -> None:  # type: ignore[no-untyp
     lengths = [sizes(rng) for _ in range(20_000)]
     memory = Memory(size, bytes(16))
     room = memory.stats()["size"] - memory.stats()["fixed"]
-    # what an object takes: record, key, head, body
-    twin: LRUCache[int, int] = LRUCache(room, getsizeof=lambda k: (112 + 8 + 17 + lengths[k] + 31) // 32 * 32)
+    # what an object takes: record, key, head, body, and 4 bytes where its page lists it
+    twin: LRUCache[int, int] = LRUCache(
+        room, getsizeof=lambda k: (112 + 8 + 17 + lengths[k] + 15) // 16 * 16 + 4
+    )
     blob = memoryview(bytes(max(lengths)))
     hits = twin_hits = 0
     trace = zipf(20_000, 0.9, 150_000, rng)

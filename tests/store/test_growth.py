@@ -13,7 +13,14 @@ from cdn.store import POLICIES, Memory
 from tests.store.bodies import FAR
 from tests.store.test_policies import draft
 
-SEGMENT_TAKEN, SPLIT, EXTENDED = 19, 20, 21  # steps: see `Step` in cdn/store/memory/sync.pyx
+SEGMENT_TAKEN, SPLIT, EXTENDED, TABLE_TAKEN, RING_TURNED, GHOSTS_SPLIT = (
+    19,
+    20,
+    21,
+    23,
+    24,
+    25,
+)  # `Step` in memory/sync.pyx
 
 
 def put(memory: Memory, first: int, n: int, length: int = 40) -> None:
@@ -96,6 +103,108 @@ def test_a_death_while_it_grows(name: str, step: int, after: int) -> None:
     memory.audit()
     check(memory, there)
     memory.purge_all()
+    assert set(memory.audit().values()) == {0}
+
+
+@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *(("sieve", step) for step in (TABLE_TAKEN, RING_TURNED)),
+        *(("s3fifo", step) for step in (TABLE_TAKEN, RING_TURNED, GHOSTS_SPLIT)),
+        *(("s3fifo-size", step) for step in (TABLE_TAKEN, RING_TURNED, GHOSTS_SPLIT)),
+    ],
+)
+def test_a_death_while_rings_and_ghosts_grow(name: str, step: int, after: int) -> None:
+    memory = Memory(24 << 20, bytes(16), objects=300_000, first=5, workers=2, policy=name)
+    put(memory, 0, 900)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            memory.attach(0)
+            memory.arm(step, signal.SIGKILL, after)
+            put(memory, 1000, 90_000)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert memory.reap(0)
+    memory.audit()
+    assert memory.stats()["rebuilt"] == 1
+    there = list(memory.keys())
+    assert len(there) > 5000
+    check(memory, there)
+    put(memory, 200_000, 30_000)
+    memory.audit()
+    check(memory, [b"%d" % k for k in range(229_000, 230_000)])
+    memory.purge_all()
+    assert set(memory.audit().values()) == {0}
+
+
+@pytest.mark.parametrize("name", ["sieve", "s3fifo", "s3fifo-size"])
+def test_a_ring_grows_in_the_middle_of_its_round(name: str) -> None:
+    """Large objects have gone round it for a while when small ones come: more than it had room for, in their order."""
+    memory = Memory(24 << 20, bytes(16), objects=300_000, first=5, policy=name)
+    put(memory, 0, 6000, 2000)
+    put(memory, 10_000, 14_000, 2000)
+    assert memory.stats()["evictions"] > 5000
+    memory.audit()
+    for n in range(6):
+        put(memory, 100_000 + n * 10_000, 10_000, 30)
+        memory.audit()
+        s = memory.stats()
+    assert s["objects"] > 50_000
+    check(memory, [b"%d" % k for k in range(159_000, 160_000)])
+    memory.purge_all()
+    assert set(memory.audit().values()) == {0}
+
+
+def test_there_are_as_many_fills_as_are_wanted() -> None:
+    """More than the table of fills begins with; those that have ended make room for others."""
+    memory = Memory(64 << 20, bytes(16), workers=2)
+    memory.attach(0)
+    before = memory.stats()["fixed"]
+    for _ in range(3):
+        fills = []
+        for n in range(400):
+            fill, won = memory.begin_fill(b"%d" % n)
+            assert won
+            assert fill.start(draft(0, FAR), 10)
+            fills.append(fill)
+        assert memory.stats()["fills"] == 400
+        memory.audit()
+        for n in range(400):
+            fill = fills.pop()
+            assert fill.write(b"%010d" % n)
+            if n % 7:
+                assert fill.commit() is not None
+            else:
+                fill.abort("x")
+        assert memory.stats()["fills"] == 0
+        memory.purge_all()
+    assert 4 * 16384 <= memory.stats()["fixed"] - before <= 5 * 16384
+    del fill
+    assert set(memory.audit().values()) == {0}
+
+
+def test_a_death_while_the_table_of_fills_grows() -> None:
+    memory = Memory(64 << 20, bytes(16), workers=2)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            memory.attach(1)
+            kept = [memory.begin_fill(b"%d" % n)[0] for n in range(100)]
+            memory.arm(TABLE_TAKEN, signal.SIGKILL)
+            kept += [memory.begin_fill(b"%d" % n)[0] for n in range(100, 400)]
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert memory.reap(1)
+    assert set(memory.audit().values()) == {0}
+    memory.attach(0)
+    fills = [memory.begin_fill(b"%d" % n)[0] for n in range(300)]
+    assert memory.stats()["fills"] == 300
+    memory.audit()
+    del fills
     assert set(memory.audit().values()) == {0}
 
 

@@ -24,7 +24,7 @@ def draft(now: int, fresh: int = FAR, stale: int | None = None, **validator: int
 
 
 def weight(key: bytes, length: int) -> int:
-    return (RECORD + len(key) + len(HEAD) + length + 31) // 32 * 32
+    return (RECORD + len(key) + len(HEAD) + length + 15) // 16 * 16
 
 
 @pytest.mark.parametrize("seed", [1, 2])

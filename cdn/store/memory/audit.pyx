@@ -23,10 +23,12 @@ cdef str audit_tree(Space* s, int which):
 
 cdef str audit_page(Space* s, uint64_t page, dict found):
     """What lies in one page, counted into `found`."""
-    cdef const uint64_t* bits = page_bitmap(s, page)
+    cdef const Page* p = &s.table[page]
+    cdef const Span* spans = spans_of(s, page)
     cdef int kind = s.table[page].kind
     cdef int used = 0
-    cdef int pos
+    cdef int top = PAGE_GRANULES
+    cdef int k
     cdef uint64_t i
     cdef Record* r
     cdef Bucket* b
@@ -41,31 +43,26 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
                 found["blocks"].add(page * PAGE_BLOCKS + i)
         if run != 0 or blocks != (PAGE_GRANULES - used) // BLOCK_GRANULES or used == 0:
             return f"page {page}: the trees do not know its blocks"
-    elif kind == PAGE_INDEX:
-        used = PAGE_GRANULES
-        if run != 0 or blocks != 0 or s.segments[segment_of(s, page)] != page:
-            return f"page {page}: a segment of the index that it does not know"
-        found["segments"] += 1
     elif kind == PAGE_RUNS or kind == PAGE_FREE:
-        pos = next_bit(bits, 0, 0)
-        while pos < PAGE_GRANULES:
-            r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-            if r.run == 0 or next_bit(bits, pos, ~<uint64_t> 0) < pos + r.run:
-                return f"page {page}: a run of {r.run} granules at {pos} that is not all in use"
-            used += r.run
+        used = p.lines * LINE_GRANULES
+        for k in range(<int> p.runs):
+            r = record_of(s, page, k)
+            if r.run == 0 or r.run != spans[k].n or spans[k].at + spans[k].n > top or spans[k].at < used:
+                return f"page {page}: a run of {r.run} granules, listed as {spans[k].n} at {spans[k].at}, below {top}"
+            top = spans[k].at
             if r.pins & PIN_FILLING:
                 found["filling"] += 1
             else:
                 found["retired" if r.pins & PIN_RETIRED else "published"] += 1
                 found["pinned"] += (r.pins & PIN_COUNT) != 0 or in_tables(s, granule_of(s, r))
                 if (slot_of(s, r, &b) < 0) != ((r.pins & PIN_RETIRED) != 0):
-                    return f"page {page}: the record at {pos} and the index do not agree"
+                    return f"page {page}: the record at {top} and the index do not agree"
                 if r.body:
                     i = record_blocks(r)[0]
                     found["uses"][i] = found["uses"].get(i, 0) + 1
                     found["listed"].update([record_blocks(r)[j] for j in range(r.body)])
-            pos = next_bit(bits, pos + r.run, 0)
-        if run != longest_run(bits) or blocks != 0 or (kind == PAGE_FREE) != (used == 0):
+        used += sum([spans[k].n for k in range(<int> p.runs)])
+        if run != longest_run(s, page) or p.runs > p.lines * LINE_SPANS or blocks != 0 or (kind == PAGE_FREE) != (used == 0):
             return f"page {page}: the trees do not know its runs"
     else:
         return f"page {page}: left in the middle of something"
@@ -99,8 +96,8 @@ cdef str audit_queues(Space* s):
         at = r.place & NO_POSITION
         if (at == NO_POSITION) != (<uint64_t> which >= s.top.evict.rings):
             return f"slot {where}: its record has a position where there is no ring, or none where there is one"
-        if at != NO_POSITION and (at >= s.top.evict.room[which] or s.ring[which][at] != where):
-            return f"slot {where}: the ring of queue {which} says {s.ring[which][at]} at {at}"
+        if at != NO_POSITION and (at >= s.top.evict.room[which] or ring_at(s, which, at)[0] != where):
+            return f"slot {where}: the ring of queue {which} says {ring_at(s, which, at)[0]} at {at}"
         live[which] += 1
         weight[which] += weight_of(r)
     for which in range(2):
@@ -109,7 +106,7 @@ cdef str audit_queues(Space* s):
             return f"queue {which}: {q.live} records of {q.bytes} bytes counted, {live[which]} of {weight[which]} found"
         at = 0
         for k in range(q.length):
-            at += s.ring[which][around(s, which, q.first + k)] != HOLE
+            at += ring_at(s, which, around(s, which, q.first + k))[0] != HOLE
         if <uint64_t> which < s.top.evict.rings and at != q.live:
             return f"queue {which}: {at} places taken for {q.live} records"
     return None
@@ -117,19 +114,24 @@ cdef str audit_queues(Space* s):
 
 cdef dict audit_space(Space* s):
     cdef dict found = {
-        "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0, "segments": 0,
+        "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0,
         "blocks": set(), "listed": set(), "uses": {},
     }
     cdef uint64_t page
     cdef uint64_t slots = 0
+    cdef int which
     cdef str fault
     for page in range(buckets_now(s) * SLOTS):
         slots += bucket_at(s, page // SLOTS).slot[page % SLOTS] != 0
     fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_queues(s)
     for page in range(s.top.npages):
         fault = fault or audit_page(s, page, found)
-    if not fault and found["segments"] != segments_now(s):
-        fault = f"{found['segments']} pages are the index's, which has {buckets_now(s)} buckets"
+    tables = [s.segments[page] for page in range(segments_now(s))]
+    for which in range(TABLES):
+        tables += [table_segments(s, which)[page] for page in range(s.top.tables[which].blocks)]
+    if not fault and (len(set(tables)) != len(tables) or not found["listed"].isdisjoint(tables)):
+        fault = "a part of a table lies in another one's block, or in a body's"
+    found["listed"].update(tables)
     if not fault and not slots == found["published"] == s.top.objects:
         fault = f"{slots} slots, {found['published']} records, {s.top.objects} objects counted"
     if not fault and found["granules"] != s.top.used_granules:

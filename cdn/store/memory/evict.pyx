@@ -32,7 +32,7 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
         for j in range(SLOTS):
             if other.slot[j] == 0:
                 point(s, other, j, r, cdn_load32(&b.access[i]))
-                change_slot(s, r, bucket_number(s, other) * SLOTS + j)
+                change_slot(s, r, bucket_number(s, r, other) * SLOTS + j)
                 clear_slot(s, b, i)
                 return i
     return -1
@@ -75,7 +75,7 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     for turn in range(2):
         for i in range(SLOTS):
             describe(s, record_at(s, b.slot[i] & GRANULE_MASK), cdn_load32(&b.access[i]), s.candidates + n)
-            s.where[n] = bucket_number(s, b) * SLOTS + i
+            s.where[n] = bucket_number(s, r, b) * SLOTS + i
             n += 1
         if second_bucket(s, r.hash0) == b:
             break
@@ -101,7 +101,7 @@ cdef void publish_record(Space* s, Record* r) noexcept nogil:
         word = used(s, cdn_load32(&b.access[i]), s.now)     # to fetch it again was to use it
     else:
         i = make_slot(s, r, &b)
-        word = arrive(s, r, bucket_number(s, b) * SLOTS + i)
+        word = arrive(s, r, bucket_number(s, r, b) * SLOTS + i)
     cdn_and32(&r.pins, ~<uint32_t> PIN_FILLING)
     cdn_step(STEP_SLOT_MADE)
     point(s, b, i, r, word)

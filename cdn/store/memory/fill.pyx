@@ -222,7 +222,7 @@ cdef class Fill:
             t.hash0 = self.slot.hash0
             t.body = nblocks
             t.body_length = body
-            if ((run_bytes > PAGE_BYTES or not self.begin_run(&t, text[0], text[1], run_bytes))
+            if ((run_bytes > MOST_RUN or not self.begin_run(&t, text[0], text[1], run_bytes))
                     and not self.slot.flags & FILL_DETACHED):
                 self.why = "no-space"
                 return False
@@ -450,7 +450,7 @@ cdef class Fill:
             old = fill_run(s, self.slot)
             cdn_step(STEP_FILL_STARTED)
             cdn_store64(&self.slot.run, granule_of(s, r))
-            give_granules(s, old, old.run)
+            give_run(s, old)
         drop_lock(s)
         return r != NULL
 
@@ -544,7 +544,7 @@ cdef class Fill:
             f.base = f.gone
             return True
         n = FIRST_LIST if n < FIRST_LIST and total // BLOCK_BYTES < FIRST_LIST else MOST_BLOCKS
-        while n > r.body and lead(r.key_len, r.head_len, r.meta_len, n) > PAGE_BYTES:
+        while n > r.body and lead(r.key_len, r.head_len, r.meta_len, n) > MOST_RUN:
             n //= 2
         return n > r.body and self.renew_run(lead(r.key_len, r.head_len, r.meta_len, n), <uint32_t> n)
 
@@ -577,7 +577,7 @@ cdef class Fill:
                     while made > 0:
                         made -= 1
                         give_block(s, record_blocks(r)[made])
-                    give_granules(s, r, r.run)
+                    give_run(s, r)
                     return False
                 record_blocks(r)[made] = <uint32_t> block
                 made += 1
@@ -610,8 +610,7 @@ cdef class Fill:
             # it lies where it belongs: cut what is too much
             spare = old.run - granules(run_bytes)
             if spare > 0:
-                old.run -= spare
-                give_granules(s, <char*> old + old.run * GRANULE, spare)
+                cut_run(s, old, spare)
             write_run(old, t, self.key, head, meta)
             if nblocks:
                 block_refs(s, record_blocks(old)[0])[0] = 1
@@ -622,7 +621,7 @@ cdef class Fill:
         if nblocks > f.nblocks:         # the tail was to lie in the run, but the head has grown
             block = make_block(s, <int64_t> fill_list(s, f)[f.nblocks - 1] if f.nblocks else -1, 1)
             if block < 0:
-                give_granules(s, r, r.run)
+                give_run(s, r)
                 return NULL
             fill_copy(s, f, f.nblocks * BLOCK_BYTES, block_bytes(s, block), t.body_length - f.nblocks * BLOCK_BYTES)
         write_run(r, t, self.key, head, meta)

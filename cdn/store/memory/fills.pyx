@@ -2,12 +2,40 @@
 # something is taken, found under a key or given back; who writes and reads the bytes is in fill.pyx.
 
 
-cdef inline FillSlot* fill_slot(Space* s, uint64_t i) noexcept nogil:
-    return <FillSlot*> (s.base + s.top.fills) + i
+cdef enum:
+    FILLS_A_BLOCK = 93       # slots
 
 
-cdef inline uint64_t* fill_tag(Space* s, const FillSlot* f) noexcept nogil:
-    return <uint64_t*> (s.base + s.top.fill_tags) + (f - <FillSlot*> (s.base + s.top.fills))
+cdef inline FillSlot* fill_slot(Space* s, uint64_t number) noexcept nogil:
+    if number < FILL_BASE:
+        return <FillSlot*> (s.base + s.top.fills) + number
+    number -= FILL_BASE
+    return <FillSlot*> table_block(s, TABLE_FILLS, number // FILLS_A_BLOCK) + number % FILLS_A_BLOCK
+
+
+cdef inline uint64_t* fill_tags(Space* s) noexcept nogil:
+    return <uint64_t*> (s.base + s.top.fill_tags)
+
+
+cdef inline uint16_t* fill_numbers(Space* s) noexcept nogil:
+    return <uint16_t*> (s.base + s.top.fill_numbers)
+
+
+cdef inline FillSlot* fill_at(Space* s, uint64_t i) noexcept nogil:
+    """The one whose tag is there, or NULL."""
+    return fill_slot(s, fill_numbers(s)[i]) if fill_tags(s)[i] else NULL
+
+
+cdef uint64_t fill_slots(Space* s) noexcept nogil:
+    return FILL_BASE + s.top.tables[TABLE_FILLS].blocks * FILLS_A_BLOCK
+
+
+cdef void link_fills(Space* s, uint64_t first, uint64_t n) noexcept nogil:
+    """So many slots from one on are free; the first of them is the first to be taken."""
+    while n:
+        n -= 1
+        fill_slot(s, first + n).next = <uint32_t> s.top.fill_free
+        s.top.fill_free = first + n + 1
 
 
 cdef inline uint64_t fill_place(Space* s, uint64_t h0, uint64_t k) noexcept nogil:
@@ -29,14 +57,14 @@ cdef inline uint32_t own_name(Space* s) noexcept nogil:
 
 cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """The fill that others may join under this key."""
-    cdef const uint64_t* tags = <uint64_t*> (s.base + s.top.fill_tags)
+    cdef const uint64_t* tags = fill_tags(s)
     cdef FillSlot* f
     cdef uint64_t k
     cdef uint64_t at
     for k in range(FILL_WINDOW):
         at = fill_place(s, h0, k)
         if tags[at] == h0 | 1:
-            f = fill_slot(s, at)
+            f = fill_at(s, at)
             if (f.flags & FILL_REGISTERED and f.era == cdn_load64(&s.top.era)
                     and same_key(fill_run(s, f), h0, key, n)):
                 return f
@@ -46,16 +74,19 @@ cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexc
 cdef uint64_t registered_fills(Space* s) noexcept nogil:
     cdef uint64_t n = 0
     cdef uint64_t i
+    cdef FillSlot* f
     for i in range(s.top.nfills):
-        n += fill_tag(s, fill_slot(s, i))[0] != 0 and fill_slot(s, i).flags & FILL_REGISTERED != 0
+        f = fill_at(s, i)
+        n += f != NULL and f.flags & FILL_REGISTERED != 0
     return n
 
 
 cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """A slot and a run with the key in it. NULL: the table is full there, or the store of what cannot go."""
-    cdef const uint64_t* tags = <uint64_t*> (s.base + s.top.fill_tags)
+    cdef const uint64_t* tags = fill_tags(s)
     cdef FillSlot* f
     cdef uint64_t k
+    cdef uint64_t number
     cdef Record* r
     for k in range(FILL_WINDOW):
         if tags[fill_place(s, h0, k)] == 0:
@@ -64,11 +95,20 @@ cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexce
         return NULL
     if n > 0xffff:
         return NULL
+    if s.top.fill_free == 0:
+        number = fill_slots(s)
+        if not lengthen(s, TABLE_FILLS):
+            return NULL
+        link_fills(s, number, FILLS_A_BLOCK)
     r = make_run(s, granules(sizeof(Record) + n))
     if r == NULL:
         return NULL
-    f = fill_slot(s, fill_place(s, h0, k))
+    number = s.top.fill_free - 1
+    f = fill_slot(s, number)
+    s.top.fill_free = f.next
     memset(f, 0, sizeof(FillSlot))
+    f.place = <uint32_t> fill_place(s, h0, k)
+    fill_numbers(s)[f.place] = <uint16_t> number
     r.hash0 = h0
     r.key_len, r.head_len, r.meta_len, r.body = n, 0, 0, 0
     memcpy(<char*> (r + 1), key, n)
@@ -82,7 +122,7 @@ cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexce
     f.flags = FILL_REGISTERED
     s.top.filling += 1
     cdn_step(STEP_FILL_BEGUN)
-    fill_tag(s, f)[0] = h0 | 1
+    fill_tags(s)[f.place] = h0 | 1
     return f
 
 
@@ -126,7 +166,7 @@ cdef void outgrow(Space* s, FillSlot* f, Record* r) noexcept nogil:
             if f.old[i] == 0:
                 f.old[i] = granule_of(s, r)
                 return
-    give_granules(s, r, r.run)
+    give_run(s, r)
 
 
 cdef void give_blocks(Space* s, FillSlot* f, uint32_t upto) noexcept nogil:
@@ -147,16 +187,17 @@ cdef void free_fill(Space* s, FillSlot* f) noexcept nogil:
             free_retired(s, r)
     else:
         give_blocks(s, f, f.nblocks)
-        give_granules(s, r, r.run)
+        give_run(s, r)
     for i in range(OLD_RUNS):
         if f.old[i]:
-            r = record_at(s, f.old[i])
-            give_granules(s, r, r.run)
+            give_run(s, record_at(s, f.old[i]))
     if f.extra:
         give_block(s, f.extra - 1)
     cdn_step(STEP_FILL_FREED)
     s.top.filling -= 1
-    fill_tag(s, f)[0] = 0
+    fill_tags(s)[f.place] = 0
+    f.next = <uint32_t> s.top.fill_free
+    s.top.fill_free = fill_numbers(s)[f.place] + 1
 
 
 cdef void disown(Space* s, FillSlot* f) noexcept nogil:
@@ -180,8 +221,8 @@ cdef void pay_fills(Space* s) noexcept nogil:
     cdef uint64_t i
     cdef FillSlot* f
     for i in range(s.top.nfills):
-        f = fill_slot(s, i)
-        if fill_tag(s, f)[0] == 0:
+        f = fill_at(s, i)
+        if f == NULL:
             continue
         if f.leaving & bit:
             unfollow(s, f, bit)
@@ -202,8 +243,8 @@ cdef void lose_fills(Space* s, int worker) noexcept nogil:
     cdef uint64_t i
     cdef FillSlot* f
     for i in range(s.top.nfills):
-        f = fill_slot(s, i)
-        if fill_tag(s, f)[0] == 0:
+        f = fill_at(s, i)
+        if f == NULL:
             continue
         if f.owner == <uint32_t> worker:
             if f.state <= S_STREAMING:
@@ -222,8 +263,8 @@ cdef void void_fills(Space* s, const char* prefix, size_t n) noexcept nogil:
     cdef FillSlot* f
     cdef Record* r
     for i in range(s.top.nfills):
-        f = fill_slot(s, i)
-        if fill_tag(s, f)[0] and f.flags & FILL_REGISTERED:
+        f = fill_at(s, i)
+        if f != NULL and f.flags & FILL_REGISTERED:
             r = fill_run(s, f)
             if r.key_len >= n and memcmp(record_key(r), prefix, n) == 0:
                 void_slot(f)

@@ -1,5 +1,5 @@
-# The index grows with what is stored: bucket by bucket, into pages that were the bodies'. Knows where slots lie and how full
-# they are; takes its pages by the same means as a body.
+# The index and other tables grow with what is stored, into blocks that were the bodies'; the index bucket by bucket. Knows where
+# slots lie and how full they are; takes blocks by the same means as a body.
 #
 # A new bucket gets what now belongs there of the one bucket that it is a descendant of. What moves is published there first, then the
 # extent says that the bucket is there, then the old slots are emptied: a reader without the lock finds it here or there, or sees that
@@ -11,26 +11,11 @@ cdef enum:
 
 
 cdef int64_t take_segment(Space* s) noexcept nogil:
-    """An empty page for 2048 buckets more; -1: there is none to be had."""
-    cdef Hunt h
-    cdef int64_t page = tree_last(s, RUNS, PAGE_GRANULES)
-    memset(&h, 0, sizeof(h))
-    while page < 0:
-        if not make_room(s, BLOCK_GRANULES, PAGE_GRANULES, &h):
-            return -1
-        page = tree_last(s, RUNS, PAGE_GRANULES)
-    memset(page_bytes(s, <uint64_t> page), 0, PAGE_BYTES)
-    return page
-
-
-cdef void own_segment(Space* s, uint64_t segment) noexcept nogil:
-    """Mark the page of a segment as what it is."""
-    cdef uint64_t page = s.segments[segment]
-    memset(page_bitmap(s, page), 0xff, PAGE_WORDS * sizeof(uint64_t))
-    s.table[page].refs[0], s.table[page].refs[1] = <uint16_t> segment, <uint16_t> (segment >> 16)
-    s.table[page].kind = PAGE_INDEX
-    s.table[page].free = 0
-    s.top.used_granules += PAGE_GRANULES
+    """A block for 256 buckets more, or for another table, zero; -1: there is none to be had."""
+    cdef int64_t block = make_block(s, -1, 0)
+    if block >= 0:
+        memset(block_bytes(s, <uint64_t> block), 0, BLOCK_BYTES)
+    return block
 
 
 cdef inline uint64_t segments_now(Space* s) noexcept nogil:
@@ -44,7 +29,7 @@ cdef bint grow_index(Space* s) noexcept nogil:
     cdef uint64_t level = extent >> EXTENT_SHIFT
     cdef uint64_t offset = n - s.base_buckets
     cdef uint64_t word
-    cdef int64_t page
+    cdef int64_t block
     cdef Bucket* old
     cdef Bucket* fresh
     cdef Record* r
@@ -53,12 +38,10 @@ cdef bint grow_index(Space* s) noexcept nogil:
     if n >= s.top.nbuckets:
         return False
     if offset & SEGMENT_MASK == 0:
-        page = take_segment(s)
-        if page < 0:
+        block = take_segment(s)
+        if block < 0:
             return False
-        s.segments[offset >> SEGMENT_SHIFT] = <uint32_t> page
-        own_segment(s, offset >> SEGMENT_SHIFT)
-        tree_set(s, RUNS, <uint64_t> page, 0)
+        s.segments[offset >> SEGMENT_SHIFT] = <uint32_t> block
         cdn_step(STEP_SEGMENT_TAKEN)
     if n == s.base_buckets << (level + 1):
         level += 1
@@ -72,7 +55,7 @@ cdef bint grow_index(Space* s) noexcept nogil:
         if word == 0:
             continue
         r = record_at(s, word & GRANULE_MASK)
-        if not belongs(s, r, bucket_number(s, old), extent):
+        if not belongs(s, r, n - (s.base_buckets << level), extent):
             moved[i] = True
             cdn_store32(&fresh.access[i], cdn_load32(&old.access[i]))
             cdn_store64(&fresh.slot[i], word)
@@ -96,5 +79,37 @@ cdef void grow_for_one(Space* s) noexcept nogil:
     """A record is about to come."""
     cdef int i
     for i in range(STEPS_A_RECORD):
-        if s.top.objects * 16 < buckets_now(s) * SLOTS * FULL_OF_16 or not grow_index(s):
+        if (s.top.objects * 16 < buckets_now(s) * SLOTS * FULL_OF_16 or s.top.extent & EXTENT_MASK >= s.top.nbuckets
+                or not widen_rings(s) or not grow_index(s)):
             return
+        grow_ghosts(s)
+
+
+# -- the other tables: fills, rings and ghosts begin small, too ------------------------------------------------------
+
+cdef inline uint32_t* table_segments(Space* s, int which) noexcept nogil:
+    return <uint32_t*> (s.base + s.top.tables[which].segments)
+
+
+cdef inline char* table_block(Space* s, int which, uint64_t number) noexcept nogil:
+    return block_bytes(s, table_segments(s, which)[number])
+
+
+cdef uint64_t table_blocks(Space* s) noexcept nogil:
+    cdef uint64_t sum = 0
+    cdef int which
+    for which in range(TABLES):
+        sum += s.top.tables[which].blocks
+    return sum
+
+
+cdef bint lengthen(Space* s, int which) noexcept nogil:
+    """A block more for a table, zero. False: there is no room, or it is as long as it may be."""
+    cdef Table* t = &s.top.tables[which]
+    cdef int64_t block = -1 if t.blocks == t.most else take_segment(s)
+    if block < 0:
+        return False
+    table_segments(s, which)[t.blocks] = <uint32_t> block
+    cdn_step(STEP_TABLE_TAKEN)
+    t.blocks += 1
+    return True

@@ -22,20 +22,7 @@ cdef inline Bucket* bucket_at(Space* s, uint64_t number) noexcept nogil:
     if number < s.base_buckets:
         return s.index + number
     number -= s.base_buckets
-    return <Bucket*> page_bytes(s, s.segments[number >> SEGMENT_SHIFT]) + (number & SEGMENT_MASK)
-
-
-cdef inline uint64_t segment_of(Space* s, uint64_t page) noexcept nogil:
-    return s.table[page].refs[0] | <uint64_t> s.table[page].refs[1] << 16
-
-
-cdef inline uint64_t bucket_number(Space* s, const Bucket* b) noexcept nogil:
-    cdef uint64_t page
-    if <const char*> b < s.pages:
-        return <uint64_t> (b - s.index)
-    page = page_of(s, b)
-    return (s.base_buckets + (segment_of(s, page) << SEGMENT_SHIFT)
-            + <uint64_t> (b - <const Bucket*> page_bytes(s, page)))
+    return <Bucket*> block_bytes(s, s.segments[number >> SEGMENT_SHIFT]) + (number & SEGMENT_MASK)
 
 
 cdef inline uint64_t place_of_hash(Space* s, uint64_t h, uint64_t extent) noexcept nogil:
@@ -57,6 +44,13 @@ cdef inline Bucket* first_bucket(Space* s, uint64_t h0) noexcept nogil:
 
 cdef inline Bucket* second_bucket(Space* s, uint64_t h0) noexcept nogil:
     return bucket_at(s, place_of_hash(s, other_hash(h0), cdn_load64(&s.top.extent)))
+
+
+cdef inline uint64_t bucket_number(Space* s, const Record* r, const Bucket* b) noexcept nogil:
+    """Of one of the two buckets in which r's key may lie."""
+    cdef uint64_t extent = cdn_load64(&s.top.extent)
+    cdef uint64_t n = place_of_hash(s, r.hash0, extent)
+    return n if bucket_at(s, n) == b else place_of_hash(s, other_hash(r.hash0), extent)
 
 
 cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t n) noexcept nogil:

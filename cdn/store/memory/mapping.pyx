@@ -19,6 +19,7 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     cdef uint64_t entries = rounded(npages, TREE_FANOUT)
     cdef uint64_t total = 0
     cdef uint64_t k = 0
+    cdef uint64_t at
     while True:
         t.level[k] = total
         total += entries
@@ -35,15 +36,20 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.workers = 4096
     t.pins = t.workers + t.nworkers * sizeof(WorkerSlot)
     t.fill_tags = t.pins + t.nworkers * t.pin_lines * PIN_WAYS * sizeof(uint64_t)
-    t.fills = t.fill_tags + t.nfills * sizeof(uint64_t)
-    t.uncacheable = rounded(t.fills + t.nfills * sizeof(FillSlot), 64)
+    t.fill_numbers = t.fill_tags + t.nfills * sizeof(uint64_t)
+    t.fills = rounded(t.fill_numbers + t.nfills * sizeof(uint16_t), 8)
+    t.uncacheable = rounded(t.fills + FILL_BASE * sizeof(FillSlot), 64)
     t.index = rounded(t.uncacheable + t.nremembered * sizeof(Remembered), 64)
     t.tree_entries = total
     t.segments = t.index + t.base_buckets * sizeof(Bucket)
     t.trees = rounded(t.segments + ((nbuckets - t.base_buckets + SEGMENT_MASK) >> SEGMENT_SHIFT) * sizeof(uint32_t), 64)
     t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
-    t.bitmaps = rounded(t.table + npages * sizeof(Page), 64)
-    t.pages = rounded(lay_out_policy(t, t.bitmaps + npages * PAGE_WORDS * sizeof(uint64_t)), 4096)
+    at = lay_out_policy(t, t.table + npages * sizeof(Page))
+    t.tables[TABLE_FILLS].most = (t.nfills - FILL_BASE + FILLS_A_BLOCK - 1) // FILLS_A_BLOCK
+    for k in range(TABLES):
+        t.tables[k].segments = at
+        at += t.tables[k].most * sizeof(uint32_t)
+    t.pages = rounded(at, 4096)
     return t.pages + npages * PAGE_BYTES
 
 
@@ -57,7 +63,6 @@ cdef void look_at(Space* s, char* base) noexcept nogil:
     s.tree[RUNS] = <uint16_t*> (base + s.top.trees)
     s.tree[BLOCKS] = s.tree[RUNS] + s.top.tree_entries
     s.table = <Page*> (base + s.top.table)
-    s.bitmaps = <uint64_t*> (base + s.top.bitmaps)
     s.pages = base + s.top.pages
     look_at_policy(s)
 

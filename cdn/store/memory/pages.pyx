@@ -13,8 +13,16 @@ cdef extern from *:
     static inline uint32_t cdn_or32(uint32_t* p, uint32_t v) { return __atomic_or_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_spread(uint64_t h, uint64_t n) { return (uint64_t)(((unsigned __int128)h * n) >> 64); }
     static inline int cdn_ctz(uint64_t v) { return __builtin_ctzll(v); }
-    static inline int cdn_clz(uint64_t v) { return __builtin_clzll(v); }
     static inline void cdn_prefetch(const void* p) { __builtin_prefetch(p); }
+    /* The longest of what lies between n spans, given as the pairs at, length from the highest down. A loop for vectors. */
+    __attribute__((optimize("O3"))) static int cdn_longest_gap(const uint16_t* spans, int n) {
+        int16_t most = 0;
+        for (int i = 1; i < n; i++) {
+            int16_t gap = (int16_t)(spans[2 * i - 2] - spans[2 * i] - spans[2 * i + 1]);
+            most = gap > most ? gap : most;
+        }
+        return most;
+    }
     """
     uint64_t cdn_load64(const uint64_t* p) noexcept nogil
     void cdn_store64(uint64_t* p, uint64_t v) noexcept nogil
@@ -26,8 +34,8 @@ cdef extern from *:
     uint32_t cdn_or32(uint32_t* p, uint32_t v) noexcept nogil
     uint64_t cdn_spread(uint64_t h, uint64_t n) noexcept nogil
     int cdn_ctz(uint64_t v) noexcept nogil
-    int cdn_clz(uint64_t v) noexcept nogil
     void cdn_prefetch(const void* p) noexcept nogil
+    int cdn_longest_gap(const uint16_t* spans, int n) noexcept nogil
 
 
 # -- the trees: which page has room ----------------------------------------------------------------------------------
@@ -93,75 +101,7 @@ cdef int64_t tree_last(Space* s, int which, uint16_t n) noexcept nogil:
     return <int64_t> at
 
 
-# -- one page's bitmap ------------------------------------------------------------------------------------------------
-
-cdef inline uint64_t* page_bitmap(Space* s, uint64_t page) noexcept nogil:
-    return s.bitmaps + page * PAGE_WORDS
-
-
-cdef inline int next_bit(const uint64_t* bits, int pos, uint64_t flip) noexcept nogil:
-    """The first used (flip 0) or free (flip ~0) granule at or behind pos; PAGE_GRANULES when there is none."""
-    cdef uint64_t word
-    while pos < PAGE_GRANULES:
-        word = (bits[pos >> 6] ^ flip) >> (pos & 63)
-        if word:
-            return pos + cdn_ctz(word)
-        pos = (pos | 63) + 1
-    return PAGE_GRANULES
-
-
-cdef int longest_run(const uint64_t* bits) noexcept nogil:
-    cdef int pos = 0
-    cdef int end
-    cdef int most = 0
-    while True:
-        pos = next_bit(bits, pos, ~<uint64_t> 0)
-        if PAGE_GRANULES - pos <= most:
-            return most
-        end = next_bit(bits, pos, 0)
-        if end - pos > most:
-            most = end - pos
-        pos = end
-
-
-cdef int find_run(const uint64_t* bits, int n, int* end) noexcept nogil:
-    """Where the first free run of at least n granules begins, and its end; -1: there is none."""
-    cdef int pos = 0
-    while True:
-        pos = next_bit(bits, pos, ~<uint64_t> 0)
-        if PAGE_GRANULES - pos < n:
-            return -1
-        end[0] = next_bit(bits, pos, 0)
-        if end[0] - pos >= n:
-            return pos
-        pos = end[0]
-
-
-cdef int free_before(const uint64_t* bits, int pos) noexcept nogil:
-    """Where the free run that ends at pos begins."""
-    cdef uint64_t word
-    while pos > 0:
-        word = bits[(pos - 1) >> 6] << (63 - ((pos - 1) & 63))
-        if word:
-            return pos - cdn_clz(word)
-        pos = (pos - 1) & ~63
-    return 0
-
-
-cdef void flip_bits(uint64_t* bits, int pos, int n) noexcept nogil:
-    cdef int here
-    cdef uint64_t mask
-    while n > 0:
-        here = 64 - (pos & 63)
-        if here > n:
-            here = n
-        mask = ~<uint64_t> 0 if here == 64 else ((<uint64_t> 1 << here) - 1) << (pos & 63)
-        bits[pos >> 6] ^= mask
-        pos += here
-        n -= here
-
-
-# -- runs and whole pages ---------------------------------------------------------------------------------------------
+# -- where things lie ---------------------------------------------------------------------------------------------------
 
 cdef inline uint64_t page_of(Space* s, const void* p) noexcept nogil:
     return <uint64_t> (<const char*> p - s.pages) >> PAGE_SHIFT
@@ -179,19 +119,82 @@ cdef inline Record* record_at(Space* s, uint64_t granule) noexcept nogil:
     return <Record*> (s.base + (granule << GRANULE_SHIFT))
 
 
+# -- one page's list of runs --------------------------------------------------------------------------------------------
+
+cdef inline Span* spans_of(Space* s, uint64_t page) noexcept nogil:
+    """Of a page of runs; the highest first."""
+    return <Span*> page_bytes(s, page)
+
+
+cdef inline Record* record_of(Space* s, uint64_t page, int i) noexcept nogil:
+    return <Record*> (page_bytes(s, page) + spans_of(s, page)[i].at * GRANULE)
+
+
+cdef int span_of(Space* s, const Record* r) noexcept nogil:
+    """The number of r's run in the list of its page; -1: none begins there."""
+    cdef uint64_t page = page_of(s, r)
+    cdef const Span* spans = spans_of(s, page)
+    cdef int at = <int> ((<const char*> r - page_bytes(s, page)) >> GRANULE_SHIFT)
+    cdef int low = 0
+    cdef int high = s.table[page].runs
+    cdef int middle
+    while low < high:
+        middle = (low + high) >> 1
+        if spans[middle].at > at:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < <int> s.table[page].runs and spans[low].at == at else -1
+
+
+cdef int longest_run(Space* s, uint64_t page) noexcept nogil:
+    """How long a run can be that is still to be had; PAGE_GRANULES: nothing is in use."""
+    cdef const Page* p = &s.table[page]
+    cdef const Span* spans = spans_of(s, page)
+    cdef int most
+    cdef int gap
+    if p.runs == 0:
+        return PAGE_GRANULES
+    most = max(cdn_longest_gap(<const uint16_t*> spans, p.runs), PAGE_GRANULES - spans[0].at - spans[0].n)
+    gap = spans[p.runs - 1].at - p.lines * LINE_GRANULES
+    if p.runs == p.lines * LINE_SPANS:      # the next one takes a line, too
+        if gap < LINE_GRANULES:
+            return 0
+        gap -= LINE_GRANULES
+    return gap if gap > most else most
+
+
 cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     """n granules of a page that is known to have such a run. Only `run` and `pins` of the result are set."""
-    cdef uint64_t* bits = page_bitmap(s, page)
-    cdef int end = 0
-    cdef int at = find_run(bits, n, &end)
-    cdef Record* r = <Record*> (page_bytes(s, page) + at * GRANULE)
-    flip_bits(bits, at, n)
+    cdef Page* p = &s.table[page]
+    cdef Span* spans = spans_of(s, page)
+    cdef Record* r
+    cdef int top = PAGE_GRANULES
+    cdef int gap
+    cdef int i = 0
+    if p.kind == PAGE_FREE:
+        p.kind = PAGE_RUNS
+        p.runs = p.lines = 0
+    if p.runs == p.lines * LINE_SPANS:
+        p.lines += 1
+        p.free -= LINE_GRANULES
+        s.top.used_granules += LINE_GRANULES
+    while True:
+        gap = top - (spans[i].at + spans[i].n if i < <int> p.runs else p.lines * LINE_GRANULES)
+        if gap >= n:
+            break
+        top = spans[i].at
+        i += 1
+    memmove(spans + i + 1, spans + i, (p.runs - i) * sizeof(Span))
+    p.runs += 1
+    cdn_step(STEP_LISTED)
+    spans[i].at, spans[i].n = top - n, n
+    r = <Record*> (page_bytes(s, page) + (top - n) * GRANULE)
     cdn_step(STEP_CARVED)
-    s.table[page].kind = PAGE_RUNS
-    s.table[page].free -= n
+    p.free -= n
     s.top.used_granules += n
-    if end - at >= s.tree[RUNS][page]:
-        tree_set(s, RUNS, page, longest_run(bits))
+    if gap >= s.tree[RUNS][page] or p.runs == 1 or p.runs == p.lines * LINE_SPANS:
+        tree_set(s, RUNS, page, longest_run(s, page))
     r.run = n
     r.pins = PIN_FILLING
     return r
@@ -202,36 +205,57 @@ cdef Record* take_run(Space* s, int n) noexcept nogil:
     return NULL if page < 0 else carve(s, page, n)
 
 
-cdef void give_granules(Space* s, const void* p, int n) noexcept nogil:
-    cdef uint64_t page = page_of(s, p)
-    cdef uint64_t* bits = page_bitmap(s, page)
-    cdef int at = <int> ((<const char*> p - page_bytes(s, page)) >> GRANULE_SHIFT)
-    cdef int merged
-    flip_bits(bits, at, n)
+cdef void give_run(Space* s, const Record* r) noexcept nogil:
+    cdef uint64_t page = page_of(s, r)
+    cdef Page* p = &s.table[page]
+    cdef Span* spans = spans_of(s, page)
+    cdef int i = span_of(s, r)
+    cdef int n = spans[i].n
+    cdef int above = spans[i - 1].at if i else PAGE_GRANULES
+    cdef int below = spans[i + 1].at + spans[i + 1].n if i + 1 < <int> p.runs else p.lines * LINE_GRANULES
+    cdef bint full = p.runs == p.lines * LINE_SPANS
+    p.runs -= 1
+    memmove(spans + i, spans + i + 1, (p.runs - i) * sizeof(Span))
+    cdn_step(STEP_GIVEN)
+    s.top.used_granules -= n
+    p.free += n
+    if p.runs == 0:
+        s.top.used_granules -= p.lines * LINE_GRANULES
+        p.free = PAGE_GRANULES
+        p.lines = 0
+        p.kind = PAGE_FREE
+        tree_set(s, RUNS, page, PAGE_GRANULES)
+    elif full:
+        tree_set(s, RUNS, page, longest_run(s, page))
+    elif above - below > s.tree[RUNS][page]:
+        tree_set(s, RUNS, page, above - below)
+
+
+cdef void cut_run(Space* s, Record* r, int n) noexcept nogil:
+    """Give back the last n granules of a run that has more."""
+    cdef uint64_t page = page_of(s, r)
+    r.run -= n
+    spans_of(s, page)[span_of(s, r)].n -= n
     cdn_step(STEP_GIVEN)
     s.top.used_granules -= n
     s.table[page].free += n
-    if s.table[page].free == PAGE_GRANULES:
-        s.table[page].kind = PAGE_FREE
-        tree_set(s, RUNS, page, PAGE_GRANULES)
-    else:
-        merged = next_bit(bits, at, 0) - free_before(bits, at)
-        if merged > s.tree[RUNS][page]:
-            tree_set(s, RUNS, page, merged)
+    tree_set(s, RUNS, page, longest_run(s, page))
 
+
+# -- blocks, and whole pages --------------------------------------------------------------------------------------------
 
 cdef inline char* block_bytes(Space* s, uint64_t block) noexcept nogil:
     return s.pages + block * BLOCK_BYTES
 
 
-cdef inline uint16_t* block_refs(Space* s, uint64_t block) noexcept nogil:
+cdef inline uint8_t* block_refs(Space* s, uint64_t block) noexcept nogil:
     return &s.table[block // PAGE_BLOCKS].refs[block % PAGE_BLOCKS]
 
 
 cdef inline bint block_taken(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
     if s.table[page].kind == PAGE_BLOCK:
-        return page_bitmap(s, page)[block % PAGE_BLOCKS * (PAGE_WORDS // PAGE_BLOCKS)] != 0
+        return s.table[page].taken >> block % PAGE_BLOCKS & 1
     return s.table[page].kind != PAGE_FREE
 
 
@@ -269,8 +293,9 @@ cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
     page = <uint64_t> block // PAGE_BLOCKS
     if s.table[page].kind == PAGE_FREE:
         s.table[page].kind = PAGE_BLOCK
+        s.table[page].taken = 0
         tree_set(s, RUNS, page, 0)
-    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].taken |= 1 << block % PAGE_BLOCKS
     cdn_step(STEP_BLOCK_TAKEN)
     s.table[page].free -= BLOCK_GRANULES
     s.top.used_granules += BLOCK_GRANULES
@@ -281,7 +306,7 @@ cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
 
 cdef void give_block(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
-    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].taken &= ~(1 << block % PAGE_BLOCKS)
     cdn_step(STEP_BLOCK_GIVEN)
     s.table[page].free += BLOCK_GRANULES
     s.top.used_granules -= BLOCK_GRANULES

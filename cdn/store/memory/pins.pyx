@@ -144,25 +144,15 @@ cdef void free_if_retired(Space* s, uint64_t granule) noexcept nogil:
 
     The memory may have become something else long ago, so that only the page says whether a run begins there.
     """
-    cdef char* at = s.base + (granule << GRANULE_SHIFT)
-    cdef uint64_t page
-    cdef const uint64_t* bits
-    cdef Record* r
-    cdef int pos
-    if at < s.pages or at >= s.pages + s.top.npages * PAGE_BYTES:
+    cdef Record* r = record_at(s, granule)
+    cdef int kind
+    if <char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES:
         return
-    page = page_of(s, at)
-    if s.table[page].kind != PAGE_RUNS and s.table[page].kind != PAGE_CLEARING:
+    kind = s.table[page_of(s, r)].kind
+    if kind != PAGE_RUNS and kind != PAGE_CLEARING:
         return
-    bits = page_bitmap(s, page)
-    pos = next_bit(bits, 0, 0)
-    while pos < PAGE_GRANULES:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-        if <char*> r >= at:
-            if <char*> r == at and cdn_load32(&r.pins) == PIN_RETIRED and not in_tables(s, granule):
-                free_retired(s, r)
-            return
-        pos = next_bit(bits, pos + r.run, 0)
+    if span_of(s, r) >= 0 and cdn_load32(&r.pins) == PIN_RETIRED and not in_tables(s, granule):
+        free_retired(s, r)
 
 
 cdef void pay_pins(Space* s) noexcept nogil:

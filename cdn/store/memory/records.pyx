@@ -25,11 +25,11 @@ cdef bint plan(uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t 
         return True
     nblocks[0] = body // BLOCK_BYTES
     run_bytes[0] = lead(key_len, head_len, meta_len, nblocks[0]) + body % BLOCK_BYTES
-    if run_bytes[0] <= PAGE_BYTES:
+    if run_bytes[0] <= MOST_RUN:
         return True
     nblocks[0] = (body + BLOCK_BYTES - 1) // BLOCK_BYTES
     run_bytes[0] = lead(key_len, head_len, meta_len, nblocks[0])
-    return run_bytes[0] <= PAGE_BYTES
+    return run_bytes[0] <= MOST_RUN
 
 
 cdef inline int granules(uint64_t n) noexcept nogil:
@@ -40,7 +40,7 @@ cdef uint64_t free_record(Space* s, Record* r) noexcept nogil:
     """Give back a record that no slot points at and nobody holds; how many granules that freed."""
     cdef uint64_t freed = r.run
     cdef uint32_t* list = record_blocks(r)
-    cdef uint16_t* refs
+    cdef uint8_t* refs
     cdef uint64_t i
     if r.body:
         refs = block_refs(s, list[0])
@@ -49,7 +49,7 @@ cdef uint64_t free_record(Space* s, Record* r) noexcept nogil:
             for i in range(r.body):
                 give_block(s, list[i])
             freed += r.body * BLOCK_GRANULES
-    give_granules(s, r, r.run)
+    give_run(s, r)
     return freed
 
 

@@ -1,12 +1,47 @@
 # After a worker's death: what it left half-made is made anew from what is whole at any instant, which are the slots of the
 # index, the pin tables and the fills of those who live. Everything else is free.
+#
+# Which granules are claimed is marked outside of the mapping, in a 128th of its size at most for as long as it takes: what is
+# not claimed yet may be somebody's, so the pages are not written to before all have been heard.
+
+cdef enum:
+    SCRATCH_WORDS = 128     # of a page: a bit for each of its granules
+    TAKEN = 0xffffffff      # FillSlot.next, meanwhile
+
+
+cdef inline uint64_t* marks_of(Space* s, uint64_t page) noexcept nogil:
+    return s.scratch + page * SCRATCH_WORDS
+
+
+cdef int next_mark(const uint64_t* bits, int pos) noexcept nogil:
+    """The first claimed granule at or behind pos; PAGE_GRANULES when there is none."""
+    cdef uint64_t word
+    while pos < PAGE_GRANULES:
+        word = bits[pos >> 6] >> (pos & 63)
+        if word:
+            return pos + cdn_ctz(word)
+        pos = (pos | 63) + 1
+    return PAGE_GRANULES
+
+
+cdef void flip_marks(uint64_t* bits, int pos, int n) noexcept nogil:
+    cdef int here
+    cdef uint64_t mask
+    while n > 0:
+        here = 64 - (pos & 63)
+        if here > n:
+            here = n
+        mask = ~<uint64_t> 0 if here == 64 else ((<uint64_t> 1 << here) - 1) << (pos & 63)
+        bits[pos >> 6] ^= mask
+        pos += here
+        n -= here
 
 
 cdef bint claimed(Space* s, uint64_t granule) noexcept nogil:
     cdef char* at = s.base + (granule << GRANULE_SHIFT)
     cdef uint64_t page = page_of(s, at)
     cdef int pos = <int> ((at - page_bytes(s, page)) >> GRANULE_SHIFT)
-    return page_bitmap(s, page)[pos >> 6] >> (pos & 63) & 1
+    return s.table[page].kind == PAGE_RUNS and marks_of(s, page)[pos >> 6] >> (pos & 63) & 1
 
 
 cdef bint claim_run(Space* s, uint64_t granule, uint64_t least) noexcept nogil:
@@ -19,20 +54,20 @@ cdef bint claim_run(Space* s, uint64_t granule, uint64_t least) noexcept nogil:
         return False
     page = page_of(s, at)
     pos = <int> ((at - page_bytes(s, page)) >> GRANULE_SHIFT)
-    if (r.run == 0 or pos + r.run > PAGE_GRANULES or <uint64_t> r.run * GRANULE < least
-            or next_bit(page_bitmap(s, page), pos, 0) < pos + r.run or s.table[page].kind == PAGE_BLOCK
-            or s.table[page].kind == PAGE_INDEX):
+    if (pos < LINE_GRANULES or r.run == 0 or pos + r.run > PAGE_GRANULES or <uint64_t> r.run * GRANULE < least
+            or (s.table[page].kind != PAGE_FREE and s.table[page].kind != PAGE_RUNS)
+            or next_mark(marks_of(s, page), pos) < pos + r.run):
         return False
     s.table[page].kind = PAGE_RUNS
     s.table[page].free -= r.run
     s.top.used_granules += r.run
-    flip_bits(page_bitmap(s, page), pos, r.run)
+    flip_marks(marks_of(s, page), pos, r.run)
     return True
 
 
 cdef void unclaim_run(Space* s, Record* r) noexcept nogil:
     cdef uint64_t page = page_of(s, r)
-    flip_bits(page_bitmap(s, page), <int> ((<char*> r - page_bytes(s, page)) >> GRANULE_SHIFT), r.run)
+    flip_marks(marks_of(s, page), <int> ((<char*> r - page_bytes(s, page)) >> GRANULE_SHIFT), r.run)
     s.table[page].free += r.run
     s.top.used_granules -= r.run
     if s.table[page].free == PAGE_GRANULES:
@@ -46,14 +81,14 @@ cdef bint claim_block(Space* s, uint64_t block) noexcept nogil:
     s.table[page].kind = PAGE_BLOCK
     s.table[page].free -= BLOCK_GRANULES
     s.top.used_granules += BLOCK_GRANULES
-    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].taken |= 1 << block % PAGE_BLOCKS
     block_refs(s, block)[0] = 0
     return True
 
 
 cdef void unclaim_block(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
-    flip_bits(page_bitmap(s, page), <int> (block % PAGE_BLOCKS) * BLOCK_GRANULES, BLOCK_GRANULES)
+    s.table[page].taken &= ~(1 << block % PAGE_BLOCKS)
     s.table[page].free += BLOCK_GRANULES
     s.top.used_granules -= BLOCK_GRANULES
     if s.table[page].free == PAGE_GRANULES:
@@ -130,16 +165,19 @@ cdef void claim_fills(Space* s) noexcept nogil:
     cdef Record* r
     cdef bint alive
     s.top.filling = 0
+    for i in range(fill_slots(s)):
+        fill_slot(s, i).next = 0
     for i in range(s.top.nfills):
-        f = fill_slot(s, i)
-        if fill_tag(s, f)[0] == 0:
+        f = fill_at(s, i)
+        if f == NULL:
             continue
         alive = f.owner != NO_OWNER and (f.owner >= MOST_WORKERS or worker_slot(s, <int> f.owner).attached)
         r = fill_run(s, f)
         if not alive and f.followers == 0:
-            fill_tag(s, f)[0] = 0
+            fill_tags(s)[i] = 0
             continue
         s.top.filling += 1
+        f.next = TAKEN
         if f.flags & FILL_PUBLISHED or claimed(s, f.run):
             # in the index, or replaced there: then only this keeps it
             if not claimed(s, f.run) and claim_record(s, f.run):
@@ -165,6 +203,10 @@ cdef void claim_fills(Space* s) noexcept nogil:
                 cdn_or32(&record_at(s, f.old[k]).pins, PIN_FILLING)
         if f.extra and not claim_block(s, f.extra - 1):
             f.extra = 0
+    s.top.fill_free = 0
+    for i in range(fill_slots(s), 0, -1):
+        if fill_slot(s, i - 1).next != TAKEN:
+            link_fills(s, i - 1, 1)
 
 
 cdef void claim_pinned(Space* s) noexcept nogil:
@@ -190,18 +232,66 @@ cdef void claim_pinned(Space* s) noexcept nogil:
                     s.top.retired += 1
 
 
+cdef void list_runs(Space* s, uint64_t page) noexcept nogil:
+    """A page's list of runs, from what is claimed there."""
+    cdef Page* p = &s.table[page]
+    cdef const uint64_t* bits = marks_of(s, page)
+    cdef Span* spans = spans_of(s, page)
+    cdef int lowest = next_mark(bits, 0)
+    cdef int pos
+    cdef int n
+    while True:
+        n = 0
+        pos = lowest
+        while pos < PAGE_GRANULES:
+            n += 1
+            pos = next_mark(bits, pos + (<Record*> (page_bytes(s, page) + pos * GRANULE)).run)
+        p.lines = (n + LINE_SPANS - 1) // LINE_SPANS
+        if p.lines * LINE_GRANULES <= lowest:
+            break
+        # the pin of an instant has claimed something where the list was
+        s.top.retired -= 1
+        free_claim(s, <Record*> (page_bytes(s, page) + lowest * GRANULE))
+        lowest = next_mark(bits, lowest)
+    if n == 0:
+        p.lines = 0
+        return
+    p.runs = n
+    p.free -= p.lines * LINE_GRANULES
+    s.top.used_granules += p.lines * LINE_GRANULES
+    pos = lowest
+    while n > 0:
+        n -= 1
+        spans[n].at, spans[n].n = pos, (<Record*> (page_bytes(s, page) + pos * GRANULE)).run
+        pos = next_mark(bits, pos + spans[n].n)
+
+
+cdef void claim_tables(Space* s) noexcept nogil:
+    cdef uint64_t i
+    cdef int which
+    for i in range(segments_now(s)):
+        claim_block(s, s.segments[i])
+    for which in range(TABLES):
+        for i in range(s.top.tables[which].blocks):
+            claim_block(s, table_segments(s, which)[i])
+
+
 cdef bint mended(Space* s) noexcept nogil:
-    """Rebuild what the owner of the lock left when it died; the lock is held."""
+    """Rebuild what the owner of the lock left when it died; the lock is held. False: there is no memory for it."""
     cdef uint64_t page
     cdef int64_t reserve
+    cdef size_t scratch = s.top.npages * SCRATCH_WORDS * sizeof(uint64_t)
+    cdef void* marks = mmap(NULL, scratch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    if marks == MAP_FAILED:
+        return False
+    s.scratch = <uint64_t*> marks
     s.depth = 1
     s.top.used_granules = s.top.objects = s.top.object_bytes = s.top.retired = 0
-    memset(s.bitmaps, 0, s.top.npages * PAGE_WORDS * sizeof(uint64_t))
     for page in range(s.top.npages):
+        memset(&s.table[page], 0, sizeof(Page))
         s.table[page].kind = PAGE_FREE
         s.table[page].free = PAGE_GRANULES
-    for page in range(segments_now(s)):
-        own_segment(s, page)
+    claim_tables(s)
     claim_index(s)
     restore_queues(s)
     # a pin may be one of an instant, of what was found and gone again: it comes last, for it may point into anything
@@ -209,10 +299,15 @@ cdef bint mended(Space* s) noexcept nogil:
     claim_pinned(s)
     memset(s.tree[RUNS], 0, 2 * s.top.tree_entries * sizeof(uint16_t))
     for page in range(s.top.npages):
+        if s.table[page].kind == PAGE_RUNS:
+            list_runs(s, page)
+    for page in range(s.top.npages):
         if s.table[page].kind == PAGE_BLOCK:
             tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
-        else:
-            tree_set(s, RUNS, page, longest_run(page_bitmap(s, page)))
+        elif s.table[page].kind == PAGE_RUNS or s.table[page].kind == PAGE_FREE:
+            tree_set(s, RUNS, page, longest_run(s, page))
+    munmap(marks, scratch)
+    s.scratch = NULL
     s.runners = 0
     s.top.reserve = NO_PAGE
     if not reserved(s):
@@ -228,32 +323,26 @@ cdef bint mended(Space* s) noexcept nogil:
 
 cdef void clear_out(Space* s, uint64_t page) noexcept nogil:
     """Evict every record of a page that nobody holds."""
-    cdef int pos = next_bit(page_bitmap(s, page), 0, 0)
     cdef Bucket* b
     cdef Record* r
-    cdef int size
+    cdef int k = s.table[page].runs
     cdef int i
-    while pos < PAGE_GRANULES:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-        size = r.run
+    while k > 0:
+        k -= 1      # what is behind it in the list has gone
+        r = record_of(s, page, k)
         i = slot_of(s, r, &b)
-        evict_at(s, bucket_number(s, b) * SLOTS + i)
-        pos = next_bit(page_bitmap(s, page), pos + size, 0)
+        evict_at(s, bucket_number(s, r, b) * SLOTS + i)
 
 
 cdef void sweep_retired(Space* s) noexcept nogil:
     """Records that have left the index and that nobody holds, because who was to free them has died."""
     cdef uint64_t page
-    cdef int pos
-    cdef int size
     cdef Record* r
+    cdef int k
     for page in range(s.top.npages):
-        if s.table[page].kind != PAGE_RUNS:
-            continue
-        pos = next_bit(page_bitmap(s, page), 0, 0)
-        while pos < PAGE_GRANULES:
-            r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-            size = r.run
+        k = s.table[page].runs if s.table[page].kind == PAGE_RUNS else 0
+        while k > 0:
+            k -= 1
+            r = record_of(s, page, k)
             if cdn_load32(&r.pins) == PIN_RETIRED and not held(s, r):
                 free_retired(s, r)
-            pos = next_bit(page_bitmap(s, page), pos + size, 0)

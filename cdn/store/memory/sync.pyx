@@ -109,7 +109,11 @@ cdef enum Step:             # of critical sections, where a test may stop or kil
     STEP_SEGMENT_TAKEN
     STEP_SPLIT
     STEP_EXTENDED
-    STEPS = STEP_EXTENDED
+    STEP_LISTED
+    STEP_TABLE_TAKEN
+    STEP_RING_TURNED
+    STEP_GHOSTS_SPLIT
+    STEPS = STEP_GHOSTS_SPLIT
 
 cdef enum:
     LOCK_WAIT = 50           # ms; a holder that was merely descheduled is back by then

@@ -7,14 +7,12 @@ cdef enum:
 
 cdef bint movable(Space* s, uint64_t page) noexcept nogil:
     """Nobody holds a record of this page, and no fill writes to it."""
-    cdef const uint64_t* bits = page_bitmap(s, page)
-    cdef int pos = next_bit(bits, 0, 0)
     cdef Record* r
-    while pos < PAGE_GRANULES:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+    cdef int i
+    for i in range(<int> s.table[page].runs):
+        r = record_of(s, page, i)
         if cdn_load32(&r.pins) != 0 or in_tables(s, granule_of(s, r)):
             return False
-        pos = next_bit(bits, pos + r.run, 0)
     return True
 
 
@@ -56,17 +54,13 @@ cdef int64_t emptiest(Space* s, int least) noexcept nogil:
 
 cdef double worth(Space* s, uint64_t page) noexcept nogil:
     """How many of its records are likely to be used soon."""
-    cdef const uint64_t* bits = page_bitmap(s, page)
-    cdef int pos = next_bit(bits, 0, 0)
     cdef double sum = 0
     cdef Bucket* b
-    cdef Record* r
     cdef int i
-    while pos < PAGE_GRANULES:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-        i = slot_of(s, r, &b)
+    cdef int k
+    for k in range(<int> s.table[page].runs):
+        i = slot_of(s, record_of(s, page, k), &b)
         sum += promise(s, cdn_load32(&b.access[i]))
-        pos = next_bit(bits, pos + r.run, 0)
     return sum
 
 
@@ -98,17 +92,16 @@ cdef bint arrest(Space* s, Record* r) noexcept nogil:
     return True
 
 
-cdef void let_go(Space* s, const uint64_t* bits, uint64_t page, int upto) noexcept nogil:
-    """Undo `arrest` for the records of a page that begin before granule `upto`."""
-    cdef int pos = next_bit(bits, 0, 0)
+cdef void let_go(Space* s, uint64_t page, int n) noexcept nogil:
+    """Undo `arrest` for the first n records that a page lists."""
     cdef Bucket* b
     cdef Record* r
     cdef int i
-    while pos < upto:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+    cdef int k
+    for k in range(n):
+        r = record_of(s, page, k)
         i = slot_of(s, r, &b)
         cdn_store64(&b.slot[i], slot_word(s, r))
-        pos = next_bit(bits, pos + r.run, 0)
 
 
 cdef void move_record(Space* s, Record* r, Record* to) noexcept nogil:
@@ -140,38 +133,36 @@ cdef bint reserved(Space* s) noexcept nogil:
 
 cdef bint compact(Space* s, int n) noexcept nogil:
     """Copy the records of one page together into the reserve, so that a run of n granules comes free."""
-    cdef int64_t page = emptiest(s, n)
+    cdef int64_t page = emptiest(s, n + LINE_GRANULES)      # their list may be a line longer there
+    cdef Page* p
+    cdef Page* t
+    cdef Span* spans
     cdef uint64_t to
-    cdef const uint64_t* bits
-    cdef Record* r
-    cdef int pos
-    cdef int at = 0
+    cdef int at = PAGE_GRANULES
+    cdef int lines
+    cdef int i
     if page < 0 or not reserved(s):
         return False
     to = s.top.reserve
-    bits = page_bitmap(s, page)
-    pos = next_bit(bits, 0, 0)
-    while pos < PAGE_GRANULES:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-        if not arrest(s, r):
-            let_go(s, bits, page, pos)
+    p, t = &s.table[page], &s.table[to]
+    for i in range(<int> p.runs):
+        if not arrest(s, record_of(s, page, i)):
+            let_go(s, page, i)
             return False
-        pos = next_bit(bits, pos + r.run, 0)
-    pos = next_bit(bits, 0, 0)
-    while pos < PAGE_GRANULES:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
-        move_record(s, r, <Record*> (page_bytes(s, to) + at * GRANULE))
-        at += r.run
-        pos = next_bit(bits, pos + r.run, 0)
+    spans = spans_of(s, to)
+    for i in range(<int> p.runs):
+        spans[i].n = spans_of(s, page)[i].n
+        at -= spans[i].n
+        spans[i].at = at
+        move_record(s, record_of(s, page, i), record_of(s, to, i))
     cdn_step(STEP_COMPACTED)
-    memset(page_bitmap(s, to), 0, PAGE_WORDS * sizeof(uint64_t))
-    flip_bits(page_bitmap(s, to), 0, at)
-    s.table[to].kind = PAGE_RUNS
-    s.table[to].free = PAGE_GRANULES - at
-    tree_set(s, RUNS, to, PAGE_GRANULES - at)
-    memset(page_bitmap(s, page), 0, PAGE_WORDS * sizeof(uint64_t))
-    s.table[page].kind = PAGE_RESERVE
-    s.table[page].free = 0
+    lines = p.runs // LINE_SPANS + 1
+    s.top.used_granules += <uint64_t> ((lines - <int> p.lines) * LINE_GRANULES)
+    t.kind, t.runs, t.lines = PAGE_RUNS, p.runs, lines
+    t.free = at - lines * LINE_GRANULES
+    tree_set(s, RUNS, to, longest_run(s, to))
+    p.kind = PAGE_RESERVE
+    p.free = p.runs = p.lines = 0
     tree_set(s, RUNS, page, 0)
     s.top.reserve = page
     return True
@@ -183,22 +174,23 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
     What fits nowhere is evicted, or ends it. True: there is such a run.
     """
     cdef int64_t page = least_worth(s) if evict else emptiest(s, 0)
-    cdef uint64_t* bits
+    cdef Page* p
     cdef Bucket* b
     cdef Record* r
     cdef Record* to
-    cdef int pos
     cdef int size
     cdef int i
+    cdef int k
     cdef int compactions = 0
     if page < 0:
         return False
-    bits = page_bitmap(s, page)
-    s.table[page].kind = PAGE_CLEARING
+    p = &s.table[page]
+    p.kind = PAGE_CLEARING
     tree_set(s, RUNS, page, 0)
-    pos = next_bit(bits, 0, 0)
-    while pos < PAGE_GRANULES and longest_run(bits) < n:
-        r = <Record*> (page_bytes(s, page) + pos * GRANULE)
+    k = p.runs
+    while k > 0 and longest_run(s, page) < n:
+        k -= 1      # what is behind it in the list has gone, or stays
+        r = record_of(s, page, k)
         size = r.run
         to = take_run(s, size)
         if to == NULL and compactions < 2:
@@ -207,23 +199,22 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
                 to = take_run(s, size)
         if to != NULL and arrest(s, r):
             move_record(s, r, to)
-            give_granules(s, r, size)
+            give_run(s, r)
         elif to != NULL:
-            give_granules(s, to, size)
+            give_run(s, to)
             break
         elif evict:
             i = slot_of(s, r, &b)
-            evict_at(s, bucket_number(s, b) * SLOTS + i)
+            evict_at(s, bucket_number(s, r, b) * SLOTS + i)
         else:
             break
-        if s.table[page].kind == PAGE_CLEARING:
+        if p.kind == PAGE_CLEARING:
             tree_set(s, RUNS, page, 0)
-        pos = next_bit(bits, pos + size, 0)
-    if s.table[page].kind == PAGE_FREE:
+    if p.kind == PAGE_FREE:
         return True
-    s.table[page].kind = PAGE_RUNS
-    tree_set(s, RUNS, page, longest_run(bits))
-    return longest_run(bits) >= n
+    p.kind = PAGE_RUNS
+    tree_set(s, RUNS, page, longest_run(s, page))
+    return longest_run(s, page) >= n
 
 
 cdef struct Hunt:
