@@ -1,15 +1,19 @@
 """The memory store alone: ns per operation, and what an object costs beside its own bytes, of 1 KiB and of mixed sizes.
 
-    python -m bench.micro_store [--objects 200000] [--policy lru]       # what an object costs; the times: bench.micro
+    python -m bench.micro_store [--objects 200000] [--policy lru] [--traces FOLDER]     # times: bench.micro
 
 Times are processor time, medians over the rounds of one loop, less the empty one. Overhead: a store that is made for so
 many objects (a quarter, a 12th and a 24th of that many of the mixed sizes), with tables for 2 workers, is filled until
-it evicts; its whole size, index, page table and bitmaps included, is divided by what it then holds.
+it evicts; its whole size, index, tables and what is free included, is divided by what it then holds. The rules' notes,
+14 bytes of each, count as overhead. Sizes of recorded traces (each object's, again and again) fill a store of 1 GiB.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import dataclasses
+import gzip
 import math
 import random
 import time
@@ -31,6 +35,7 @@ HEAD = (
     b"Cache-Control: max-age=3600\r\n"
 )
 BODY = bytes(1024)
+NOTES = bytes(14)  # what the rules note of a response where nothing is out of the ordinary
 
 
 def draft(now: int) -> Draft:
@@ -76,23 +81,37 @@ def resident() -> int:
 def overhead(objects: int, policy: str, lengths: list[int]) -> None:
     """A store of the size that so many objects of these lengths should need, filled until it evicts."""
     payload = len(key(0)) + len(HEAD) + sum(lengths) // len(lengths)
+    fill_up(objects * (payload + 200), policy, lengths)
+
+
+def fill_up(size: int, policy: str, lengths: list[int]) -> None:
     before = resident()
-    memory = Memory(objects * (payload + 200), bytes(16), workers=2, policy=policy)
-    now = 1_000_000
-    one = draft(now)
+    memory = Memory(size, bytes(16), workers=2, policy=policy)
+    one = dataclasses.replace(draft(1_000_000), meta=NOTES)
     bodies = memoryview(bytes(max(lengths)))
     i = 0
     while memory.stats()["evictions"] <= i // 50_000:  # one in so many may go for its place in the index
         memory.publish(key(i), one, bodies[: lengths[i % len(lengths)]])
         i += 1
     s = memory.stats()
-    own = s["object_bytes"] / s["objects"]
+    own = s["object_bytes"] / s["objects"] - len(NOTES)
     print(
         f"{s['objects']:10,.0f} objects of {own:8,.0f} bytes with head and key, in {s['size'] / 2**20:7,.0f} MiB:"
         f" {s['size'] / s['objects'] - own:5.0f} bytes each beside those"
         f" (free: {(s['size'] - s['used']) / s['objects']:3.0f}), index load {s['index_load']:.2f},"
         f" resident {(resident() - before) / s['size']:.3f} of the size"
     )
+    parts = {name: n / s["objects"] for name, n in memory.account().items() if name != "objects"}
+    parts["notes"] = float(len(NOTES))
+    print("           " + ", ".join(f"{name} {n:.1f}" for name, n in parts.items()))
+
+
+def traced_lengths(path: Path) -> list[int]:
+    """The size of each object of a recorded trace, in an order of chance."""
+    with gzip.open(path, "rt") as lines:
+        lengths = list({row["obj_id"]: int(row["size"]) for row in csv.DictReader(lines)}.values())
+    random.Random(4).shuffle(lengths)
+    return lengths
 
 
 def mixed_lengths(median: float, sigma: float, most: int) -> list[int]:
@@ -275,12 +294,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--objects", type=int, default=200_000)
     parser.add_argument("--policy", choices=POLICIES, default=StoreConfig().eviction)
+    parser.add_argument(
+        "--traces", type=Path, metavar="FOLDER", help="*.csv.gz of time,obj_id,size: their sizes, too"
+    )
     chosen = parser.parse_args()
     random.seed(1)
     overhead(chosen.objects, chosen.policy, list(range(1008, 1040)))
     overhead(chosen.objects // 4, chosen.policy, mixed_lengths(2000, 1.2, 60_000))
     overhead(chosen.objects // 12, chosen.policy, mixed_lengths(8000, 1.0, 4 << 20))
     overhead(chosen.objects // 24, chosen.policy, mixed_lengths(8000, 1.5, 4 << 20))
+    for path in sorted(chosen.traces.glob("*.csv.gz")) if chosen.traces else ():
+        print(path.name)
+        fill_up(1 << 30, chosen.policy, traced_lengths(path))
 
 
 if __name__ == "__main__":

@@ -320,3 +320,9 @@ class Memory:
         Counts of records: `published`, `retired` (kept by their pins only), `pinned`; and of what fills hold:
         `filling_runs`, `filling_blocks`.
         """
+
+    def account(self) -> dict[str, int]:
+        """Where `size` goes: bytes of each table, of records and objects, and what is free; they add up to it.
+
+        Raises StoreBusyError.
+        """

@@ -73,6 +73,7 @@ cdef class Memory:
         cdef uint64_t nbuckets
         cdef uint64_t npages
         cdef uint64_t at_first
+        cdef uint64_t spare
         cdef void* base
         cdef int i
         self.fd = -1
@@ -114,6 +115,13 @@ cdef class Memory:
         npages = size // PAGE_BYTES
         while lay_out(&geometry, npages, nbuckets) > size:
             npages -= 1
+        if first is None:       # half of what is less than a page: rings grow with it
+            spare = (size - lay_out(&geometry, npages, nbuckets)) // 2 // sizeof(Bucket)
+            geometry.base_buckets = min(geometry.base_buckets + spare, nbuckets)
+            if lay_out(&geometry, npages, nbuckets) > size:
+                geometry.base_buckets -= min(spare, geometry.base_buckets - 1)
+                lay_out(&geometry, npages, nbuckets)
+            geometry.extent = geometry.base_buckets
         memcpy(geometry.magic, b"cdn-mem\0", 8)
         geometry.version = LAYOUT_VERSION
         geometry.pinned_most = npages * PAGE_GRANULES * pinned // 100
@@ -405,6 +413,14 @@ cdef class Memory:
             raise StoreBusyError(BUSY)
         try:
             return audit_space(&self.s)
+        finally:
+            drop_lock(&self.s)
+
+    def account(self):
+        if not take_lock(&self.s, LONG_WAIT):
+            raise StoreBusyError(BUSY)
+        try:
+            return account_space(&self.s)
         finally:
             drop_lock(&self.s)
 

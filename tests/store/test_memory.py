@@ -375,3 +375,27 @@ def test_the_tier_behind_is_told_what_is_stored_and_removed_but_not_what_is_evic
     assert {what for what, _, _ in behind.told} == {"stored"}
     memory.publish(b"u", dataclasses.replace(draft(b"u", 1), flags=int(RecordFlag.UNCACHEABLE)))
     assert behind.told[-1][1] != b"u"
+
+
+def test_a_body_is_shared_by_so_many_and_then_laid_anew() -> None:
+    """A block counts in one byte who uses the body that begins there."""
+    memory = Memory(32 << 20, SECRET)
+    content = body(b"k", 1, 40_000)
+    entry = memory.publish(b"k", draft(b"k", 1), content)
+    held = [entry]
+    for _ in range(300):
+        assert entry is not None
+        entry = memory.republish(entry, draft(b"k", 1))
+        held.append(entry)
+    memory.audit()
+    used = memory.stats()["used"] - memory.stats()["fixed"]
+    assert 2 * 32768 + 301 * 7000 <= used < 3 * 40_000 + 301 * 7500
+    for one in held:
+        assert one is not None
+        assert one.read() == content
+    del held[::2]
+    memory.audit()
+    memory.purge_all()
+    held.clear()
+    del entry, one
+    assert set(memory.audit().values()) == {0}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
-from cdn.config.values import FieldEdits, StoreConfig
+from cdn.config.values import FieldEdits
 from cdn.proxy.drafts import draft as draft_of
 from cdn.store import POLICIES, Memory
 from cdn.store.opening import WORKERS
@@ -20,18 +21,27 @@ LINES = (
 )
 
 
-def filled(policy: str, size: int, lengths: list[int]) -> tuple[float, float]:
+def filled(policy: str, size: int, lengths: list[int], workers: int = WORKERS) -> tuple[float, float]:
     """Bytes for each object beside key, head and body, and their mean length with those."""
-    memory = Memory(size, bytes(16), workers=WORKERS, policy=policy)
+    memory = Memory(size, bytes(16), workers=workers, policy=policy)
     draft = draft_of(stored(*LINES), FieldEdits())
+    body = memoryview(bytes(max(lengths)))
     n = 0
     while memory.stats()["evictions"] == 0:
         length = lengths[n % len(lengths)]
-        assert memory.publish(b"http/site.test/%06d" % n, draft, bytes(length)) is not None
+        assert memory.publish(b"http/site.test/%06d" % n, draft, body[:length]) is not None
         n += 1
     s = memory.stats()
+    parts = memory.account()
+    assert sum(parts.values()) == s["size"]
+    assert min(parts.values()) >= 0
     useful = int(s["object_bytes"]) / int(s["objects"]) - len(draft.meta)
     return size / int(s["objects"]) - useful, useful
+
+
+def lognormal(median: float, sigma: float, most: int) -> list[int]:
+    rng = random.Random(4)
+    return [min(most, int(rng.lognormvariate(math.log(median), sigma))) for _ in range(20_000)]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -41,10 +51,26 @@ def test_an_object_of_1_kib_costs_200_bytes_at_most(policy: str) -> None:
     assert 112 < over <= 200
 
 
-def test_mixed_sizes_cost_little_more() -> None:
-    """The index is as large as what is stored needs; other tables count for more where there are fewer objects."""
-    rng = random.Random(4)
-    lengths = [min(60_000, int(rng.lognormvariate(7.6, 1.2))) for _ in range(5000)]
-    over, useful = filled(StoreConfig().eviction, 128 << 20, lengths)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_more_with_mixed_sizes(policy: str) -> None:
+    """What grows with the size of the store and not with what is in it is next to nothing."""
+    over, useful = filled(policy, 256 << 20, lognormal(2000, 1.2, 60_000), workers=2)
     assert useful > 4000
-    assert 112 < over < 220
+    assert 112 < over <= 200
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_large_ones_cost_little_more_in_a_small_store(policy: str) -> None:
+    """The page kept for compaction, and what no table goes below, count for more where there are few objects."""
+    over, useful = filled(policy, 256 << 20, lognormal(8000, 1.0, 4 << 20), workers=2)
+    assert useful > 13_000
+    assert 112 < over <= 220
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("sigma", "mean"), [(1.0, 13_000), (1.5, 24_000)])
+def test_no_more_with_large_ones(policy: str, sigma: float, mean: int) -> None:
+    over, useful = filled(policy, 1 << 30, lognormal(8000, sigma, 4 << 20), workers=2)
+    assert useful > mean
+    assert 112 < over <= 200

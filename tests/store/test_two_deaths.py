@@ -10,7 +10,7 @@ import pytest
 from cdn.store import Memory
 from tests.store.bodies import draft
 
-SLOT_MADE = 4  # a step: see `Step` in cdn/store/memory/sync.pyx
+SLOT_MADE, VOIDED = 4, 26  # steps: see `Step` in cdn/store/memory/sync.pyx
 
 
 @pytest.mark.parametrize("length", [900, 40_000])
@@ -43,3 +43,44 @@ def test_what_it_was_about_to_publish_is_never_taken_for_a_record(length: int, k
     assert memory.audit()["filling_runs"] == 0
     memory.purge_all()
     assert set(memory.audit().values()) == {0}
+
+
+def test_nobody_follows_twice_what_its_owner_was_about_to_void() -> None:
+    """The owner died when its fill was purged and still to be found under its key. To leave it once was to free it."""
+    memory = Memory(1 << 20, bytes(16), objects=200, workers=2)
+    ours, theirs = os.pipe()
+    go, wait = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            memory.attach(1)
+            fill, _ = memory.begin_fill(b"half")
+            assert fill.start(draft(b"half", 1), 40_000)
+            assert fill.write(bytes(20_000))
+            os.write(theirs, b".")
+            os.read(go, 1)
+            memory.arm(VOIDED, signal.SIGKILL, 1)
+            memory.void(b"half")
+        finally:
+            os._exit(1)
+    memory.attach(0)
+    os.read(ours, 1)
+    first, won = memory.begin_fill(b"half")
+    assert first.remote
+    assert not won
+    os.write(wait, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert first.purged
+    second, won = memory.begin_fill(b"half")
+    assert won
+    assert not second.remote
+    assert memory.reap(1)
+    assert first.read(0, 20_000) == b""  # lost with its owner
+    assert memory.audit()["filling_runs"] == 2
+    del first
+    assert memory.audit()["filling_runs"] == 1
+    second.abort("x")
+    del second
+    assert set(memory.audit().values()) == {0}
+    for end in (ours, theirs, go, wait):
+        os.close(end)

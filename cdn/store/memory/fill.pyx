@@ -419,6 +419,7 @@ cdef class Fill:
         """A purge came: those who read go on, nobody joins, and it is not stored."""
         self.why = reason
         cdn_or32(&self.slot.flags, FILL_PURGED)
+        cdn_step(STEP_VOIDED)
         self.unregister()
         self.notify()
 

@@ -65,7 +65,8 @@ cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexc
         at = fill_place(s, h0, k)
         if tags[at] == h0 | 1:
             f = fill_at(s, at)
-            if (f.flags & FILL_REGISTERED and f.era == cdn_load64(&s.top.era)
+            # purged first, and not to be found under its key only then: who follows it already would follow it twice
+            if (f.flags & (FILL_REGISTERED | FILL_PURGED) == FILL_REGISTERED and f.era == cdn_load64(&s.top.era)
                     and same_key(fill_run(s, f), h0, key, n)):
                 return f
     return NULL
