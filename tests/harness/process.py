@@ -141,7 +141,10 @@ class Serve:
         return code
 
     def resident(self) -> int:
-        """Resident bytes of the process and its children."""
+        """Resident bytes of the process and its children, once all of these have loaded what they need."""
+        eventually(
+            lambda: all(map(_has_loop, _children(self.pid))), "the node's processes to run their loops"
+        )
         return sum(_resident(pid) for pid in (self.pid, *_children(self.pid)))
 
     def get(self, target: str = "/", fields: FieldsLike = None, *, host: str | None = HOST) -> Response:
@@ -168,6 +171,13 @@ class Serve:
             error.add_note(f"cdn serve said: {stderr[-2000:]}")
         elif "Traceback" in stderr:
             raise AssertionError(f"a traceback from cdn serve: {stderr[-4000:]}")
+
+
+def _has_loop(pid: int) -> bool:
+    try:
+        return any("eventpoll" in os.readlink(fd.path) for fd in os.scandir(f"/proc/{pid}/fd"))
+    except OSError:  # a descriptor, or the process, has gone meanwhile
+        return False
 
 
 def _children(pid: int) -> list[int]:

@@ -95,6 +95,8 @@ cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
     cdef uint64_t* pin
     if s.me < 0:
         return pin_record(s, r)
+    if s.seen.word & MOVING:        # who moves it has looked into the tables already
+        return False
     pin = enter_pin(s, r)
     if pin == NULL:
         return False

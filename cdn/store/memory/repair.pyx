@@ -209,8 +209,21 @@ cdef void claim_fills(Space* s) noexcept nogil:
             link_fills(s, i - 1, 1)
 
 
+cdef bint was_listed(Space* s, const Record* r) noexcept nogil:
+    """Whether its page listed a run there when the owner of the lock died, perhaps in the middle of a change to the list."""
+    cdef uint64_t page = page_of(s, r)
+    cdef const Page* p = &s.table[page]
+    cdef const Span* spans = spans_of(s, page)
+    cdef int at = <int> ((<const char*> r - page_bytes(s, page)) >> GRANULE_SHIFT)
+    cdef int i
+    for i in range(min(<int> p.runs + 1, <int> p.lines * LINE_SPANS)):
+        if spans[i].at == at:
+            return True
+    return False
+
+
 cdef void claim_pinned(Space* s) noexcept nogil:
-    """What has left the index and is held still."""
+    """What has left the index and is held still. Tables also name what is gone: pins of an instant, and what is not paid yet."""
     cdef uint64_t worker
     cdef uint64_t i
     cdef uint64_t granule
@@ -226,7 +239,8 @@ cdef void claim_pinned(Space* s) noexcept nogil:
             r = record_at(s, granule)
             if granule == 0 or <char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES:
                 continue
-            if not claimed(s, granule) and cdn_load32(&r.pins) & ~<uint32_t> PIN_FOLLOWED in (0, PIN_RETIRED):
+            if (not claimed(s, granule) and was_listed(s, r)
+                    and cdn_load32(&r.pins) & ~<uint32_t> PIN_FOLLOWED in (0, PIN_RETIRED)):
                 if claim_record(s, granule):
                     cdn_store32(&r.pins, PIN_RETIRED)
                     s.top.retired += 1
@@ -238,25 +252,13 @@ cdef void list_runs(Space* s, uint64_t page) noexcept nogil:
     cdef const uint64_t* bits = marks_of(s, page)
     cdef Span* spans = spans_of(s, page)
     cdef int lowest = next_mark(bits, 0)
-    cdef int pos
-    cdef int n
-    while True:
-        n = 0
-        pos = lowest
-        while pos < PAGE_GRANULES:
-            n += 1
-            pos = next_mark(bits, pos + (<Record*> (page_bytes(s, page) + pos * GRANULE)).run)
-        p.lines = (n + LINE_SPANS - 1) // LINE_SPANS
-        if p.lines * LINE_GRANULES <= lowest:
-            break
-        # the pin of an instant has claimed something where the list was
-        s.top.retired -= 1
-        free_claim(s, <Record*> (page_bytes(s, page) + lowest * GRANULE))
-        lowest = next_mark(bits, lowest)
-    if n == 0:
-        p.lines = 0
-        return
+    cdef int pos = lowest
+    cdef int n = 0
+    while pos < PAGE_GRANULES:
+        n += 1
+        pos = next_mark(bits, pos + (<Record*> (page_bytes(s, page) + pos * GRANULE)).run)
     p.runs = n
+    p.lines = (n + LINE_SPANS - 1) // LINE_SPANS        # no more than before, so that they lie below all runs
     p.free -= p.lines * LINE_GRANULES
     s.top.used_granules += p.lines * LINE_GRANULES
     pos = lowest
@@ -288,19 +290,23 @@ cdef bint mended(Space* s) noexcept nogil:
     s.depth = 1
     s.top.used_granules = s.top.objects = s.top.object_bytes = s.top.retired = 0
     for page in range(s.top.npages):
-        memset(&s.table[page], 0, sizeof(Page))
+        # how long its list was is needed for a while yet
+        memset(s.table[page].refs, 0, sizeof(s.table[page].refs))
+        s.table[page].taken = 0
         s.table[page].kind = PAGE_FREE
         s.table[page].free = PAGE_GRANULES
     claim_tables(s)
     claim_index(s)
     restore_queues(s)
-    # a pin may be one of an instant, of what was found and gone again: it comes last, for it may point into anything
+    # a pin may be one of an instant, of what was found and gone again: it comes last
     claim_fills(s)
     claim_pinned(s)
     memset(s.tree[RUNS], 0, 2 * s.top.tree_entries * sizeof(uint16_t))
     for page in range(s.top.npages):
         if s.table[page].kind == PAGE_RUNS:
             list_runs(s, page)
+        else:
+            s.table[page].runs = s.table[page].lines = 0
     for page in range(s.top.npages):
         if s.table[page].kind == PAGE_BLOCK:
             tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
