@@ -222,6 +222,7 @@ def _etag(d: Draft) -> bytes:
 def play(memory: Memory, worker: int, seed: int, seconds: float, report: Path, pieces: bool) -> None:
     """What a forked worker does; never returns."""
     status = 1
+    signal.alarm(int(seconds) + 120)  # whoever hangs does not outlive the test for long
     try:
         memory.attach(worker)
         player = Player(memory, worker, seed, pieces)
