@@ -9,7 +9,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy
 from posix.time cimport nanosleep, timespec
 
@@ -27,6 +26,16 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_wait(pthread_cond_t* cond, pthread_mutex_t* mutex)
     int pthread_cond_signal(pthread_cond_t* cond)
 
+cdef extern from "<sys/mman.h>" nogil:
+    enum:
+        PROT_READ
+        PROT_WRITE
+        MAP_PRIVATE
+        MAP_ANONYMOUS
+    void* MAP_FAILED
+    void* mmap(void* at, size_t n, int protection, int flags, int fd, ssize_t offset)
+    int munmap(void* at, size_t n)
+
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
 
@@ -38,7 +47,7 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     FIRST = 64 << 10            # bytes of a buffer when it is made
-    KEPT = 1 << 20              # one that has grown beyond that is given back once it is empty
+    KEPT = 256 << 10            # one that has grown beyond that is given back once it is empty
 
 
 # hot
@@ -72,6 +81,13 @@ cdef struct Buffer:
     size_t room
 
 
+cdef void _give_back(Buffer* b) noexcept nogil:
+    if b.room:
+        munmap(b.data, b.room)
+    b.data = NULL
+    b.used = b.room = 0
+
+
 cdef bint _append(Buffer* b, const char* data, size_t n) noexcept nogil:
     """False: no memory, and nothing has changed."""
     cdef size_t room = b.room if b.room else FIRST
@@ -79,12 +95,14 @@ cdef bint _append(Buffer* b, const char* data, size_t n) noexcept nogil:
     while room < b.used + n:
         room *= 2
     if room != b.room:
-        more = <char*>malloc(room)
-        if more == NULL:
+        # not from the heap, which would keep what a burst has taken
+        more = <char*>mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if more == MAP_FAILED:
             return False
         if b.used:
             memcpy(more, b.data, b.used)
-        free(b.data)
+        if b.room:
+            munmap(b.data, b.room)
         b.data = more
         b.room = room
     memcpy(b.data + b.used, data, n)
@@ -113,8 +131,8 @@ cdef class Spool:
         pthread_cond_init(&self.news, NULL)
 
     def __dealloc__(self):
-        free(self.coming.data)
-        free(self.leaving.data)
+        _give_back(&self.coming)
+        _give_back(&self.leaving)
         pthread_cond_destroy(&self.news)
         pthread_mutex_destroy(&self.lock)
 
@@ -226,15 +244,16 @@ cdef class Spool:
         self.at = 0
 
     cdef void _emptied(self) noexcept nogil:
-        cdef char* large = NULL
+        cdef Buffer large
+        large.room = 0
         pthread_mutex_lock(&self.lock)
         self.leaving.used = 0
         if self.leaving.room > KEPT:
-            large = self.leaving.data
+            large = self.leaving
             self.leaving.data = NULL
             self.leaving.room = 0
         pthread_mutex_unlock(&self.lock)
-        free(large)
+        _give_back(&large)
         self.batches += 1
 
     cdef int _write_out(self, int fd, size_t piece) noexcept nogil:
