@@ -78,24 +78,29 @@ def test_it_grows_no_further_than_it_may() -> None:
     memory.audit()
 
 
-@pytest.mark.parametrize("after", [1, 3])
-@pytest.mark.parametrize("step", [SEGMENT_TAKEN, SPLIT, EXTENDED])
-@pytest.mark.parametrize("name", ["lru", "s3fifo", "s3fifo-size"])
-def test_a_death_while_it_grows(name: str, step: int, after: int) -> None:
-    memory = Memory(8 << 20, bytes(16), objects=60_000, first=5, workers=2, policy=name)
-    put(memory, 0, 900)
+def grow_and_die(memory: Memory, records: int, step: int, after: int) -> None:
+    """A worker stores so many and is killed at that step; what it left is in order again."""
     pid = os.fork()
     if pid == 0:
         try:
             memory.attach(0)
             memory.arm(step, signal.SIGKILL, after)
-            put(memory, 1000, 28_000)
+            put(memory, 1000, records)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert memory.reap(0)
     memory.audit()
     assert memory.stats()["rebuilt"] == 1
+
+
+@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("step", [SEGMENT_TAKEN, SPLIT, EXTENDED])
+@pytest.mark.parametrize("name", ["lru", "s3fifo", "s3fifo-size"])
+def test_a_death_while_it_grows(name: str, step: int, after: int) -> None:
+    memory = Memory(8 << 20, bytes(16), objects=60_000, first=5, workers=2, policy=name)
+    put(memory, 0, 900)
+    grow_and_die(memory, 28_000, step, after)
     check(memory, [b"%d" % k for k in range(900)])
     there = list(memory.keys())
     check(memory, there)
@@ -118,18 +123,7 @@ def test_a_death_while_it_grows(name: str, step: int, after: int) -> None:
 def test_a_death_while_rings_and_ghosts_grow(name: str, step: int, after: int) -> None:
     memory = Memory(24 << 20, bytes(16), objects=300_000, first=5, workers=2, policy=name)
     put(memory, 0, 900)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            memory.attach(0)
-            memory.arm(step, signal.SIGKILL, after)
-            put(memory, 1000, 90_000)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    assert memory.reap(0)
-    memory.audit()
-    assert memory.stats()["rebuilt"] == 1
+    grow_and_die(memory, 90_000, step, after)
     there = list(memory.keys())
     assert len(there) > 5000
     check(memory, there)
