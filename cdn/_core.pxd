@@ -191,6 +191,9 @@ cdef class NamePatterns:
     # The name of a parameter, its %XX decoded first; and whether some parameter of a query has such a name.
     cdef bint matches_parameter(self, const char* name, size_t n) noexcept nogil
     cdef bint any_parameter(self, const char* query, size_t n) noexcept nogil
+    # The name of a field, whatever its case; and whether some pair of a Cookie field's value has such a name.
+    cdef bint matches_folded(self, const char* name, size_t n) noexcept nogil
+    cdef bint any_cookie(self, const char* value, size_t n) noexcept nogil
 
 cdef class QueryFilter:
     """Compiled config.QueryKey: which parameters of a query stay, and whether they are sorted."""

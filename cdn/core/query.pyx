@@ -1,4 +1,4 @@
-# Which parameters of a query belong to the key. One parser: raw text split at "&" only, the name is what
+# Names that a configuration lists, and which parameters of a query belong to the key. One parser: raw text split at "&" only, the name is what
 # stands before "=", compared with its %XX decoded; ";" and "+" are ordinary bytes. Kept parameters keep their
 # own bytes.
 
@@ -100,6 +100,51 @@ cdef class NamePatterns:
             if self.matches_parameter(query + one.start, one.name_len):
                 return True
         return False
+
+    cdef bint matches_folded(self, const char* name, size_t n) noexcept nogil:
+        cdef uint32_t i
+        cdef size_t length, at
+        cdef const char* pattern
+        for i in range(self.count):
+            pattern = self.blob + self.starts[i]
+            length = self.starts[i + 1] - self.starts[i]
+            if pattern[length - 1] == 0x2A:
+                length -= 1
+                if n < length:
+                    continue
+            elif n != length:
+                continue
+            at = 0
+            while at < length and LOWER[<uint8_t>name[at]] == <uint8_t>pattern[at]:
+                at += 1
+            if at == length:
+                return True
+        return False
+
+    cdef bint any_cookie(self, const char* value, size_t n) noexcept nogil:
+        # Split at every ";", whatever is quoted: no value hides a name, and none is seen where an application sees it not.
+        cdef const char* p = value
+        cdef const char* end = value + n
+        cdef const char* stop
+        cdef const char* last
+        if self.count == 0:
+            return False
+        while True:
+            stop = <const char*>memchr(p, 0x3B, end - p)
+            if stop == NULL:
+                stop = end
+            last = <const char*>memchr(p, 0x3D, stop - p)
+            if last == NULL:
+                last = stop
+            while p < last and (p[0] == 0x20 or p[0] == 0x09):
+                p += 1
+            while p < last and ((last - 1)[0] == 0x20 or (last - 1)[0] == 0x09):
+                last -= 1
+            if self.matches(p, last - p):
+                return True
+            if stop == end:
+                return False
+            p = stop + 1
 
     def in_query(self, bytes query not None):
         """Some parameter of the query has a name that matches."""

@@ -14,6 +14,9 @@ from cdn.store.layout cimport Record
 cdef enum:
     SCRATCH = 192 << 10     # a head (<= 64 KiB) and a small body
     COPY_LIMIT = 16 << 10   # bodies up to this are copied behind their head
+    TARGET_ROOM = 16 << 10  # longer targets are not for the lane
+    KEY_ROOM = 6 * TARGET_ROOM
+    KEY_SPARE = 64          # behind it, for what a slice's key has more
 
 cdef struct Answer:
     const char* out         # the head, and the body where it is small
@@ -46,6 +49,7 @@ cdef struct Located:
     size_t key_len
     bint secure             # the scheme, as the key has it
     bint edge               # an edge has sent it, whose word is believed
+    bint passed             # by a rule of the route
 
 cdef struct LaneCounters:
     uint64_t hits

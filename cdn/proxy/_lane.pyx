@@ -12,7 +12,7 @@ from libc.string cimport memchr, memcmp, memcpy
 from posix.uio cimport iovec
 
 from cdn._core cimport (
-    F_CACHE_CONTROL, F_CDN_EDGE, F_COOKIE, F_EXPECT, F_HTTP2_SETTINGS, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
+    F_CACHE_CONTROL, F_CDN_EDGE, F_EXPECT, F_HTTP2_SETTINGS, F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH,
     F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PRAGMA, F_RANGE, F_UPGRADE, FieldSpan, M_GET, M_HEAD, QueryFilter,
     RANGE_IGNORE, RANGE_ONE, RequestHead, TARGET_PLAIN, TargetParts, etag_list_matches, parse_http_date,
     parse_range, put_uint, split_request_target, write_key,
@@ -26,9 +26,6 @@ from cdn.store._memory cimport Memory, Sight
 from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record
 
 cdef enum:
-    TARGET_ROOM = 16 << 10      # longer targets are not for the lane
-    KEY_ROOM = 6 * TARGET_ROOM
-    KEY_SPARE = 64              # behind it, for what a slice's key has more
     LISTING = 20                # bytes of a list of slices
     TOKEN = 8
 
@@ -364,16 +361,17 @@ cdef class HitLane:
         if route < 0:
             return 0
         c = &self.routes.compiled[route]
-        self.located = Located(AT_ROUTE, route, authority, na, path, np, query, nq, self.key, 0, secure, edge)
-        if not c.lane or (c.directives and head.present & DIRECTIVES):
+        self.located = Located(AT_ROUTE, route, authority, na, path, np, query, nq, self.key, 0, secure, edge, False)
+        if c.rules and self.routes.by_rule(route, buf, head, query, nq):
+            self.located.passed = True
             return 0
-        if (c.cookie_bypass and head.present & (1ULL << F_COOKIE)) or (c.query_bypass and nq >= 0):
+        if not c.lane or (c.directives and head.present & DIRECTIVES):
             return 0
         if nq >= 0 and c.filtered:
             nq = (<QueryFilter>c.filter).apply(query, nq, query_room)
             query = query_room
         n = write_key(secure, authority, na, path, np, query, nq, self.key)
-        self.located = Located(AT_KEY, route, authority, na, path, np, query, nq, self.key, n, secure, edge)
+        self.located = Located(AT_KEY, route, authority, na, path, np, query, nq, self.key, n, secure, edge, False)
         # Without a lock or a pin: what is read of r below counts only if `unchanged` says so at the end.
         r = self._select(buf, head, n, c, b"", 0, &base_len, &h)
         if r == NULL and head.method_id == M_GET and head.present & (1ULL << F_RANGE) and c.sliced:

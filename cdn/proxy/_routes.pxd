@@ -1,8 +1,8 @@
 """The route matcher for C callers."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from cdn._core cimport NamePatterns, QueryFilter
+from cdn._core cimport NamePatterns, QueryFilter, RequestHead
 
 cdef enum:
     NO_HOST = -1     # no route knows this host: 421
@@ -24,9 +24,11 @@ cdef struct CompiledRoute:
     uint32_t methods        # bit (1 << MethodId); 0: every method
     bint other_methods      # some of its methods have no MethodId: ask Python
     bint cached             # cache is on
-    bint lane               # the hit lane may answer (key and bypass are plain)
-    bint cookie_bypass      # a request with Cookie needs a closer look
-    bint query_bypass       # a request with a query needs a closer look
+    bint lane               # the hit lane may answer (the key is plain)
+    bint rules              # some requests are passed by rule:
+    void* passed_fields     # those with such a field, cookie or parameter: NamePatterns, borrowed from the table
+    void* passed_cookies
+    void* passed_query
     bint sliced             # ranges may be answered from slices
     uint8_t directives      # 0: request directives are ignored; 1: honoured
     bint filtered           # the query is filtered for the key
@@ -38,7 +40,7 @@ cdef struct CompiledRoute:
 cdef class RouteTable:
     cdef readonly tuple routes          # config.Route
     cdef readonly list filters          # QueryFilter per route
-    cdef list keep                      # bytes that C pointers lie in
+    cdef list keep                      # what C pointers lead to
     cdef dict exact                     # host -> candidates (bytes of int32)
     cdef CompiledRoute* compiled
     cdef uint32_t count
@@ -56,6 +58,8 @@ cdef class RouteTable:
     cdef int32_t* suffix_route          # ascending; suffix NULL: any host
     cdef int match(self, const char* host, size_t nh, const char* path, size_t np,
                    int method, const char* name, size_t nm) noexcept nogil
+    cdef bint by_rule(self, int route, const char* buf, const RequestHead* head, const char* query,
+                      int64_t nq) noexcept nogil
     cdef bint _named(self, int route, const char* name, size_t nm) noexcept with gil
     cdef bint _accepts(self, int route, const char* path, size_t np, int method,
                        const char* name, size_t nm) noexcept nogil

@@ -1,15 +1,16 @@
 """Which route takes a request: configuration compiled once, matched without Python.
 
-Decides by host, path and method alone, first match wins. It must not know what a route then does: only a few bits that
-tell the hit lane whether the route is plain enough for it.
+Decides by host, path and method alone, first match wins. Of what a route then does it knows what the lanes compare with: a
+few bits, and the names by which its rules pass a request.
 """
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, strlen
 
 from cdn._core cimport (
-    M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_OTHER, M_PATCH, M_POST, M_PUT, NamePatterns, QueryFilter,
+    F_COOKIE, FieldSpan, MAX_FIELDS, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_OTHER, M_PATCH, M_POST, M_PUT, NamePatterns,
+    QueryFilter, RequestHead, scan_request,
 )
 
 from cdn._core import NamePatterns, QueryFilter
@@ -109,9 +110,11 @@ cdef class RouteTable:
         c.cached = True
         c.filter = <void*>self.filters[i]
         c.filtered = self.filters[i].active
-        c.lane = not (cache.key.headers or cache.key.cookies or cache.bypass.headers)
-        c.cookie_bypass = bool(cache.bypass.cookies)
-        c.query_bypass = bool(cache.bypass.query)
+        c.lane = not (cache.key.headers or cache.key.cookies)
+        passed = [NamePatterns(names) for names in (cache.bypass.headers, cache.bypass.cookies, cache.bypass.query)]
+        self.keep += passed
+        c.rules = any(passed)
+        c.passed_fields, c.passed_cookies, c.passed_query = <void*>passed[0], <void*>passed[1], <void*>passed[2]
         c.directives = cache.request_directives != "none"
         c.sliced = cache.slices and not route.compress
         if route.compress:
@@ -207,6 +210,35 @@ cdef class RouteTable:
             if self._accepts(self.suffix_route[i], path, np, method, name, nm):
                 return self.suffix_route[i]
         return NO_ROUTE if known else NO_HOST
+
+    # hot
+    cdef bint by_rule(self, int route, const char* buf, const RequestHead* head, const char* query,
+                      int64_t nq) noexcept nogil:
+        """Whether one of the route's rules passes a request, as `rules.storing.bypass` says of them. `query` is the raw
+        one, `nq` < 0 none."""
+        cdef CompiledRoute* c = &self.compiled[route]
+        cdef const FieldSpan* f
+        cdef uint32_t i
+        if not c.rules:
+            return False
+        for i in range(head.nfields):
+            f = &head.fields[i]
+            if f.id == F_COOKIE and (<NamePatterns>c.passed_cookies).any_cookie(buf + f.value, f.value_len):
+                return True
+            if (<NamePatterns>c.passed_fields).matches_folded(buf + f.name, f.name_len):
+                return True
+        return nq > 0 and (<NamePatterns>c.passed_query).any_parameter(query, nq)
+
+    def passed_by_rule(self, int index, bytes head not None, query) -> bool:
+        """`by_rule` of a whole request head; raises ValueError where that is none."""
+        cdef RequestHead scanned
+        cdef size_t resume = 0
+        cdef bytes text = b"" if query is None else query
+        if not 0 <= index < <int>self.count:
+            raise IndexError(index)
+        if scan_request(head, len(head), &resume, len(head), MAX_FIELDS, &scanned) <= 0:
+            raise ValueError("no whole request head")
+        return self.by_rule(index, head, &scanned, text, -1 if query is None else len(text))
 
     def find(self, str host, str path, str method) -> int:
         """The index of the route, -1 (no route knows the host: 421) or -2 (no route matches: 404).
