@@ -25,29 +25,32 @@ from posix.uio cimport iovec
 
 from cdn cimport _core
 from cdn._core cimport (
-    F_AGE, F_AUTHORIZATION, F_CONNECTION, F_DATE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE,
+    F_ACCEPT_ENCODING, F_AGE, F_AUTHORIZATION, F_CONNECTION, F_DATE, F_ETAG, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE,
     F_LAST_MODIFIED, F_OTHER, F_RANGE, FieldSpan, M_GET, M_HEAD, RequestHead, ResponseHead, parse_http_date,
-    put_http_date, put_uint, same_folded,
+    put_http_date, put_uint, same_folded, write_key,
 )
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._front cimport CLOSED, Connection, Lane, microseconds, send_bytes, send_pieces
-from cdn.proxy._lane cimport AT_KEY, AT_NOTHING, AT_ROUTE, HitLane, Located
+from cdn.proxy._lane cimport AT_KEY, AT_NOTHING, HitLane, KEY_ROOM, Located
 from cdn.proxy._log cimport HitLog, Line, Text, line_of
-from cdn.proxy._routes cimport RouteTable
+from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.store._memory cimport Fill, Memory
-from cdn.store.layout cimport Record
+from cdn.store.layout cimport RECORD_VARY_MARKER, Record
 from cdn.tier cimport _wire
 from cdn.tier._standing cimport Choice, Member
 from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing, Sink, Stream
 
 from cdn._core import FIELD_IDS
-from cdn.proxy import filling, handover, stored_parts, stored_slices
+from cdn.proxy import coding, filling, handover, stored_parts, stored_slices
+from cdn.proxy.asking import candidates
 from cdn.proxy.counters import BUCKETS
 from cdn.proxy.interim import interim_head
 from cdn.proxy.placing import place
+from cdn.rules.norms import CODED_FROM as _CODED_FROM
 from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead as ResponseValue
 from cdn.rules.outcome import NoStoreReason, Outcome
-from cdn.rules.stored import META_VERSION
+from cdn.rules.stored import META_VERSION, TAGGED
+from cdn.tier.rendezvous import hash_of
 from cdn.tier.seam import Kind
 from cdn.tier.shields import place as place_of
 
@@ -57,6 +60,8 @@ cdef extern from "Python.h":
 cdef enum:
     ROOM = 384 << 10            # a whole head, in either direction
     WORD = 1 << 10              # of that for a word to a shield
+    LINE = 16 << 10             # and for a line that asks about stored variants
+    MARKER = 4 << 10            # the longest list of what a URL's responses vary by
     BODY = 1 << 20              # the longest body that is stored here; longer ones, or what is left of them, are a flight's
     PIECE = 64 << 10            # read from a fill at once
     MOST_LINES = 64             # of a response; masks have a bit for each
@@ -70,6 +75,7 @@ cdef enum:
 # What a passage is for.
 cdef enum:
     PASSED = 0                  # the route has `cache: off`, or a rule that the request falls under
+    TOLD                        # a HEAD of what is not stored: its answer is for its client alone
     MISSED                      # others may wait for it
     ALONE                       # a miss that nobody should wait for: the last one could not be stored
 
@@ -85,6 +91,9 @@ cdef list OUTCOME_TEXTS = [name.encode("ascii") for name in OUTCOME_NAMES]
 cdef dict REASON_TEXTS = {reason.value: reason.value.encode("ascii") for reason in NoStoreReason}
 cdef str ROUTE_OFF = NoStoreReason.ROUTE_OFF.value
 cdef str BYPASS = NoStoreReason.BYPASS.value
+cdef int META_TAGGED = TAGGED
+cdef int64_t CODED_FROM = _CODED_FROM
+cdef str METHOD = NoStoreReason.METHOD.value
 
 cdef uint64_t CONDITIONAL = (
     (1ULL << F_IF_MODIFIED_SINCE) | (1ULL << F_IF_NONE_MATCH) | (1ULL << F_IF_RANGE) | (1ULL << F_RANGE)
@@ -119,6 +128,7 @@ include "fill/recipe.pyx"
 include "fill/way.pyx"
 include "fill/counts.pyx"
 include "fill/lane.pyx"
+include "fill/seeking.pyx"
 include "fill/passage.pyx"
 include "fill/verdict.pyx"
 include "fill/answering.pyx"

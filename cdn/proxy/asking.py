@@ -10,28 +10,35 @@ from typing import TYPE_CHECKING
 from cdn.proxy.flight import Asked
 from cdn.proxy.lookup import Found
 from cdn.rules.coding import fits
-from cdn.rules.message import RequestHead
+from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import Stored
 from cdn.rules.validation import fill_fields, validation_request, variants_request
 from cdn.store import Entry
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
+    from cdn.proxy.site import Site
+
+
+def candidates(
+    site: Site, primary: bytes, fields: Fields, codings: tuple[str, ...]
+) -> list[tuple[Entry, Stored]]:
+    """The stored variants of a URL that would do for a request with these fields if its origin said so."""
+    return [pair for pair in site.variants.stored(primary) if fits(pair[1], fields, codings)]
 
 
 def ask(
     exchange: Exchange, request: RequestHead, query: str | None, found: Found, stored: Stored | None
 ) -> Asked:
     known: tuple[Entry, Stored] | None = None
-    candidates: list[tuple[Entry, Stored]] = []
+    about: list[tuple[Entry, Stored]] = []
     if found.entry is not None and stored is not None:
         known = (found.entry, stored)
         fields = validation_request(request, stored)
     elif found.specs:
         codings = exchange.route.compress if exchange.route is not None else ()
-        variants = exchange.site.variants.stored(found.primary)
-        candidates = [pair for pair in variants if fits(pair[1], request.fields, codings)]
-        fields = variants_request(request, [variant for _, variant in candidates])
+        about = candidates(exchange.site, found.primary, request.fields, codings)
+        fields = variants_request(request, [variant for _, variant in about])
     else:
         fields = fill_fields(request.fields)
     return Asked(
@@ -40,7 +47,7 @@ def ask(
         query,
         fields,
         known,
-        candidates,
+        about,
         found.specs,
         exchange.stream.address,
         exchange.trusted,

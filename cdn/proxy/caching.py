@@ -49,8 +49,13 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
     exchange.entry.key_hash = log_hash(primary)
     given = exchange.taken(route)
     if given is not None:
-        exchange.fwd = "uri-miss"
+        exchange.fwd = "vary-miss" if given.varies else "uri-miss"
         found = Found(primary, primary, None)
+        if request.method == "HEAD":
+            await passing.answer_head(
+                exchange, route, request, given.response, None, given.request_time, given.response_time
+            )
+            return
         if given.flight is None:
             assert given.since is not None
             await passing.store_along(

@@ -6,20 +6,25 @@ that would not give the rules' own record for its example is never used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from cdn.config.values import FieldEdits, Origin, Rewrite, Route, Shields
+from cdn.proxy.coding import ENCODERS
 from cdn.proxy.drafts import draft
 from cdn.rules.cache_status import member
+from cdn.rules.coding import normal_encoding, plan
 from cdn.rules.fields import HOP_BY_HOP
 from cdn.rules.forwarding import continued, loops, origin_fields, replaced
 from cdn.rules.freshness import LifetimeSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
-from cdn.rules.stored import encode_vary_marker
-from cdn.rules.storing import DECIDING, DontStore, bypass, decide_store, stored_fields
+from cdn.rules.stored import MetaError, Stored, decode_vary_marker, encode_tags, encode_vary_marker
+from cdn.rules.storing import DECIDING, DontStore, decide_store, stored_fields
+from cdn.rules.tags import tags_of
+from cdn.rules.validation import variants_request
 from cdn.rules.vary import Spec
-from cdn.store import Draft
+from cdn.store import Draft, Entry
 from cdn.tier._wire import NO_BODY, request_head
 from cdn.tier.seam import OWN_FIELDS, OriginError
 
@@ -55,8 +60,13 @@ _CONSTANT = frozenset(
 )
 # Of these the lane reads the values itself, or never needs them.
 _READ = frozenset({"date", "age", "etag", "last-modified", "expires", "connection", "content-location"})
+# Their values are nobody else's, as a rule: what they say is read of each response.
+_TAGS = frozenset({"cache-groups", "cache-tag", "surrogate-key"})
 # Responses that only the general lane stores: what they mean depends on more than themselves.
-_AWAY = frozenset({"no-vary-search", "cache-groups", "cache-tag", "surrogate-key"})
+_AWAY = frozenset({"no-vary-search"})
+
+_MISSES = ("uri-miss", "vary-miss")
+_PLAIN = RequestHead("GET", "http", "-", "/", None, Fields())
 
 
 def request_treatment(name: str, edits: FieldEdits | None, trusted: bool) -> int:
@@ -102,8 +112,8 @@ def request_tail(
 
 
 def takes(route: Route, origin: Origin) -> bool:
-    """Whether the lane may ask this route's origin: servers, none of them chosen by the key, no deadline for the whole
-    of an answer, and the path as it came."""
+    """Whether the lane may ask this route's origin: servers, no deadline for the whole of an answer, and the path as it
+    came."""
     if (
         route.rewrite != Rewrite()
         or not origin.servers
@@ -111,7 +121,7 @@ def takes(route: Route, origin: Origin) -> bool:
         or origin.s3 is not None
     ):
         return False
-    return origin.balance != "hash" and origin.timeouts.total is None
+    return origin.timeouts.total is None
 
 
 def takes_shields(shields: Shields) -> bool:
@@ -119,10 +129,30 @@ def takes_shields(shields: Shields) -> bool:
     return shields.timeouts.total is None
 
 
-def bypassed(route: Route, lines: list[tuple[str, str]], query: str | None) -> bool:
-    """Whether a GET or HEAD with these fields is passed by one of the route's rules."""
-    assert route.cache is not None
-    return bypass(RequestHead("GET", "http", "-", "/", query, Fields(lines)), route.cache)
+def encoding(value: bytes | None, codings: tuple[str, ...]) -> bytes:
+    """The Accept-Encoding that says about these codings what the client's does, all lines joined; None: it has none."""
+    return normal_encoding(None if value is None else value.decode("latin-1"), codings).encode("latin-1")
+
+
+def tagged(lines: list[tuple[str, str]], request: RequestHead | None) -> bytes:
+    """Of a response's fields that name it, what stands at the end of its record's meta. Where there are cache groups,
+    `request` is needed: they belong to its origin."""
+    return encode_tags(tags_of(request or _PLAIN, Fields(lines)))
+
+
+@lru_cache(maxsize=256)
+def specs_of(marker: bytes) -> tuple[Spec, ...] | None:
+    """By what a URL's responses vary, as its marker's meta says; None for foreign bytes."""
+    try:
+        return decode_vary_marker(marker)
+    except MetaError:
+        return None
+
+
+def asks_about(candidates: list[tuple[Entry, Stored]]) -> bytes:
+    """The field line that asks whether one of these variants would do (RFC 9111 §4.3.1); empty where none has a tag."""
+    fields = variants_request(_PLAIN, [stored for _, stored in candidates])
+    return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in fields)
 
 
 def pass_status(node: str, reason: str) -> bytes:
@@ -131,15 +161,15 @@ def pass_status(node: str, reason: str) -> bytes:
     return f"Cache-Status: {text}\r\n".encode("latin-1")
 
 
-def unstored_status(node: str, status: int, reason: str) -> bytes:
-    """The Cache-Status line of a miss that is not stored."""
-    text = member(node, Outcome.MISS, fwd="uri-miss", fwd_status=status, detail=reason)
+def unstored_status(node: str, status: int, reason: str, varies: bool) -> bytes:
+    """The Cache-Status line of a miss that is not stored; `varies`: of a further variant."""
+    text = member(node, Outcome.MISS, fwd=_MISSES[varies], fwd_status=status, detail=reason)
     return f"Cache-Status: {text}\r\n".encode("latin-1")
 
 
-def stored_status(node: str) -> tuple[bytes, bytes]:
+def stored_status(node: str, varies: bool) -> tuple[bytes, bytes]:
     """What goes before and behind the ttl in the Cache-Status line of a miss that is stored."""
-    before, _, behind = member(node, Outcome.MISS, ttl=0, fwd="uri-miss", stored=True).partition("ttl=0")
+    before, _, behind = member(node, Outcome.MISS, ttl=0, fwd=_MISSES[varies], stored=True).partition("ttl=0")
     return f"Cache-Status: {before}ttl=".encode("latin-1"), f"{behind}\r\n".encode("latin-1")
 
 
@@ -148,14 +178,17 @@ class Form:
     """What follows from the names of a response's fields alone, in their order, on one route.
 
     Masks have a bit for each line. `passed`: the lines that go to a client when the response is not stored, `set_lines`
-    what comes behind them, `dated` whether they have a Date. `deciding`: lines whose values are in a recipe's key.
-    `recipes`: whether there can be any; `away`: a storable one is for the general lane.
+    what comes behind them, `dated` whether they have a Date. `deciding`: lines whose values are in a recipe's key;
+    `tags`: those that name it, `grouped`: by its origin, too. `recipes`: whether there can be any; `away`: a storable
+    one is for the general lane.
     """
 
     passed: int
     set_lines: bytes
     dated: bool
     deciding: int
+    tags: int
+    grouped: bool
     recipes: bool
     away: bool
 
@@ -169,11 +202,15 @@ def form_of(names: list[str], route: Route) -> Form:
     dated = any(show and name == "date" for show, name in zip(shown, lower, strict=True))
     read = DECIDING | frozenset(() if route.cache is None else route.cache.targets)
     single = all(lower.count(name) <= 1 for name in ("date", "age", "etag", "last-modified"))
+    if route.compress:
+        read |= {"content-type"}
     return Form(
         passed=_mask(shown),
         set_lines="".join(f"{name}: {value}\r\n" for name, value in edits.set).encode("latin-1"),
         dated=dated or any(name.lower() == "date" for name, _ in edits.set),
-        deciding=_mask([name in read and name not in _READ for name in lower]),
+        deciding=_mask([name in read and name not in _READ and name not in _TAGS for name in lower]),
+        tags=_mask([name in _TAGS for name in lower]),
+        grouped="cache-groups" in lower,
         recipes=single and not edited and not _AWAY.intersection(lower),
         away=bool(_AWAY.intersection(lower)),
     )
@@ -197,16 +234,27 @@ class Judged:
     settled: bool
     vary: Spec = ()
     names: bytes | None = None  # `vary` as a marker lists it, where it varies
+    tags: bytes = b""  # as they stand at the end of the record's meta
     stale: tuple[int, int, int] = (0, 0, 0)  # fresh, swr, sie: ms from birth
     of_request: bool = False  # the reason says nothing about other requests
 
 
 def judge(
-    route: Route, request: RequestHead, head: ResponseHead, request_time: int, response_time: int
+    route: Route,
+    request: RequestHead,
+    head: ResponseHead,
+    request_time: int,
+    response_time: int,
+    length: int | None,
 ) -> Judged:
-    """The rules' decision on a response to a plain GET that nobody has stored anything for."""
+    """The rules' decision on a response to a plain GET that nobody has stored anything for; `length` is its body's.
+
+    What is to be coded on its way into the store, or gets another head there, is for the general lane.
+    """
+    assert route.cache is not None
+    planned = plan(request, head, route.compress, ENCODERS, length, route.cache.targets)
     decision = decide_store(
-        request, head, route.cache, request_time=request_time, response_time=response_time
+        request, planned.head, route.cache, request_time=request_time, response_time=response_time
     )
     if isinstance(decision, DontStore):
         reason = decision.reason
@@ -214,7 +262,13 @@ def judge(
         return Judged(reason.value, None, False, reason in _SETTLED, of_request=of_request)
     whole = stored_fields(head.fields, frozenset(), response_time)
     vary, born = decision.vary, decision.born
-    away = whole != decision.fields or len(vary) > MOST_VARYING or any(len(name) > LONGEST for name in vary)
+    decision = replace(decision, flags=decision.flags | planned.flags)
+    away = (
+        planned.coding is not None
+        or whole != decision.fields
+        or len(vary) > MOST_VARYING
+        or any(len(name) > LONGEST for name in vary)
+    )
     return Judged(
         None,
         draft(decision, route.headers.response, old_origin=head.version < (1, 1)),
@@ -222,5 +276,6 @@ def judge(
         decision.lifetime_source in _CONSTANT,
         vary,
         encode_vary_marker((vary,))[MARKER_LEAD:] if vary and not away else None,
+        encode_tags(decision.tags),
         (decision.fresh_until - born, decision.swr_until - born, decision.sie_until - born),
     )

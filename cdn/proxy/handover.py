@@ -22,8 +22,10 @@ from cdn.proxy.lookup import log_hash
 from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
-from cdn.rules.vary import key_extras
-from cdn.store import Draft, Fill
+from cdn.rules.stored import Stored
+from cdn.rules.validation import variants_request
+from cdn.rules.vary import Spec, key_extras
+from cdn.store import Draft, Entry, Fill
 from cdn.tier import OriginError, OriginResponse
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ Lines = list[tuple[str, str]]
 @dataclass(slots=True)
 class Given:
     """A response that was fetched for the exchange before it began. `flight` is that of a miss, and flies already;
-    `since` marks the departure of one that nobody should wait for."""
+    `since` marks the departure of one that nobody should wait for; `varies`: it was asked for a further variant."""
 
     route: Route
     response: OriginResponse
@@ -43,6 +45,7 @@ class Given:
     response_time: int
     flight: Flight | None = None
     since: Fill | None = None
+    varies: bool = False
 
     def drop(self) -> None:
         """The exchange does not want it."""
@@ -109,18 +112,26 @@ def flight_of(
     site: Site,
     route: Route,
     fill: Fill,
+    door: bytes,
     primary: bytes,
     request: RequestHead,
     query: str | None,
     peer: str,
     trusted: bool,
+    specs: tuple[Spec, ...],
+    candidates: list[tuple[Entry, Stored]],
 ) -> Flight:
-    """A flight that others can board; its response comes through the lane. `fill` is `primary`'s or a variant's."""
-    asked = Asked(request, primary, query, request.fields, None, [], (), peer, trusted)
+    """A flight that others can board; its response comes through the lane.
+
+    They look for it under `door`: the URL's key or, where it is known by what that varies (`specs`), a variant's.
+    `fill` is that key's, or another variant's that the response has turned out to be.
+    """
+    fields = variants_request(request, [stored for _, stored in candidates]) if specs else request.fields
+    asked = Asked(request, primary, query, fields, None, candidates, specs, peer, trusted)
     flight = Flight(site, route, fill, asked)
-    flight.keys = [primary]
-    site.flights[primary] = flight
-    if fill.key != primary:
+    flight.keys = [door]
+    site.flights[door] = flight
+    if fill.key != door:
         flight.moved(fill)
     return flight
 

@@ -262,12 +262,25 @@ async def fetch_alone(
     response_time = site.clock.now()
     if request.method == "HEAD":
         told = (found.entry, stored) if stored is not None and found.entry is not None else parts
-        if told is not None:
-            _update_from_head(exchange, route, request, told, response.head, request_time, response_time)
-        head = coding.described(route, request, response.head, request_time, response_time)
-        await relay(exchange, response, head, request, Outcome.MISS, NoStoreReason.METHOD)
+        await answer_head(exchange, route, request, response, told, request_time, response_time)
         return
     await store_along(exchange, route, request, query, found, since, response, request_time, response_time)
+
+
+async def answer_head(
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    response: OriginResponse,
+    told: tuple[Entry, Stored] | None,
+    request_time: int,
+    response_time: int,
+) -> None:
+    """Answer a HEAD as the origin did; `told` is the stored response that it tells something about."""
+    if told is not None:
+        _update_from_head(exchange, route, request, told, response.head, request_time, response_time)
+    head = coding.described(route, request, response.head, request_time, response_time)
+    await relay(exchange, response, head, request, Outcome.MISS, NoStoreReason.METHOD)
 
 
 async def store_along(

@@ -30,7 +30,7 @@ MAX_SPECS = 4
 _FIRST = struct.Struct("<BBB")
 _NARROW = struct.Struct("<iHI")
 _WIDE = struct.Struct("<qIQ")
-_TAGGED = 128
+TAGGED = 128
 _LISTED = 64
 _U8 = struct.Struct("<B")
 _U16 = struct.Struct("<H")
@@ -187,7 +187,7 @@ def parse_head(head: bytes) -> tuple[int, str, Fields]:
 def encode_meta(stored: Stored) -> bytes:
     """The part of `stored` that neither the record's fixed part nor its head holds."""
     delay = min(max(0, stored.response_time - stored.request_time), 0xFFFF_FFFF)
-    source = SOURCES.index(stored.lifetime_source) | (_TAGGED if stored.tags else 0)
+    source = SOURCES.index(stored.lifetime_source) | (TAGGED if stored.tags else 0)
     if stored.vary == _listed(stored.fields):
         source |= _LISTED
     seconds, rest = divmod(stored.lifetime, 1000)
@@ -201,10 +201,13 @@ def encode_meta(stored: Stored) -> bytes:
         ]
     if not source & _LISTED:
         out.append(_names(stored.vary))
-    if stored.tags:
-        out.append(_U16.pack(len(stored.tags)))
-        out.extend(_text(tag) for tag in stored.tags)
+    out.append(encode_tags(stored.tags))
     return b"".join(out)
+
+
+def encode_tags(tags: Sequence[str]) -> bytes:
+    """The end of what `encode_meta` gives, empty without tags; `TAGGED` in its third byte says that it is there."""
+    return b"".join([_U16.pack(len(tags)), *(_text(tag) for tag in tags)]) if tags else b""
 
 
 def decode(
@@ -236,9 +239,9 @@ def decode(
         else:
             raise MetaError(f"meta version {version}, expected {META_VERSION}")
         vary = () if source & _LISTED else reader.names()
-        tags = tuple(reader.text() for _ in range(reader.u16())) if source & _TAGGED else ()
+        tags = tuple(reader.text() for _ in range(reader.u16())) if source & TAGGED else ()
         listed = source & _LISTED
-        source &= ~(_TAGGED | _LISTED)
+        source &= ~(TAGGED | _LISTED)
         reader.end()
     except struct.error:
         raise MetaError("meta too short") from None

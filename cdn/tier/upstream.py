@@ -216,14 +216,14 @@ class Upstream(Choice):
             return None
         return server
 
-    def again(self, server: OwnServer, error: OriginError, seconds: float) -> bool:
+    def again(self, server: OwnServer, error: OriginError, seconds: float, key: int = 0) -> bool:
         """Whether a GET or HEAD that `server` has failed after so long is asked again by `ask`, of another server."""
         retry = self.origin.retry
         if len(self.servers) == 1 or retry.tries < 2 or seconds >= retry.within / 1000:
             return False
         if not repeatable(error, "GET", False):
             return False
-        other = self._pick(0, [server])
+        other = self._pick(key, [server])
         if other is None or not self._budget.spend(self._now()):
             return False
         self.promised = other

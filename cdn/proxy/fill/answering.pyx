@@ -31,6 +31,7 @@ cdef int relay(Passage passage, Shape shape, const char* base, ResponseHead* hea
 cdef int serve(Passage passage, object draft, ResponseHead* head, Framing framing) except -1:
     """The head of a response that is being stored, as the general lane writes it (`answer._full`)."""
     cdef FillLane lane = passage.lane
+    cdef bint varies = passage.specs is not None
     cdef char* p = lane.space
     cdef int64_t now, ttl, born, until
     cdef bytes text
@@ -50,14 +51,14 @@ cdef int serve(Passage passage, object draft, ResponseHead* head, Framing framin
         p = put_uint(p, max(0, now - born) // 1000)
         p = _core.put_bytes(p, b"\r\n", 2)
     p = _put(p, lane.old_via if head.minor == 0 else lane.via)
-    p = _put(p, lane.stored_before)
+    p = _put(p, <bytes>lane.stored[varies][0])
     ttl = until - now
     if ttl < 0:
         p[0] = b"-"
         p = put_uint(p + 1, (999 - ttl) // 1000)
     else:
         p = put_uint(p, ttl // 1000)
-    p = _put(p, lane.stored_behind)
+    p = _put(p, <bytes>lane.stored[varies][1])
     if framing == BY_CHUNKS:
         p = _in_chunks(passage, p)
     return head_out(passage, p, head.status)

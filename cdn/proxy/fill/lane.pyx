@@ -15,8 +15,9 @@ cdef class FillLane(Lane):
     cdef list ways
     cdef uint64_t epoch
     cdef str node
-    cdef bytes via, old_via, stored_before, stored_behind
-    cdef dict unstored          # (status, reason) -> Cache-Status line
+    cdef bytes via, old_via
+    cdef tuple stored           # what goes before and behind the ttl in Cache-Status; the second for a further variant
+    cdef dict unstored          # (status, reason, whether of a further variant) -> Cache-Status line
     cdef uint64_t object_limit
     cdef char* space
     cdef size_t held            # bytes of a response head in `space` that wait for what follows them
@@ -54,11 +55,11 @@ cdef class FillLane(Lane):
         self.table = self.site.table
         self.epoch += 1
         self.node = self.site.name
-        self.ways = [Way(route, config.origins.get(route.origin), self.site, self.node)
+        self.ways = [Way(route, config.origins.get(route.origin), self.site, self.node, self.table)
                      for route in self.table.routes]
         self.via = f"Via: 1.1 {self.node}\r\n".encode("latin-1")
         self.old_via = f"Via: 1.0 {self.node}\r\n".encode("latin-1")
-        self.stored_before, self.stored_behind = filling.stored_status(self.node)
+        self.stored = (filling.stored_status(self.node, False), filling.stored_status(self.node, True))
         self.unstored = {}
         self.object_limit = config.limits.object
 
@@ -93,7 +94,6 @@ cdef class FillLane(Lane):
         cdef Way way
         cdef Note note
         cdef Passage p
-        cdef bytes key = None
         cdef Py_ssize_t asking
         cdef Member server
         cdef object since = None
@@ -101,45 +101,30 @@ cdef class FillLane(Lane):
         cdef bytes word
         cdef Fill fill = None
         cdef bint won = False
-        cdef str reason = ROUTE_OFF
         cdef uint64_t h[2]
         cdef _wire.Connection conn
-        cdef int kind
         if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
             return False
         if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE)):
             return False
         way = self.ways[at.route]
+        p = Passage.__new__(Passage)
+        p.way = way
         if way.passes:
-            kind = PASSED
-        elif way.bypasses and at.step == AT_ROUTE:
-            if not filling.bypassed(way.route, _lines(buf, head.fields, head.nfields),
-                                    None if at.query_len < 0 else at.query[:at.query_len].decode("latin-1")):
+            p.reason = ROUTE_OFF
+        elif at.passed:
+            if not way.bypasses:
                 return False
-            kind = PASSED
-            reason = BYPASS
-        elif not way.fills or at.step != AT_KEY or head.method_id != M_GET or head.present & CONDITIONAL:
+            p.reason = BYPASS
+        elif (not way.fills or at.step != AT_KEY or head.present & CONDITIONAL
+                or not seek(self, p, buf, head, at, h)):
             return False
-        else:
-            kind = MISSED
-            self.memory.hash_both(at.key, at.key_len, h)
-            if self.site.equivalents.learnt or self.memory.find_hashed(h[0], h[1], at.key, at.key_len) != NULL:
-                return False
-            if self._behind(<char*>at.key, at.key_len):
-                return False
-            key = PyBytes_FromStringAndSize(at.key, at.key_len)
-            if self.site.disk is not None and self._on_disk(key):
-                return False
-            if key in self.site.flights:
-                return False
-            if self.memory.is_uncacheable(h, self.clock.read()):
-                kind = ALONE
         note = c.note
         if note is None or note.epoch != self.epoch or note.secure != at.secure or note.edge != at.edge:
             note = c.note = Note.__new__(Note)
             note.epoch, note.secure, note.edge = self.epoch, at.secure, at.edge
             note.trusted = at.edge or self.site.trusts(c.address)
-        asking = self._request(c, note, way, buf, head, at)
+        asking = self._request(c, note, way, buf, head, at, p.encoding, p.candidates)
         if asking == 0:
             return False
         if way.shields is not None:
@@ -151,6 +136,12 @@ cdef class FillLane(Lane):
             server, conn = kept
             word = way.shields.say(scheme, "GET" if head.method_id == M_GET else "HEAD", host, target).encode("latin-1")
             asking = _with_word(self.space, asking, word)
+        elif way.keyed:
+            home = hash_of(self._place(at, p))
+            kept = way.upstream.kept_for(home)
+            if kept is None:
+                return False
+            server, conn = kept
         elif (conn := way.upstream.take_plain()) is not None:
             server = way.upstream.only
         else:
@@ -158,30 +149,25 @@ cdef class FillLane(Lane):
             if kept is None:
                 return False
             server, conn = kept
-        if kind == MISSED:
-            fill = self.memory.begin(key, None, h[0], &won)
-            if not won or (not self.memory.alone()
-                           and self.memory.find_hashed(h[0], h[1], at.key, at.key_len) != NULL):
+        if p.kind == MISSED:
+            fill = self.memory.begin(p.key, None, h[0], &won)
+            if not won or (not self.memory.alone() and self.memory.find_hashed(
+                    h[0], h[1], PyBytes_AS_STRING(p.key), PyBytes_GET_SIZE(p.key)) != NULL):
                 # another worker is at it, or has stored it since we looked
                 if won:
                     fill.abort("answered")
                 conn.give_back()
                 return False
-        elif kind == ALONE:
-            since = self.site.departure(key)
-        p = Passage.__new__(Passage)
+        elif p.kind == ALONE:
+            since = self.site.departure(p.key)
         p.lane = self
-        p.way = way
         p.client = c
         p.origin = conn
-        p.kind = kind
-        p.reason = reason if kind == PASSED else None
         p.for_head = head.method_id == M_HEAD
         p.secure = at.secure
         p.home = home
         p.authorized = (head.present >> F_AUTHORIZATION) & 1
         p.trusted = note.trusted
-        p.primary = p.key = key
         p.fill = fill
         p.since = since
         p.address = c.address
@@ -194,12 +180,20 @@ cdef class FillLane(Lane):
         p.began = microseconds()
         p.request_time = p.line.time = self.clock.read()
         if fill is not None:
-            self.site.flights[key] = p
+            self.site.flights[p.key] = p
         self.active += 1
         c._busy(head)
         c.turn = p
         conn.ask(p, self.space, asking, p.for_head)
         return True
+
+    cdef bytes _place(self, Located* at, Passage p):
+        """What chooses a server where that goes by the key: the key of what its origin is asked for (`Site.place`)."""
+        cdef char* room = self.space + ROOM // 2
+        if p.kind != PASSED:
+            return p.primary
+        return PyBytes_FromStringAndSize(room, write_key(at.secure, at.authority, at.authority_len, at.path, at.path_len,
+                                                         at.query, at.query_len, room))
 
     cdef bint _behind(self, char* key, size_t n) noexcept:
         """Whether parts or slices lie under this key, which has room behind it."""
@@ -224,14 +218,15 @@ cdef class FillLane(Lane):
         return disk.has(key) or disk.has(key + self.parts) or disk.has(key + self.slices)
 
     cdef Py_ssize_t _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head,
-                             Located* at) except -1:
-        """Write the request's head for the origin into `space`; its length, 0: not for the lane."""
+                             Located* at, bytes encoding, list candidates) except -1:
+        """Write the request's head for the origin into `space`; its length, 0: not for the lane. `encoding`: the
+        Accept-Encoding that it gets; `candidates`: stored variants that it may answer with, too."""
         cdef char* p = self.space
         cdef FieldSpan* f
         cdef uint32_t i
         cdef int treatment
         cdef list continued = None
-        cdef bytes authority = None
+        cdef bytes authority = None, line
         p = _core.put_bytes(p, b"GET " if head.method_id == M_GET else b"HEAD ", 4 + (head.method_id != M_GET))
         p = _core.put_bytes(p, at.path, at.path_len)
         if at.query_len >= 0:
@@ -245,6 +240,8 @@ cdef class FillLane(Lane):
         p = _core.put_bytes(p, b"\r\n", 2)
         for i in range(head.nfields):
             f = &head.fields[i]
+            if f.id == F_ACCEPT_ENCODING and encoding is not None:
+                continue
             if f.id == F_CONNECTION and not _plain_connection(buf, f):
                 return 0
             treatment = way.treatment(buf, f, note.trusted)
@@ -254,6 +251,13 @@ cdef class FillLane(Lane):
                 if continued is None:
                     continued = []
                 continued += _lines(buf, f, 1)
+        if encoding is not None and way.copies(F_ACCEPT_ENCODING, note.trusted):
+            p = _core.put_field(p, b"Accept-Encoding", 15, PyBytes_AS_STRING(encoding), PyBytes_GET_SIZE(encoding))
+        if candidates and way.copies(F_IF_NONE_MATCH, note.trusted):
+            line = filling.asks_about(candidates)
+            if PyBytes_GET_SIZE(line) > LINE:
+                return 0
+            p = _put(p, line)
         if continued is None and note.way is way and _same(note.authority, at):
             p = _put(p, note.tail)
             return p - self.space
@@ -275,10 +279,10 @@ cdef class FillLane(Lane):
     cdef void room(self, object turn):
         (<Passage>turn).client_reads()
 
-    cdef bytes unstored_line(self, int status, str reason):
-        line = self.unstored.get((status, reason))
+    cdef bytes unstored_line(self, int status, str reason, bint varies):
+        line = self.unstored.get((status, reason, varies))
         if line is None:
-            line = self.unstored[status, reason] = filling.unstored_status(self.node, status, reason)
+            line = self.unstored[status, reason, varies] = filling.unstored_status(self.node, status, reason, varies)
         return line
 
 

@@ -55,7 +55,7 @@ cdef int give(Passage passage, _wire.Connection conn, const char* base, Response
         passage._rest()
         return 0
     given = handover.Given(passage.way.route, response, passage.request_time, passage.response_time, flight,
-                           passage.since)
+                           passage.since, passage.specs is not None)
     forget(passage)
     handover.exchange(site, client.hand_over(passage.head, passage.began), given)
     return 0
@@ -94,8 +94,9 @@ cdef object flight_of(Passage passage):
     """The flight that others board; made when the first of them asks."""
     cdef object query = None if passage.query is None else passage.query.decode("latin-1")
     if passage.shared is None:
-        passage.shared = handover.flight_of(passage.lane.site, passage.way.route, passage.fill, passage.primary,
-                                            request_of(passage), query, passage.address, passage.trusted)
+        passage.shared = handover.flight_of(
+            passage.lane.site, passage.way.route, passage.fill, passage.door, passage.primary, request_of(passage),
+            query, passage.address, passage.trusted, passage.specs or (), passage.candidates or [])
         for status, fields in passage.interims or ():
             passage.shared.interims.hear(status, fields)
         if passage.stored:
@@ -111,15 +112,16 @@ cdef int tell_flight(Passage passage, str server) except -1:
 
 
 cdef object request_of(Passage passage):
-    """The request as a value."""
+    """The request as a value, as the store sees it."""
     cdef RequestHead head
     cdef size_t resume = 0
     cdef const char* buf = PyBytes_AS_STRING(passage.head)
     _core.scan_request(buf, PyBytes_GET_SIZE(passage.head), &resume, PyBytes_GET_SIZE(passage.head), _core.MAX_FIELDS,
                        &head)
-    return handover.request_head_of(
+    request = handover.request_head_of(
         "HEAD" if passage.for_head else "GET", buf[head.target:head.target + head.target_len], passage.secure,
         _lines(buf, head.fields, head.nfields))
+    return request if passage.encoding is None else coding.asked(passage.way.route, request)
 
 
 cdef object response_of(const char* base, ResponseHead* head):

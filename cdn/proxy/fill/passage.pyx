@@ -6,7 +6,6 @@
 
 
 @cython.final
-@cython.freelist(64)
 cdef class Passage(Sink):
     cdef FillLane lane
     cdef Way way
@@ -15,7 +14,11 @@ cdef class Passage(Sink):
     cdef int kind
     cdef bint for_head, secure, authorized, trusted
     cdef bytes primary          # of a miss, the key of its URL,
+    cdef bytes door             # that under which others find it before its response is there,
     cdef bytes key              # and that of what is stored: the same, or a variant's
+    cdef tuple specs            # of a further variant, by what its URL's responses vary; else None
+    cdef list candidates        # and those of them that may answer it, too (`asking.candidates`)
+    cdef bytes encoding         # of a miss on a route with codings: the Accept-Encoding that its origin is asked with
     cdef bytes query
     cdef Fill fill              # of MISSED: what others read from; None once nothing is stored
     cdef object since           # of ALONE: when it left
@@ -25,7 +28,7 @@ cdef class Passage(Sink):
     cdef str server             # that was asked: its name,
     cdef bytes server_text      # for the log,
     cdef Member asked           # and itself (`tier.own.OwnServer`)
-    cdef object home            # where it is a shield: the place of what was asked
+    cdef object home            # what it was chosen by where that is the place, or key, of what was asked
     cdef bytes head             # the request's, as received; `line` points into it
     cdef Line line
     cdef str reason             # why it is not stored
@@ -65,7 +68,7 @@ cdef class Passage(Sink):
         self.response_time = self.lane.clock.read()
         self.line.first_byte_us = <int64_t>((conn.answered_at - conn.asked_at) * 1000000)
         self.way.requests += 1
-        if framing == BY_CLOSE or (self.kind != PASSED and (
+        if framing == BY_CLOSE or (self.kind >= MISSED and (
                 head.status == 206 or head.status == 304 or head.status == 412 or head.status == 416)):
             return give(self, conn, base, head, framing)
         for i in range(head.nfields):
@@ -77,6 +80,9 @@ cdef class Passage(Sink):
         if self.kind == PASSED:
             return relay(self, shape, base, head, framing,
                          self.way.off_status if self.reason is ROUTE_OFF else self.way.bypass_status)
+        if self.kind == TOLD:
+            return relay(self, shape, base, head, framing,
+                         self.lane.unstored_line(head.status, METHOD, self.specs is not None))
         return judge(self, conn, shape, base, head, framing)
 
     cdef int _worked(self, int status) except -1:
@@ -164,7 +170,7 @@ cdef class Passage(Sink):
         if not self.answered:
             forget(self)
             client.hand_over(self.head, self.began)
-            handover.failed(self.lane.site, client.stream, error, self.key)
+            handover.failed(self.lane.site, client.stream, error, self.primary)
             return 0
         if self.kind != MISSED or not self.stored:
             self.lane.site.report("origin", str(error))
@@ -175,7 +181,7 @@ cdef class Passage(Sink):
         """Whether the general lane asks once more, knowing that this server has failed."""
         if self.way.shields is not None:
             return self.way.shields.again(self.asked, error, seconds, self.home)
-        return self.way.upstream.again(self.asked, error, seconds)
+        return self.way.upstream.again(self.asked, error, seconds, self.home or 0)
 
     # --- what the client does ---
 
@@ -250,11 +256,12 @@ cdef class Passage(Sink):
             self.shared = None
             self.asked = None
             self.drafted = None
+            self.candidates = None
         return 0
 
     cdef int _landed(self) except -1:
-        self._leave(self.primary)
-        if self.key is not self.primary:
+        self._leave(self.door)
+        if self.key is not self.door:
             self._leave(self.key)
         return 0
 
@@ -287,7 +294,8 @@ cdef class Passage(Sink):
             self.line.no_store = PyBytes_AS_STRING(text)
         self.line.origin = Text(PyBytes_AS_STRING(self.server_text), PyBytes_GET_SIZE(self.server_text))
         if self.key is not None:
-            self.line.key = Text(PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key))
+            text = self.key if self.stored else self.primary
+            self.line.key = Text(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         self.line.bytes_sent = self.sent
         self.line.micros = micros
         lane.log.add(self.address, &self.line)

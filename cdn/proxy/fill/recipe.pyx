@@ -43,6 +43,7 @@ cdef tuple DRAFTED = (
 cdef enum:
     META_DATE = 4
     META_DELAY = 8
+    META_SOURCE = 3             # with a bit that says whether tags stand at the end
     META_LEAST = 14
     MOST_DELAY = 0xffff
     MOST_BEHIND = 0x7fffffff
@@ -54,13 +55,16 @@ cdef class Shape:
     cdef bytes set_lines
     cdef bint dated
     cdef uint64_t deciding
+    cdef uint64_t tags          # lines that name it
+    cdef bint grouped           # by groups of its origin, too
     cdef bint cooks             # recipes are possible
     cdef bint away
     cdef int date, age, etag, modified      # lines, -1: none
     cdef dict recipes
 
-    cdef bytes key(self, const char* base, ResponseHead* head, bint authorized):
-        """What a recipe is remembered by; None: too long."""
+    cdef bytes key(self, const char* base, ResponseHead* head, bint authorized, bytes encoding, bint long_enough):
+        """What a recipe is remembered by; None: too long. On a route with codings also the `encoding` that was asked for, and
+        whether it is `long_enough` for one."""
         cdef char key[KEY]
         cdef char* p = key
         cdef uint32_t i
@@ -69,6 +73,13 @@ cdef class Shape:
         p[1] = <char>(head.status >> 8)
         p[2] = <char>(head.minor | (2 if authorized else 0))
         p += 3
+        if encoding is not None:
+            if PyBytes_GET_SIZE(encoding) + 2 > KEY // 2:
+                return None
+            p[0] = b"l" if long_enough else b"s"
+            p = _put(p + 1, encoding)
+            p[0] = b"\n"
+            p += 1
         for i in range(self.lines):
             if (self.deciding >> i) & 1:
                 f = &head.fields[i]
@@ -89,13 +100,13 @@ cdef class Recipe:
     cdef uint64_t lines_304
     cdef int flags
     cdef int64_t fresh, swr, sie            # ms from birth
-    cdef bytes meta
+    cdef bytes meta             # but for the tags
     cdef tuple vary             # the fields it varies by
     cdef bytes names            # as a marker lists them; None: by none
 
     cdef Drafted cook(self, Shape shape, const char* base, ResponseHead* head, int64_t request_time,
-                      int64_t response_time, char* room):
-        """The record of a response; None: ask the rules."""
+                      int64_t response_time, bytes tags, char* room):
+        """The record of a response with these tags; None: ask the rules."""
         cdef Drafted d
         cdef FieldSpan* f
         cdef int64_t now = response_time // 1000, date = now, age = 0, modified = INT64_MIN, delay, apparent
@@ -152,8 +163,12 @@ cdef class Recipe:
         d.etag_offset = etag
         d.etag_len = etag_len
         d.head = PyBytes_FromStringAndSize(room, p - room)
-        d.meta = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.meta), PyBytes_GET_SIZE(self.meta))
+        i = PyBytes_GET_SIZE(self.meta)
+        d.meta = PyBytes_FromStringAndSize(NULL, i + PyBytes_GET_SIZE(tags))
         meta = PyBytes_AS_STRING(d.meta)
+        _put(_put(meta, self.meta), tags)
+        if PyBytes_GET_SIZE(tags):
+            meta[META_SOURCE] = <char>(<uint8_t>meta[META_SOURCE] | META_TAGGED)
         if delay > MOST_DELAY or date - now > MOST_BEHIND or now - date > MOST_BEHIND:
             return None         # meta is wider then
         date -= now
@@ -201,9 +216,11 @@ cdef Recipe _recipe(object judged, Shape shape, const char* base, ResponseHead* 
     r.fresh, r.swr, r.sie = judged.stale
     r.flags = draft.flags
     r.lines_304 = draft.lines_304
-    r.meta = draft.meta
+    r.meta = draft.meta[:len(draft.meta) - len(judged.tags)]
     if len(r.meta) < META_LEAST or r.meta[1] != META_VERSION:
         return None
+    if judged.tags:
+        r.meta = r.meta[:META_SOURCE] + bytes([r.meta[META_SOURCE] & ~META_TAGGED]) + r.meta[META_SOURCE + 1:]
     # which lines were kept: the stored ones are some of those received, in their order
     stored = draft.head
     at = draft.status_line_len
@@ -213,7 +230,7 @@ cdef Recipe _recipe(object judged, Shape shape, const char* base, ResponseHead* 
         if stored[at:at + n] == room[:n]:
             r.keep |= 1ULL << i
             at += n
-    made = r.cook(shape, base, head, request_time, response_time, room)
+    made = r.cook(shape, base, head, request_time, response_time, judged.tags, room)
     if made is None or any([getattr(made, name) != getattr(draft, name) for name in DRAFTED]):
         return None
     return r

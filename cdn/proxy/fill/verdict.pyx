@@ -15,16 +15,19 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
     cdef bytes names = None
     cdef bint away = False, of_request = False
     if shape.cooks:
-        key = shape.key(base, head, passage.authorized)
+        key = shape.key(base, head, passage.authorized, passage.encoding,
+                        framing == BY_CHUNKS or (framing == BY_LENGTH and head.content_length >= CODED_FROM))
         recipe = shape.recipes.get(key)
     if recipe is not None:
         reason, away, of_request = recipe.reason, recipe.away, recipe.of_request
         vary, names = recipe.vary, recipe.names
         if reason is None and not away:
-            draft = recipe.cook(shape, base, head, passage.request_time, passage.response_time, lane.space)
+            draft = recipe.cook(shape, base, head, passage.request_time, passage.response_time,
+                                b"" if shape.tags == 0 else tags_of(passage, shape, base, head), lane.space)
     if draft is None and reason is None and not away:
         judged = filling.judge(passage.way.route, request_of(passage), response_of(base, head), passage.request_time,
-                               passage.response_time)
+                               passage.response_time, None if framing == BY_CHUNKS else
+                               head.content_length if framing == BY_LENGTH else 0)
         reason, away, of_request, draft = judged.reason, judged.away, judged.of_request, judged.draft
         vary, names = judged.vary, judged.names
         if key is not None and recipe is None:
@@ -35,11 +38,13 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
                 shape.recipes[key] = recipe
     if reason is not None:
         not_stored(passage, reason, of_request, base, head)
-        return relay(passage, shape, base, head, framing, lane.unstored_line(head.status, reason))
+        return relay(passage, shape, base, head, framing, lane.unstored_line(head.status, reason, passage.specs is not None))
     if (away or shape.away or passage.kind == ALONE
             or (framing == BY_LENGTH and (<uint64_t>head.content_length > BODY
                                           or <uint64_t>head.content_length > lane.object_limit))):
         return give(passage, conn, base, head, framing)
+    if names is None and passage.specs is not None:
+        vary, names = (), b""
     if names is not None and not to_variant(passage, draft, vary, names):
         return give(passage, conn, base, head, framing)
     if store_whole(passage, conn, draft, base, head, framing):
@@ -57,27 +62,31 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
     return serve(passage, draft, head, framing)
 
 
+cdef bytes tags_of(Passage passage, Shape shape, const char* base, ResponseHead* head):
+    """What the response is filed under, as its record has it."""
+    cdef list lines = []
+    cdef uint32_t i
+    for i in range(shape.lines):
+        if (shape.tags >> i) & 1:
+            lines += _lines(base, &head.fields[i], 1)
+    return filling.tagged(lines, request_of(passage) if shape.grouped else None)
+
+
 cdef bint to_variant(Passage passage, object draft, tuple vary, bytes names) except -1:
     """It varies: it is stored under its variant's key from now on. False: that is filled by somebody else, or too long."""
     cdef FillLane lane = passage.lane
-    cdef RequestHead head
-    cdef size_t resume = 0, n = PyBytes_GET_SIZE(passage.key)
-    cdef const char* buf = PyBytes_AS_STRING(passage.head)
-    cdef bytes key
-    cdef int64_t more
+    cdef bytes key = passage.key
     cdef Fill fill
-    _core.scan_request(buf, PyBytes_GET_SIZE(passage.head), &resume, PyBytes_GET_SIZE(passage.head), _core.MAX_FIELDS,
-                       &head)
-    memcpy(lane.space, PyBytes_AS_STRING(passage.key), n)
-    more = lane.hit.normaliser.append_variant(PyBytes_AS_STRING(names), PyBytes_GET_SIZE(names), buf, &head, NULL, 0,
-                                              lane.space + n, ROOM - n)
-    if more < 0:
-        return False
-    key = PyBytes_FromStringAndSize(lane.space, n + more)
-    fill = place(lane.site, passage.fill, passage.key, key, (), vary, draft.response_time,
+    if passage.specs is None or passage.specs[0] != vary:
+        key = variant_of(passage, names)
+        if key is None:
+            return False
+    fill = place(lane.site, passage.fill, passage.primary, key, passage.specs or (), vary, draft.response_time,
                  max(draft.fresh_until, draft.swr_until, draft.sie_until))
     if fill is None:
         return False
+    if fill is passage.fill:
+        return True
     passage.fill = fill
     passage.key = key
     if passage.shared is None:
@@ -85,6 +94,21 @@ cdef bint to_variant(Passage passage, object draft, tuple vary, bytes names) exc
     else:
         passage.shared.moved(fill)
     return True
+
+
+cdef bytes variant_of(Passage passage, bytes names):
+    """The key of the variant by these fields; None: it is too long for the lane."""
+    cdef FillLane lane = passage.lane
+    cdef RequestHead head
+    cdef size_t resume = 0, n = PyBytes_GET_SIZE(passage.primary)
+    cdef const char* buf = PyBytes_AS_STRING(passage.head)
+    cdef int64_t more
+    _core.scan_request(buf, PyBytes_GET_SIZE(passage.head), &resume, PyBytes_GET_SIZE(passage.head), _core.MAX_FIELDS,
+                       &head)
+    memcpy(lane.space, PyBytes_AS_STRING(passage.primary), n)
+    more = lane.hit.normaliser.append_variant(PyBytes_AS_STRING(names), PyBytes_GET_SIZE(names), buf, &head,
+                                              passage.way.coding, passage.way.coding_len, lane.space + n, ROOM - n)
+    return None if more < 0 else PyBytes_FromStringAndSize(lane.space, n + more)
 
 
 cdef bint store_whole(Passage passage, _wire.Connection conn, object draft, const char* base, ResponseHead* head,
@@ -110,7 +134,7 @@ cdef int not_stored(Passage passage, str reason, bint of_request, const char* ba
     """Whoever waits goes on alone at once; for a while nobody waits for this key again."""
     passage.reason = reason
     if not of_request:
-        passage.lane.site.predict(passage.key, NoStoreReason(reason))
+        passage.lane.site.predict(passage.primary, NoStoreReason(reason))
     if passage.fill is not None:
         passage.fill.abort(reason)
         if passage.shared is not None:

@@ -5,26 +5,36 @@ cdef class Way:
     cdef object route
     cdef bint passes            # `cache: off`
     cdef bint fills             # misses of it may be the lane's
-    cdef bint bypasses          # so may what its rules pass
+    cdef bint bypasses          # so may what a rule of it passes
     cdef str origin
     cdef Choice upstream        # `tier.upstream.Upstream`; None where shields are asked,
+    cdef bint keyed             # the key says which of its servers is asked
     cdef object shields         # which these are (`tier.shields.ShieldPool`), or None
     cdef bytes host             # for the origin, instead of the client's; or None
     cdef object edits           # of requests
+    cdef tuple codings          # that responses get on their way into the store,
+    cdef dict encodings         # and what an Accept-Encoding says about them
+    cdef const char* coding     # as `CompiledRoute` has them
+    cdef uint32_t coding_len
+    cdef RouteTable table       # which keeps them
     cdef uint8_t known[2][IDS]  # treatment of request fields by FieldId; the second for trusted peers
     cdef tuple others           # the same by name, for those without an id
     cdef bytes off_status, bypass_status
     cdef dict shapes
     cdef uint64_t requests, errors, received
 
-    def __cinit__(self, route, origin, site, str node):
+    def __cinit__(self, route, origin, site, str node, RouteTable table):
         cdef int trusted
         self.route = route
         self.origin = route.origin
         self.passes = route.cache is None
-        self.fills = not self.passes and not route.compress
-        self.bypasses = not self.passes and bool(
-            route.cache.bypass.headers or route.cache.bypass.cookies or route.cache.bypass.query)
+        self.fills = not self.passes
+        self.codings = () if self.passes else route.compress
+        self.encodings = {}
+        self.table = table
+        self.coding = table.compiled[<int>route.index].coding
+        self.coding_len = table.compiled[<int>route.index].coding_len
+        self.bypasses = not self.passes
         if not self.passes and route.shield and site.shields is not None:
             self.shields = site.shields
             takes = filling.takes_shields(site.config.shields)
@@ -36,6 +46,7 @@ cdef class Way:
             return
         if self.shields is None:
             self.upstream = site.origins.upstream(self.origin)
+            self.keyed = origin.balance == "hash"
             self.host = None if origin.host is None else origin.host.encode("latin-1")
         for trusted in range(2):
             for name, which in FIELD_IDS.items():
@@ -58,6 +69,25 @@ cdef class Way:
                 others.clear()
             known = others[name] = filling.request_treatment(name.decode("latin-1").lower(), self.edits, trusted)
         return known
+
+    cdef bint copies(self, int which, bint trusted) noexcept:
+        """Whether a field that is sent along goes on, too, as the client's would."""
+        return self.known[trusted][which] == 0
+
+    cdef bytes encoding(self, const char* buf, RequestHead* head):
+        """What the origin of a route with codings is asked with instead of the client's Accept-Encoding."""
+        cdef bytes key = None, normal
+        cdef uint32_t i
+        for i in range(head.nfields):
+            if head.fields[i].id == F_ACCEPT_ENCODING:
+                one = PyBytes_FromStringAndSize(buf + head.fields[i].value, head.fields[i].value_len)
+                key = one if key is None else key + b", " + one
+        normal = self.encodings.get(key)
+        if normal is None:
+            if len(self.encodings) >= MOST_NAMES:
+                self.encodings.clear()
+            normal = self.encodings[key] = filling.encoding(key, self.codings)
+        return normal
 
     cdef Shape shape(self, const char* base, ResponseHead* head, char* room):
         """None: more lines than the lane looks at."""
@@ -92,6 +122,8 @@ cdef Shape _shape(const char* base, ResponseHead* head, object route):
     s.set_lines = form.set_lines
     s.dated = form.dated
     s.deciding = form.deciding
+    s.tags = form.tags
+    s.grouped = form.grouped
     s.cooks = form.recipes
     s.away = form.away
     s.date = s.age = s.etag = s.modified = -1
