@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from cpython.object cimport PyObject
 from posix.uio cimport iovec
 
 from cdn._core cimport Chunked, RequestHead
@@ -22,6 +23,11 @@ cdef enum BodyKind:
     BODY_NONE = 0
     BODY_LENGTH
     BODY_CHUNKED
+
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr_storage:
+        int ss_family
 
 
 cdef class Board:
@@ -79,6 +85,53 @@ cdef class Front:
     cdef readonly bint draining
 
 
+cdef class Entrance:
+    """The plain listeners of one worker and their connections. What ends is buried when nobody works with it any more."""
+    cdef object loop
+    cdef list doors             # (socket, Front), in the order of their numbers
+    cdef int ep
+    cdef char* room             # where bytes arrive; whoever is told of them copies what it keeps
+    cdef PyObject** plains      # by descriptor
+    cdef int places
+    cdef list ended             # (Plain, why) to be buried
+    cdef bint busy              # and that this turn will do
+    cdef int _watch_door(self, int what, int n) except -1
+    cdef int _accept(self, int n, int most) except -1
+    cdef int _enter(self, Front front, int fd, sockaddr_storage* peer) except -1
+    cdef int _keep(self, int fd, Plain plain) except -1
+    cdef int _hear(self, Plain plain, uint32_t events) except -1
+    cdef int _fault(self, Plain plain, object fault) except -1
+    cdef int bury(self, Plain plain, object error) except -1
+    cdef int _bury(self) except -1
+
+
+cdef class Plain:
+    """A transport for TCP without TLS; the descriptor lives until its connection knows that it is over."""
+    cdef Entrance entrance
+    cdef Connection connection
+    cdef int fd
+    cdef bint watched           # the entrance's epoll has it
+    cdef bint reading
+    cdef bint ended             # the peer has shut its side
+    cdef bint full              # the socket has been full once
+    cdef bint slow              # the connection was asked to write no more
+    cdef bint shut              # our side is shut once what waits has left
+    cdef bint closing
+    cdef bint lost              # nothing is read or written any more
+    cdef object queue           # deque of bytes that the socket has not taken, or None
+    cdef size_t skip            # how much of the first it has
+    cdef size_t waiting         # bytes in all
+    cdef size_t high
+    cdef size_t low
+    cdef int happens(self, uint32_t events) except -1
+    cdef int read(self, bint ends) except -1
+    cdef int _stop(self, ssize_t got) except -1
+    cdef int watch(self) except -1
+    cdef int lose(self, object error) except -1
+    cdef int _flush(self) except -1
+    cdef int _slow_down(self) except -1
+
+
 cdef class Census:
     """Who is connected to this worker, over all listeners."""
     cdef readonly uint64_t accepted
@@ -93,14 +146,14 @@ cdef class Census:
     cdef readonly uint64_t timeouts
     cdef readonly uint64_t loosened     # clients that lost the pin of what they read
     cdef public uint64_t cut_for_memory # and those that could not go on
+    cpdef bint enter(self, str address) except -1
+    cpdef int leave(self, str address) except -1
 
 
 cdef class Connection:
     cdef Front front
     cdef object transport
     cdef str address
-    cdef bint counted           # the census has it already
-    cdef bint kept              # it is not given away: another worker gave it
     cdef int fd                 # for direct sends; -1 over TLS
     cdef int state
     cdef int64_t slot           # the wheel's bucket, in seconds; 0: none
@@ -129,6 +182,7 @@ cdef class Connection:
     cdef int slow               # looks in a row that found the peer too slow
     cdef bint emptied           # a lingering connection has sent everything
 
+    cdef int take_in(self, const char* buf, size_t n, object owner) except -1
     cdef void _behind(self, const char* buf, size_t n)
     cdef int _consume(self, const char* buf, size_t n, object owner) except -1
     cdef int _feed_body(self, const char* buf, size_t n, size_t* pos)
@@ -143,6 +197,7 @@ cdef class Connection:
     cdef void _keep(self, const char* buf, size_t n)
     cdef void _hold(self)
     cdef void _release(self)
+    cdef bint _has_said_all(self) noexcept nogil
     cdef void _linger(self)
     cdef void _close(self)
     cdef void _abort(self)

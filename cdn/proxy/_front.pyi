@@ -1,6 +1,7 @@
 from asyncio import AbstractEventLoop, Protocol, Task
 from collections.abc import Callable
-from typing import Any
+from socket import socket
+from typing import Any, final
 
 from cdn.config.values import Limits, Timeouts
 from cdn.proxy._lane import HitLane, NameSet
@@ -29,6 +30,22 @@ class Wheel:
 
     def __init__(self, loop: AbstractEventLoop) -> None: ...
     def close(self) -> None: ...
+
+@final
+class Entrance:
+    """The plain listeners of a worker, and the connections that come in there. Made inside its loop; OSError."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None: ...
+    def listen(self, sock: socket, front: Front) -> None:
+        """Accept from this socket, which is the entrance's from now on. OSError."""
+    def take(self, front: Front, fd: int) -> None:
+        """Serve a connection that another worker has accepted; its descriptor is the entrance's from now on."""
+    def end(self) -> None:
+        """Accept nobody but who is in the queues now."""
+    def shut(self) -> None:
+        """Accept nobody."""
+    def close(self) -> None:
+        """Behind `Front.abort`, once the loop has had a turn."""
 
 class Census:
     """Who is connected to this worker, over all listeners; refuses what is over the limits."""
@@ -122,8 +139,8 @@ class Front:
     ) -> None: ...
     def configure(self, limits: Limits, timeouts: Timeouts) -> None: ...
     def covers(self, host: str) -> bool: ...
-    def protocol(self, counted: bool = False, kept: bool = False) -> Protocol:
-        """For a new connection; `counted` when the census has it already, `kept` when another worker gave it."""
+    def protocol(self) -> Protocol:
+        """For a new connection over TLS, which the census has already."""
     def drain(self) -> None: ...
     def holders(self) -> list[tuple[float, Protocol]]:
         """Those of its connections for which memory of the store is held, each behind its bytes a second."""

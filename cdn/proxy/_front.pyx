@@ -16,12 +16,18 @@ are decided here. It must not know cache rules, routes or origins.
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, EINTR, errno
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.errno cimport EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.uio cimport iovec
+from posix.unistd cimport close
+
+from collections import deque
 
 from cdn._core cimport (
     CHUNK_BAD, CHUNK_DATA, CHUNK_END, CHUNK_MORE, Chunked, F_EXPECT, F_UPGRADE, FieldSpan, MAX_FIELDS,
@@ -46,6 +52,17 @@ cdef extern from "<sys/socket.h>" nogil:
     struct linger:
         int l_onoff
         int l_linger
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    int AF_INET
+    int AF_INET6
+    int SOCK_NONBLOCK
+    int SOCK_CLOEXEC
+    int accept4(int fd, sockaddr* peer, socklen_t* size, int flags)
+    int getpeername(int fd, sockaddr* peer, socklen_t* size)
+    ssize_t recv(int fd, void* buf, size_t n, int flags)
+    int MSG_PEEK
     int getsockopt(int fd, int level, int name, void* value, unsigned int* n)
     int setsockopt(int fd, int level, int name, const void* value, unsigned int n)
     int shutdown(int fd, int how)
@@ -71,6 +88,41 @@ cdef extern from *:
 
 cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
+    enum: INET6_ADDRSTRLEN
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        in_addr sin_addr
+    struct sockaddr_in6:
+        in6_addr sin6_addr
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+
+cdef extern from "Python.h":
+    str PyUnicode_FromString(const char* text)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum: EPOLL_CLOEXEC
+    enum: EPOLL_CTL_ADD
+    enum: EPOLL_CTL_DEL
+    enum: EPOLL_CTL_MOD
+    enum: EPOLLIN
+    enum: EPOLLOUT
+    enum: EPOLLERR
+    enum: EPOLLHUP
+    enum: EPOLLRDHUP
+    enum: EPOLLET
+    union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int ep, int what, int fd, epoll_event* event)
+    int epoll_wait(int ep, epoll_event* events, int most, int timeout)
 
 cdef extern from "<linux/tcp.h>" nogil:
     struct tcp_info:
@@ -92,6 +144,14 @@ cdef enum:
     LINGER = 2000               # ms
     FRESH = 1000                # ms that a connection has for its first request once the node drains
     GRACE = 5000                # ms between two looks at a transfer's rate
+    ROOM = 64 << 10             # bytes that one recv takes
+    READS = 4                   # and so often in one connection's turn
+    PIECES = 16                 # of what waits in a transport, for one call
+    HEARD = 64                  # events that a worker's plain connections have before the loop has its turn
+    ACCEPTS = 32                # and new connections of one listener
+    DOOR = 1 << 30              # an event's number is a listener's, not a descriptor
+
+cdef double BREATH = 0.05       # seconds until a listener is asked again after a refusal for want of descriptors
 
 # One scratch head a process: a head is scanned and used up within one callback.
 cdef RequestHead scanned
@@ -112,6 +172,8 @@ cdef int64_t microseconds() noexcept nogil:
 
 include "front/board.pyx"
 include "front/wheel.pyx"
+include "front/entrance.pyx"
+include "front/plain.pyx"
 include "front/connection.pyx"
 include "front/sending.pyx"
 include "front/holding.pyx"

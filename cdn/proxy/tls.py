@@ -126,7 +126,7 @@ async def _shake_hands(
 ) -> None:
     try:
         await front.loop.connect_accepted_socket(
-            lambda: front.protocol(True), sock, ssl=context, ssl_handshake_timeout=timeout
+            front.protocol, sock, ssl=context, ssl_handshake_timeout=timeout
         )
     except OSError:  # ssl.SSLError and time-outs are among them: the peer's doing
         front.census.leave(address)

@@ -19,14 +19,14 @@ from typing import Any
 from cdn.config.values import Config, Listener
 from cdn.proxy import durable, explaining, tls
 from cdn.proxy._fill import FillLane
-from cdn.proxy._front import Census, ClientStream, Front, Wheel
+from cdn.proxy._front import Census, ClientStream, Entrance, Front, Wheel
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
 from cdn.proxy._variants import Normaliser
 from cdn.proxy.clock import Clock
 from cdn.proxy.disk import DiskTier
 from cdn.proxy.exchange import Exchange
-from cdn.proxy.listening import BACKLOG, bind, rest, turn_away
+from cdn.proxy.listening import bind, connecting, tell_of_the_first_bytes, turn_away
 from cdn.proxy.log_entry import AccessSink
 from cdn.proxy.lookup import normal_value
 from cdn.proxy.purge_log import PurgeLog
@@ -41,6 +41,7 @@ from cdn.store.disk.times import Times
 from cdn.store.opening import WORKERS
 
 HANDSHAKE = 10.0  # seconds
+LAST_WORD = 1.0  # seconds that a connection has for its first bytes when no more are let in
 # bytes of memory that may wait for the disk, of all workers together; at most a quarter of it
 DISK_QUEUE = 64 << 20
 
@@ -113,7 +114,7 @@ class Worker:
         self._shared = shared
         self._access = access_log
         self._report = report or (lambda kind, sentence: None)
-        self._servers: list[tuple[asyncio.AbstractServer, socket.socket, Front]] = []  # plain listeners
+        self._entrance: Entrance | None = None  # of plain listeners
         self._acceptors: list[tls.Acceptor] = []  # TLS listeners
         self._fronts: list[Front] = []
         self._prepared: Prepared | None = None
@@ -148,6 +149,7 @@ class Worker:
         board = doors.board if doors is not None else None
         self.census = Census(config.limits.connections, config.limits.connections_per_address, board)
         self.wheel = Wheel(loop)
+        self._entrance = Entrance(loop)
         self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
         self.site.relief = Relief(self.memory, self._fronts, partial(self._report, "pinned"))
         self.fill_lane = FillLane(self.site, self.lane, self._log, loop)
@@ -155,7 +157,7 @@ class Worker:
         self._start_disk(shared, loop)
         try:
             for listener, sockets in zip(config.listen, shared.sockets, strict=True):
-                await self._listen(loop, listener, sockets)
+                self._listen(loop, self._entrance, listener, sockets)
             if doors is not None:
                 self._spread = Spread(doors, loop, self._take_over)
         except BaseException:
@@ -192,8 +194,12 @@ class Worker:
             self.memory.tier = None
             await asyncio.to_thread(disk.close)
 
-    async def _listen(
-        self, loop: asyncio.AbstractEventLoop, listener: Listener, sockets: Sequence[socket.socket]
+    def _listen(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        entrance: Entrance,
+        listener: Listener,
+        sockets: Sequence[socket.socket],
     ) -> None:
         context: ssl.SSLContext | None = None
         names: NameSet | None = None
@@ -216,7 +222,7 @@ class Worker:
         number = len(self._fronts)
         self._fronts.append(front)
         give = partial(self._give, number) if self.census.board is not None else None
-        take = partial(self._serve, front)
+        take = partial(_let_in, entrance, front)
         for sock in sockets:
             if context is not None:
                 acceptor = tls.Acceptor(front, sock.dup(), context, HANDSHAKE)
@@ -225,9 +231,8 @@ class Worker:
                 self._acceptors.append(acceptor)
             else:
                 front.give = give
-                queue = sock.dup()  # the server closes its own
-                server = await loop.create_server(front.protocol, sock=sock.dup(), backlog=BACKLOG)
-                self._servers.append((server, queue, front))
+                tell_of_the_first_bytes(sock)
+                entrance.listen(sock.dup(), front)
         self._takers.append(take)
         self.ports.append(sockets[0].getsockname()[1])
 
@@ -238,9 +243,6 @@ class Worker:
         """A connection of that listener which another worker accepted."""
         sock.setblocking(False)
         self._takers[listener](sock)
-
-    def _serve(self, front: Front, sock: socket.socket) -> None:
-        self.site.spawn(_adopt(front, sock))
 
     def _exchange(self, stream: ClientStream) -> None:
         stream.task = self.site.spawn(Exchange(self.site, stream).run())
@@ -379,29 +381,31 @@ class Worker:
     async def _end_arrivals(self) -> None:
         for sock in itertools.chain(*self._shared.sockets) if self._shared is not None else ():
             turn_away(sock)
-        servers, self._servers = self._servers, []
-        for server, _, _ in servers:
-            server.close()
         for front in self._fronts:
             front.give = None
         for acceptor in self._acceptors:
             acceptor.give = None
+        await self._last_arrivals()
+        for acceptor in self._acceptors:
             await acceptor.end()
         if self._spread is not None:
             self._spread.end()
-        for _, queue, front in servers:
-            for sock, _ in rest(queue):
-                await front.loop.connect_accepted_socket(front.protocol, sock)
-            queue.close()
+        if self._entrance is not None:
+            self._entrance.end()
         if self._shared is not None:
             self._shared.close()
 
+    async def _last_arrivals(self) -> None:
+        """Who has connected as far as it knows, but has said nothing yet, gets a moment to."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LAST_WORD
+        while loop.time() < end and await asyncio.to_thread(connecting, self.ports):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
     async def stop(self) -> None:
         """Close everything at once."""
-        servers, self._servers = self._servers, []
-        for server, queue, _ in servers:
-            server.close()
-            queue.close()
+        if self._entrance is not None:
+            self._entrance.shut()
         acceptors, self._acceptors = self._acceptors, []
         for acceptor in acceptors:
             await acceptor.close()
@@ -415,15 +419,14 @@ class Worker:
         await self.site.close()
         await self._stop_disk()
         await asyncio.sleep(0)  # the transports' connection_lost
+        if self._entrance is not None:
+            self._entrance.close()
         self.flush_log()
         self._fronts.clear()
 
 
-async def _adopt(front: Front, sock: socket.socket) -> None:
-    try:
-        await front.loop.connect_accepted_socket(lambda: front.protocol(kept=True), sock)
-    except OSError:  # the client has left
-        sock.close()
+def _let_in(entrance: Entrance, front: Front, sock: socket.socket) -> None:
+    entrance.take(front, sock.detach())
 
 
 def _shake(acceptor: tls.Acceptor, sock: socket.socket) -> None:

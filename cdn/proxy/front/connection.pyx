@@ -4,31 +4,19 @@
 cdef class Connection:
     """An asyncio protocol on uvloop. Every method that can end the connection leaves it in CLOSED or LINGERING."""
 
-    def __cinit__(self, Front front, bint counted=False, bint kept=False):
+    def __cinit__(self, Front front):
         self.front = front
-        self.counted = counted
-        self.kept = kept
         self.fd = -1
         self.state = READING
 
     # --- the transport's calls ---
 
     def connection_made(self, transport):
-        if (not (self.counted or self.kept) and self.front.give is not None and self.front.census.board.lighter() >= 0
-                and self.front.give(transport.get_extra_info("socket").fileno())):
-            self.state = CLOSED
-            transport.abort()
-            return
+        """Of uvloop's transport, over TLS: the census has the connection already. `Entrance` does this for plain ones."""
         self.transport = transport
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else "unix"
+        self.address = transport.get_extra_info("peername")[0]
         self.front.connections.add(self)
-        if not self.counted and not self.front.census.enter(self.address):
-            self._abort()
-            return
-        transport.set_write_buffer_limits(TLS_WRITE_HIGH if self.front.secure else WRITE_HIGH)
-        if not self.front.secure:
-            self.fd = transport.get_extra_info("socket").fileno()
+        transport.set_write_buffer_limits(TLS_WRITE_HIGH)
         self._due(monotonic() + (FRESH if self.front.draining else self.front.idle_timeout))
 
     def connection_lost(self, exc):
@@ -64,7 +52,7 @@ cdef class Connection:
             return not self.front.secure       # the answer is still wanted, and those of the requests behind it
         if self.turn is not None:
             return not self.front.secure
-        if self.state == SENDING or (self.state == READING and self.pending is not None):
+        if self.state == SENDING or (self.state == READING and self.pending is not None and not self.partial):
             return not self.front.secure
         return False
 
@@ -85,23 +73,27 @@ cdef class Connection:
             self._release()
             self._again()
 
-    # hot
     def data_received(self, bytes data):
-        cdef ClientStream stream
+        self.take_in(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+
+    # hot
+    cdef int take_in(self, const char* buf, size_t n, object owner) except -1:
+        """Bytes from the client. They lie in `buf` for the length of this call, or of `owner`'s life where it has one."""
         cdef bytearray whole
         if self.state == READING:
             if self.pending is None:
-                self._consume(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+                self._consume(buf, n, owner)
             else:
                 whole = self.pending  # python: handover
-                whole += data  # python: handover
+                whole.extend(buf[:n])  # python: handover
                 self.pending = None  # python: handover
                 self._consume(PyByteArray_AS_STRING(whole), PyByteArray_GET_SIZE(whole), whole)
         elif self.state == BUSY or self.state == DRAINING or self.state == SENDING:
-            self._behind(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))  # python: handover
+            self._behind(buf, n)  # python: handover
         elif self.state == TUNNEL:
-            self.written += PyBytes_GET_SIZE(data)
-            self.stream.tunnel(data)  # python: handover
+            self.written += n
+            self.stream.tunnel(PyBytes_FromStringAndSize(buf, n) if owner is None else owner)  # python: handover
+        return 0
 
     cdef void _behind(self, const char* buf, size_t n):
         """Bytes that come while a request has the turn: its body, then the requests behind it."""
@@ -168,9 +160,7 @@ cdef class Connection:
                     return 0
                 if self.last:
                     # the client said that nothing follows: nothing to wait for
-                    if ending and not self.queued:
-                        if self.fd >= 0:
-                            shutdown(self.fd, SHUT_WR)      # the answer has waited for it: one segment has both
+                    if ending and not self.queued and self._has_said_all():
                         self._close()  # python: ending
                     else:
                         self._linger()  # python: ending
@@ -488,6 +478,15 @@ cdef class Connection:
         # twice in a row: a pause may end just before we look
         self.slow = self.slow + 1 if slow else 0
         return self.slow > 1
+
+    # hot
+    cdef bint _has_said_all(self) noexcept nogil:
+        """Whether nothing has come behind the last request: closing resets what nobody has read, and the answer with it.
+
+        The answer has waited for the end: one segment has both.
+        """
+        cdef char byte
+        return self.fd < 0 or recv(self.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) <= 0
 
     cdef void _linger(self):
         """Close so that the answer arrives: shut our side, then read and drop until the peer has shut its own."""

@@ -74,7 +74,7 @@ cdef class Census:
         self.by_address = {}
         self.faults = {}
 
-    def enter(self, str address) -> bool:
+    cpdef bint enter(self, str address) except -1:
         """Count a connection in; False when that is one too many (it is counted all the same, until it leaves)."""
         cdef uint32_t same = self.by_address.get(address, 0)
         self.accepted += 1
@@ -87,7 +87,7 @@ cdef class Census:
             return False
         return True
 
-    def leave(self, str address) -> None:
+    cpdef int leave(self, str address) except -1:
         same = self.by_address.get(address, 1) - 1
         self.open -= 1
         if self.board is not None:
@@ -96,6 +96,7 @@ cdef class Census:
             self.by_address[address] = same
         else:
             self.by_address.pop(address, None)
+        return 0
 
     def stats(self):
         return {
@@ -148,8 +149,8 @@ cdef class Front:
         """Whether this listener's certificate covers the host; always so on plain HTTP."""
         return self.names is None or host in self.names
 
-    def protocol(self, bint counted=False, bint kept=False):
-        return Connection(self, counted, kept)
+    def protocol(self):
+        return Connection(self)
 
     def drain(self):
         """Close connections that are idle between requests now, every other one after its exchange.
