@@ -345,7 +345,8 @@ class Flight:
             extras = key_extras(renewed.vary, self.asked.request.fields)
             key = variant_key(self.asked.primary, renewed.vary, extras)
             site.memory.publish(key, record, entry.read())
-            site.variants.filled(self.asked.primary, key)
+            until = max(renewed.fresh_until, renewed.swr_until, renewed.sie_until)
+            site.variants.filled(self.asked.primary, key, renewed.vary, renewed.response_time, until)
         self.decide(Validated(published or entry, renewed.with_body(entry.body_length), None))
         return True
 
@@ -380,9 +381,7 @@ class Flight:
             return self.fill
         key = variant_key(asked.primary, decision.vary, key_extras(decision.vary, asked.request.fields))
         until = max(decision.fresh_until, decision.swr_until, decision.sie_until)
-        fill = place(
-            site, self.fill, asked.primary, key, asked.specs, decision.vary, decision.response_time, until
-        )
+        fill = place(site, self.fill, asked.primary, key, decision.vary, decision.response_time, until)
         if fill is not None and fill is not self.fill:
             self.moved(fill)
         return fill

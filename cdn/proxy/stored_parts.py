@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
-from cdn.proxy.drafts import draft, stored_of, vary_marker
+from cdn.proxy.drafts import draft, stored_of
 from cdn.proxy.lookup import Found, look_up, variant_key
-from cdn.proxy.placing import add_spec
 from cdn.proxy.purge_log import Grade
 from cdn.rules.message import RequestHead
 from cdn.rules.partial import Part, combine
@@ -250,11 +249,8 @@ def base_of(
     if not stored.vary and not specs:
         return primary
     base = variant_key(primary, stored.vary, key_extras(stored.vary, request.fields))
-    site.variants.filled(primary, base)
-    known = add_spec(specs, stored.vary)
-    if known != specs:
-        until = max(stored.fresh_until, stored.swr_until, stored.sie_until)
-        site.memory.publish(primary, vary_marker(known, stored.response_time, until))
+    until = max(stored.fresh_until, stored.swr_until, stored.sie_until)
+    site.variants.filled(primary, base, stored.vary, stored.response_time, until)
     return base
 
 

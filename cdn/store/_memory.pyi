@@ -278,6 +278,11 @@ class Memory:
         """Store at once. None: no space could be made. `tell`: the tier, too; it knows what came from there.
         `aside`: it lies behind the key of something else; the fill lane looks for such only once there was one."""
 
+    def exchange(
+        self, key: bytes, old: Entry | None, draft: Draft, body: bytes | bytearray | memoryview = b""
+    ) -> Entry | None:
+        """`publish` in the place of `old`, None: of nothing. None also where something else lies there by now."""
+
     def republish(self, entry: Entry, draft: Draft, tell: bool = True) -> Entry | None:
         """A new record over the same body. None: no space, or the entry is not `current` any more."""
 

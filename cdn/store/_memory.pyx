@@ -474,9 +474,17 @@ cdef class Memory:
         return fill
 
     def publish(self, bytes key not None, draft not None, body=b"", bint tell=True, bint aside=False):
+        return self.put(key, draft, body, tell, aside, False, None)
+
+    def exchange(self, bytes key not None, Entry old, draft not None, body=b""):
+        return self.put(key, draft, body, True, False, True, old)
+
+    cdef Entry put(self, bytes key, object draft, object body, bint tell, bint aside, bint exchange, Entry old):
         cdef Record t
         cdef Record* r
+        cdef Record* expected = NULL if old is None else old.record()
         cdef Py_buffer view
+        cdef Entry entry
         cdef tuple text = read_draft(draft, self.epoch(), key, &t)
         if text is None:
             return None
@@ -486,6 +494,10 @@ cdef class Memory:
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
             if not take_lock(&self.s, LOCK_WAIT):
+                return None
+            # `old` is pinned: it is not moved, and nothing else lies where it lay
+            if exchange and self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) != expected:
+                drop_lock(&self.s)
                 return None
             t.body_length = view.len
             r = self.lay(&t, key, text[0], text[1], <const char*> view.buf)

@@ -55,6 +55,24 @@ def test_published_is_found(memory: Memory, length: int) -> None:
     memory.audit()
 
 
+def test_an_exchange_is_for_what_was_seen(memory: Memory) -> None:
+    """Who has read a record and writes another in its place does not write over what came meanwhile."""
+    first = memory.exchange(b"k", None, draft(b"k", 1), b"one")
+    assert first is not None
+    assert memory.exchange(b"k", None, draft(b"k", 2), b"two") is None
+    second = memory.exchange(b"k", first, draft(b"k", 2), b"two")
+    assert second is not None
+    assert memory.exchange(b"k", first, draft(b"k", 3), b"three") is None
+    memory.remove(b"k")
+    assert memory.exchange(b"k", second, draft(b"k", 3), b"three") is None
+    assert memory.lookup(b"k") is None
+    second.release()
+    with pytest.raises(ValueError, match="released"):
+        memory.exchange(b"k", second, draft(b"k", 3), b"three")
+    del first
+    assert memory.audit()["retired"] == 0
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("start", [0, 1, 16_383, 16_384, 50_000, 2_999_999])
 def test_read_of_a_part(memory: Memory, length: int, start: int) -> None:

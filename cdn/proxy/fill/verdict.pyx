@@ -81,7 +81,7 @@ cdef bint to_variant(Passage passage, object draft, tuple vary, bytes names) exc
         key = variant_of(passage, names)
         if key is None:
             return False
-    fill = place(lane.site, passage.fill, passage.primary, key, passage.specs or (), vary, draft.response_time,
+    fill = place(lane.site, passage.fill, passage.primary, key, vary, draft.response_time,
                  max(draft.fresh_until, draft.swr_until, draft.sie_until))
     if fill is None:
         return False
