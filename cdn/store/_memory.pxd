@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from cdn._core cimport Candidate
-from cdn.store.layout cimport MOST_WORKERS, SLOTS, Bucket, FillSlot, Page, Record, Super
+from cdn.store.layout cimport MOST_WORKERS, SLOTS, TREES, Bucket, FillSlot, Page, Record, Super
 
 cdef enum:
     RUNNERS = 16
@@ -26,7 +26,7 @@ cdef struct Space:              # the mapping as this process sees it
     Bucket* index               # the base of it
     uint32_t* segments
     uint64_t base_buckets
-    uint16_t* tree[2]
+    uint16_t* tree[TREES]
     Page* table
     uint64_t* scratch           # only while the structures are made again: which granules are claimed
     char* pages

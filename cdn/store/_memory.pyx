@@ -11,7 +11,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport abs, calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.uio cimport iovec
@@ -59,8 +59,8 @@ cdef enum:
     LEAST_SIZE = 1 << 20
     PIECES = 64
     MOST_REFS = 255
-    BASE_PART = 32                  # the index begins with this part of what it may become
-    LEAST_BASE = 1638               # buckets of it: for 8192 objects
+    BASE_PART = 512                 # the index begins with this part of what it may become
+    LEAST_BASE = 205                # buckets of it: for 1024 objects
     MOST_BUCKETS = 160_000_000      # so that every position of a ring has a number
 
 
@@ -115,12 +115,13 @@ cdef class Memory:
         npages = size // PAGE_BYTES
         while lay_out(&geometry, npages, nbuckets) > size:
             npages -= 1
-        if first is None:       # half of what is less than a page: rings grow with it
-            spare = (size - lay_out(&geometry, npages, nbuckets)) // 2 // sizeof(Bucket)
-            geometry.base_buckets = min(geometry.base_buckets + spare, nbuckets)
-            if lay_out(&geometry, npages, nbuckets) > size:
-                geometry.base_buckets -= min(spare, geometry.base_buckets - 1)
-                lay_out(&geometry, npages, nbuckets)
+        if first is None:       # and what is less than a page, as far as rings do not grow with it
+            at_first = geometry.base_buckets
+            spare = (size - lay_out(&geometry, npages, nbuckets)) // sizeof(Bucket)
+            geometry.base_buckets = min(at_first + spare, nbuckets)
+            while lay_out(&geometry, npages, nbuckets) > size:
+                spare -= spare // 8 + 1
+                geometry.base_buckets = min(at_first + spare, nbuckets)
             geometry.extent = geometry.base_buckets
         memcpy(geometry.magic, b"cdn-mem\0", 8)
         geometry.version = LAYOUT_VERSION
@@ -333,7 +334,7 @@ cdef class Memory:
 
     @property
     def largest(self):
-        # one page is the reserve, one at least holds the run
+        # one page at least holds the run, one what tables have grown into
         return min((<uint64_t> self.s.top.npages - 2) * PAGE_BLOCKS, <uint64_t> MOST_BLOCKS) * BLOCK_BYTES
 
     @property
@@ -386,7 +387,7 @@ cdef class Memory:
 
     def stats(self):
         cdef Super* t = self.s.top
-        cdef uint64_t fixed = t.size - (t.npages - 1) * PAGE_BYTES
+        cdef uint64_t fixed = t.size - <uint64_t> t.npages * PAGE_BYTES
         cdef uint64_t grown = (segments_now(&self.s) + table_blocks(&self.s)) * BLOCK_BYTES
         return {
             "size": t.size,

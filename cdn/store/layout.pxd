@@ -13,12 +13,13 @@ Everything is addressed by offsets from the start of the mapping, in granules of
     index             Bucket[]      5 slots each; a key may lie in either of two. The first `base_buckets`; the others come as
                                     objects do and lie in blocks
     segments          uint32_t[]    which blocks those are, 256 buckets each
-    trees             uint16_t[]    two of them, a number for every page and the maxima above, 32 to a node:
-                                    the longest free run; the free blocks of a page of blocks
+    trees             uint16_t[]    three of them, a number for every page and the maxima above, 32 to a node:
+                                    the longest free run; the free blocks of a page of blocks; all that is free in a page of runs
     table             Page[]        kind, free granules and owners of every page
     queues            uint32_t[]    what the eviction policy keeps: rings of slot numbers, oldest first; their beginnings
     ghosts            uint32_t[8]   and fingerprints of what was evicted before anybody asked for it again; the first groups
     table_blocks      uint32_t[]    which blocks hold the rest of fills, rings and ghosts
+    bounce            20 KiB        where a record lies for a moment that is moved by less than its own length
     pages             128 KiB each  runs of granules, blocks of large bodies, or what is more of a table than its beginning
 
 A stored response is one run of granules inside one page:
@@ -46,7 +47,7 @@ outgrown stays until its followers have left.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 3
+    LAYOUT_VERSION = 4
     GRANULE = 16
     GRANULE_SHIFT = 4
     PAGE_BYTES = 131072
@@ -73,6 +74,8 @@ cdef enum:
     REASON = 32
     MOST_WORKERS = 64       # one bit each in a word
     TREE_LEVELS = 6         # 32**6 pages = 128 TiB
+    TREES = 3
+    BOUNCE_BYTES = 20480
     ACCESS_SHIFT = 4        # access stamps count 16 ms
 
 # Record.flags. Bits 0-7 mean something to the store; the others are the rules' and the lane's, and opaque to it.
@@ -99,8 +102,7 @@ cdef enum PageKind:
     PAGE_FREE = 0
     PAGE_RUNS = 1
     PAGE_BLOCK = 2
-    PAGE_RESERVE = 3            # where compaction copies to
-    PAGE_CLEARING = 4
+    PAGE_CLEARING = 3
 
 cdef struct Record:             # 112 bytes
     uint64_t hash0              # the first half of siphash128 of the key with the node's secret
@@ -237,7 +239,7 @@ cdef struct Super:
     uint64_t nbuckets               # at most
     uint64_t base_buckets           # before the index has grown
     uint64_t extent                 # buckets that are in use; how often the base has doubled << EXTENT_SHIFT
-    uint64_t workers, pins, fill_tags, fill_numbers, fills, uncacheable, index, segments, trees, table, pages   # offsets
+    uint64_t workers, pins, fill_tags, fill_numbers, fills, uncacheable, index, segments, trees, table, bounce, pages   # offsets
     Table tables[TABLES]
     uint64_t nworkers               # slots
     uint64_t highest                # behind the last slot that was ever attached
@@ -248,7 +250,6 @@ cdef struct Super:
     uint64_t level[TREE_LEVELS]     # offset of each level of the tree, in uint16_t from its start
     uint64_t levels
     uint64_t tree_entries           # of one tree, all its levels
-    uint64_t reserve                # page number
     uint64_t stamp                  # decision epoch
     uint64_t used_granules          # of the pages
     uint64_t objects

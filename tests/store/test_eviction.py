@@ -171,7 +171,7 @@ def test_ttl_goes_before_lru() -> None:
     )
     for step in range(6000):
         now += TICK
-        clock[0] = now
+        memory.now = clock[0] = now
         key = b"key_%06d" % trace[step]
         entry = memory.lookup(key)
         fresh = entry is not None and entry.fresh_until > now
@@ -181,6 +181,8 @@ def test_ttl_goes_before_lru() -> None:
             twin[key]
         else:
             until[key] = now + rng.choice([100, 3000, 20_000, 400_000]) * TICK
+            if entry is not None:
+                entry.release()  # what is held cannot go, and another one would
             memory.publish(key, draft(now, until[key]), bytes(1500))
             twin[key] = step
     assert memory.stats()["expired_evictions"] > 100

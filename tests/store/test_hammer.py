@@ -18,9 +18,9 @@ from tests.store.hammer import Hammer
 
 SIZE = 3 << 20
 WORKERS = 4
-STEPS = [*range(1, 19), 22, 26]  # those of what grows are in test_growth.py
+STEPS = [*range(1, 19), 22, 26, 27]  # those of what grows are in test_growth.py
 WITHOUT_LOCK = (18, 26)
-MOVES = (1, 2, 3)  # of records
+MOVES = (1, 2, 3, 27)  # of records
 OFTEN = (2, 5, 9, 14, 16)
 EVERY = [step if step in OFTEN else pytest.param(step, marks=pytest.mark.full) for step in STEPS]
 

@@ -34,14 +34,12 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
     cdef Bucket* b
     cdef uint16_t run = s.tree[RUNS][page]
     cdef uint16_t blocks = s.tree[BLOCKS][page]
-    if kind == PAGE_RESERVE:
-        return None if page == s.top.reserve and run == 0 and blocks == 0 else f"page {page}: a second reserve"
     if kind == PAGE_BLOCK:
         for i in range(<uint64_t> PAGE_BLOCKS):
             if block_taken(s, page * PAGE_BLOCKS + i):
                 used += BLOCK_GRANULES
                 found["blocks"].add(page * PAGE_BLOCKS + i)
-        if run != 0 or blocks != (PAGE_GRANULES - used) // BLOCK_GRANULES or used == 0:
+        if run != 0 or s.tree[FREES][page] != 0 or blocks != (PAGE_GRANULES - used) // BLOCK_GRANULES or used == 0:
             return f"page {page}: the trees do not know its blocks"
     elif kind == PAGE_RUNS or kind == PAGE_FREE:
         used = p.lines * LINE_GRANULES
@@ -64,6 +62,8 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
         used += sum([spans[k].n for k in range(<int> p.runs)])
         if run != longest_run(s, page) or p.runs > p.lines * LINE_SPANS or blocks != 0 or (kind == PAGE_FREE) != (used == 0):
             return f"page {page}: the trees do not know its runs"
+        if s.tree[FREES][page] != (s.table[page].free if kind == PAGE_RUNS else 0):
+            return f"page {page}: the tree does not know how much of it is free"
     else:
         return f"page {page}: left in the middle of something"
     if s.table[page].free != PAGE_GRANULES - used:
@@ -123,7 +123,7 @@ cdef dict audit_space(Space* s):
     cdef str fault
     for page in range(buckets_now(s) * SLOTS):
         slots += bucket_at(s, page // SLOTS).slot[page % SLOTS] != 0
-    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_queues(s)
+    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_tree(s, FREES) or audit_queues(s)
     for page in range(s.top.npages):
         fault = fault or audit_page(s, page, found)
     tables = [s.segments[page] for page in range(segments_now(s))]
@@ -154,13 +154,13 @@ cdef dict account_space(Space* s):
     cdef Super* t = s.top
     cdef uint64_t page
     cdef uint64_t lists = 0
-    cdef uint64_t free = 0
+    cdef uint64_t free[3]
     cdef uint64_t grown = segments_now(s) + table_blocks(s)
     cdef uint64_t base_ring = sum([t.evict.base_room[which] for which in range(t.evict.rings)])
+    memset(free, 0, sizeof(free))
     for page in range(t.npages):
         lists += s.table[page].lines * LINE_GRANULES * GRANULE
-        if page != t.reserve:
-            free += s.table[page].free * GRANULE
+        free[s.table[page].kind] += s.table[page].free * GRANULE
     parts = {
         "workers": t.fill_tags - t.workers,
         "fills": t.uncacheable - t.fill_tags + t.tables[TABLE_FILLS].blocks * BLOCK_BYTES,
@@ -170,9 +170,11 @@ cdef dict account_space(Space* s):
         "rings": base_ring * sizeof(uint32_t)
                  + (t.tables[TABLE_RING].blocks + t.tables[TABLE_RING + 1].blocks) * BLOCK_BYTES,
         "ghosts": t.evict.base_groups * GHOST_WAYS * sizeof(uint32_t) + t.tables[TABLE_GHOSTS].blocks * BLOCK_BYTES,
-        "reserve": PAGE_BYTES if t.reserve != NO_PAGE else 0,
+        "bounce": BOUNCE_BYTES,
         "lists": lists,
-        "free": free,
+        "free pages": free[<int> PAGE_FREE],
+        "free in pages of runs": free[<int> PAGE_RUNS],
+        "free blocks": free[<int> PAGE_BLOCK],
         "records": t.objects * sizeof(Record),
         "objects": t.object_bytes,
         # of runs to granules; numbers of blocks; what is on its way in or held only by its pins

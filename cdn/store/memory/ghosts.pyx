@@ -62,7 +62,7 @@ cdef inline uint32_t ghost_mark(uint64_t h0) noexcept nogil:
 
 
 cdef inline uint64_t age_unit(Space* s) noexcept nogil:
-    return (s.top.npages - 1) * (PAGE_BYTES // AGE_UNITS)
+    return s.top.npages * (PAGE_BYTES // AGE_UNITS)
 
 
 cdef inline uint32_t ghost_now(Space* s) noexcept nogil:

@@ -1,7 +1,5 @@
 # The mapping: where each part of it lies, and its first state.
 
-cdef uint64_t NO_PAGE = ~(<uint64_t> 0)
-
 cdef enum:
     GUARD = 1 << 20     # behind the mapping, never written: a reader of what is just being reused cannot leave it
 
@@ -43,13 +41,14 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.tree_entries = total
     t.segments = t.index + t.base_buckets * sizeof(Bucket)
     t.trees = rounded(t.segments + ((nbuckets - t.base_buckets + SEGMENT_MASK) >> SEGMENT_SHIFT) * sizeof(uint32_t), 64)
-    t.table = rounded(t.trees + 2 * total * sizeof(uint16_t), 64)
+    t.table = rounded(t.trees + TREES * total * sizeof(uint16_t), 64)
     at = lay_out_policy(t, t.table + npages * sizeof(Page))
     t.tables[TABLE_FILLS].most = (t.nfills - FILL_BASE + FILLS_A_BLOCK - 1) // FILLS_A_BLOCK
     for k in range(TABLES):
         t.tables[k].segments = at
         at += t.tables[k].most * sizeof(uint32_t)
-    t.pages = rounded(at, 4096)
+    t.bounce = rounded(at, GRANULE)
+    t.pages = rounded(t.bounce + BOUNCE_BYTES, 4096)
     return t.pages + npages * PAGE_BYTES
 
 
@@ -62,16 +61,15 @@ cdef void look_at(Space* s, char* base) noexcept nogil:
     s.base_buckets = s.top.base_buckets
     s.tree[RUNS] = <uint16_t*> (base + s.top.trees)
     s.tree[BLOCKS] = s.tree[RUNS] + s.top.tree_entries
+    s.tree[FREES] = s.tree[BLOCKS] + s.top.tree_entries
     s.table = <Page*> (base + s.top.table)
     s.pages = base + s.top.pages
     look_at_policy(s)
 
 
 cdef void format_pages(Space* s) noexcept nogil:
-    """All pages free, but for the last, which is the reserve. The mapping is zero."""
+    """All pages free. The mapping is zero."""
     cdef uint64_t page
-    for page in range(<uint64_t> s.top.npages - 1):
+    for page in range(<uint64_t> s.top.npages):
         s.table[page].free = PAGE_GRANULES
         tree_set(s, RUNS, page, PAGE_GRANULES)
-    s.top.reserve = s.top.npages - 1
-    s.table[s.top.reserve].kind = PAGE_RESERVE

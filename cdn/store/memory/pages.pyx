@@ -23,6 +23,40 @@ cdef extern from *:
         }
         return most;
     }
+    /* Which of a node's 32 numbers is the least that is at least n; there is one. A loop for vectors. */
+    __attribute__((optimize("O3"))) static int cdn_best_of_node(const uint16_t* node, uint16_t n) {
+        uint16_t best = 0xffff;
+        int i = 0;
+        for (int k = 0; k < 32; k++) {
+            uint16_t over = (uint16_t)(node[k] - n);        /* what is less comes to more than any page has */
+            best = over < best ? over : best;
+        }
+        while ((uint16_t)(node[i] - n) != best) i++;
+        return i;
+    }
+    /* Among n spans in a page of `top` granules whose list ends at `floor`: the neighbours that are least to move, all told,
+       so that the gaps above, between and below them come to `want`; -1: none, or more than `most`. Gap i lies above span i,
+       gap n below the last; spans [*first, *behind) are to be moved. */
+    static int cdn_least_to_move(const uint16_t* spans, int n, int top, int floor, int want, int most, int* first, int* behind) {
+        int sum = 0, cost = 0, a = 0, best = most + 1;
+    #define CDN_GAP(i) (((i) ? spans[2 * (i) - 2] : top) - ((i) < n ? spans[2 * (i)] + spans[2 * (i) + 1] : floor))
+        for (int b = 0; b <= n; b++) {
+            sum += CDN_GAP(b);
+            while (a < b && sum - CDN_GAP(a) >= want) {
+                sum -= CDN_GAP(a);
+                cost -= spans[2 * a + 1];
+                a++;
+            }
+            if (sum >= want && cost < best) {
+                best = cost;
+                *first = a;
+                *behind = b;
+            }
+            if (b < n) cost += spans[2 * b + 1];
+        }
+    #undef CDN_GAP
+        return best > most ? -1 : best;
+    }
     """
     uint64_t cdn_load64(const uint64_t* p) noexcept nogil
     void cdn_store64(uint64_t* p, uint64_t v) noexcept nogil
@@ -36,6 +70,8 @@ cdef extern from *:
     int cdn_ctz(uint64_t v) noexcept nogil
     void cdn_prefetch(const void* p) noexcept nogil
     int cdn_longest_gap(const uint16_t* spans, int n) noexcept nogil
+    int cdn_best_of_node(const uint16_t* node, uint16_t n) noexcept nogil
+    int cdn_least_to_move(const uint16_t* spans, int n, int top, int floor, int want, int most, int* first, int* behind) noexcept nogil
 
 
 # -- the trees: which page has room ----------------------------------------------------------------------------------
@@ -43,6 +79,7 @@ cdef extern from *:
 cdef enum:
     RUNS = 0        # which tree
     BLOCKS = 1
+    FREES = 2       # all that is free in a page of runs
 
 
 cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept nogil:
@@ -50,20 +87,26 @@ cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept 
     cdef uint64_t at = page
     cdef uint64_t k
     cdef uint16_t* node
+    cdef uint16_t before = level[at]
     cdef uint16_t most
     cdef int i
     level[at] = value
     for k in range(1, s.top.levels):
         at //= TREE_FANOUT
         node = level + at * TREE_FANOUT
-        most = 0
-        for i in range(TREE_FANOUT):
-            if node[i] > most:
-                most = node[i]
         level = s.tree[which] + s.top.level[k]
-        if level[at] == most:
+        most = level[at]
+        if value == most or (value < most and before < most):
             return
-        level[at] = most
+        if value < most:        # it was the greatest: who is now?
+            value = 0
+            for i in range(TREE_FANOUT):
+                if node[i] > value:
+                    value = node[i]
+            if value == most:
+                return
+        level[at] = value
+        before = most
 
 
 cdef int64_t tree_first(Space* s, int which, uint16_t n) noexcept nogil:
@@ -82,6 +125,26 @@ cdef int64_t tree_first(Space* s, int which, uint16_t n) noexcept nogil:
         at = at * TREE_FANOUT + <uint64_t> i
         k -= 1
     return <int64_t> at
+
+
+cdef int64_t tree_fit(Space* s, int which, uint16_t n) noexcept nogil:
+    """The page whose number is the least that is at least n, among the 32 of the first node with such a one; -1: none."""
+    cdef int64_t page = tree_first(s, which, n)
+    cdef uint64_t node
+    if page < 0:
+        return -1
+    node = <uint64_t> page // TREE_FANOUT * TREE_FANOUT
+    return <int64_t> node + cdn_best_of_node(s.tree[which] + s.top.level[0] + node, n)
+
+
+cdef int64_t tree_most(Space* s, int which) noexcept nogil:
+    """The first page whose number is the greatest."""
+    cdef uint16_t* root = s.tree[which] + s.top.level[s.top.levels - 1]
+    cdef uint16_t most = 0
+    cdef int i
+    for i in range(TREE_FANOUT):
+        most = max(most, root[i])
+    return tree_first(s, which, most)
 
 
 cdef int64_t tree_last(Space* s, int which, uint16_t n) noexcept nogil:
@@ -164,14 +227,21 @@ cdef int longest_run(Space* s, uint64_t page) noexcept nogil:
     return gap if gap > most else most
 
 
+cdef enum:
+    NEARLY = 4      # granules that a gap may be too long for a run: none better is looked for
+
+
 cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     """n granules of a page that is known to have such a run. Only `run` and `pins` of the result are set."""
     cdef Page* p = &s.table[page]
     cdef Span* spans = spans_of(s, page)
     cdef Record* r
     cdef int top = PAGE_GRANULES
+    cdef int best = PAGE_GRANULES + 1
+    cdef int end = PAGE_GRANULES
     cdef int gap
     cdef int i = 0
+    cdef int k
     if p.kind == PAGE_FREE:
         p.kind = PAGE_RUNS
         p.runs = p.lines = 0
@@ -179,12 +249,14 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
         p.lines += 1
         p.free -= LINE_GRANULES
         s.top.used_granules += LINE_GRANULES
-    while True:
-        gap = top - (spans[i].at + spans[i].n if i < <int> p.runs else p.lines * LINE_GRANULES)
-        if gap >= n:
-            break
-        top = spans[i].at
-        i += 1
+    for k in range(<int> p.runs + 1):       # the gap that is least too long for it
+        gap = top - (spans[k].at + spans[k].n if k < <int> p.runs else p.lines * LINE_GRANULES)
+        if gap >= n and gap < best:
+            best, i, end = gap, k, top
+            if gap < n + NEARLY:
+                break
+        top = spans[k].at
+    gap, top = best, end
     memmove(spans + i + 1, spans + i, (p.runs - i) * sizeof(Span))
     p.runs += 1
     cdn_step(STEP_LISTED)
@@ -193,6 +265,7 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     cdn_step(STEP_CARVED)
     p.free -= n
     s.top.used_granules += n
+    tree_set(s, FREES, page, p.free)
     if gap >= s.tree[RUNS][page] or p.runs == 1 or p.runs == p.lines * LINE_SPANS:
         tree_set(s, RUNS, page, longest_run(s, page))
     r.run = n
@@ -201,7 +274,7 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
 
 
 cdef Record* take_run(Space* s, int n) noexcept nogil:
-    cdef int64_t page = tree_first(s, RUNS, n)
+    cdef int64_t page = tree_fit(s, RUNS, n)
     return NULL if page < 0 else carve(s, page, n)
 
 
@@ -224,8 +297,11 @@ cdef void give_run(Space* s, const Record* r) noexcept nogil:
         p.free = PAGE_GRANULES
         p.lines = 0
         p.kind = PAGE_FREE
+        tree_set(s, FREES, page, 0)
         tree_set(s, RUNS, page, PAGE_GRANULES)
-    elif full:
+        return
+    tree_set(s, FREES, page, p.free)
+    if full:
         tree_set(s, RUNS, page, longest_run(s, page))
     elif above - below > s.tree[RUNS][page]:
         tree_set(s, RUNS, page, above - below)
@@ -240,6 +316,7 @@ cdef void cut_run(Space* s, Record* r, int n) noexcept nogil:
     s.top.used_granules -= n
     s.table[page].free += n
     tree_set(s, RUNS, page, longest_run(s, page))
+    tree_set(s, FREES, page, s.table[page].free)
 
 
 # -- blocks, and whole pages --------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ cdef void wind(Space* s, const Record* r) noexcept nogil:
     """r is evicted, and the clock goes on by that."""
     cdef Eviction* e = &s.top.evict
     e.went += weight_of(r)
-    cdn_store32(&e.clock, <uint32_t> (e.went // ((s.top.npages - 1) * (PAGE_BYTES // CLOCK_UNITS))) & CLOCK_MASK)
+    cdn_store32(&e.clock, <uint32_t> (e.went // (s.top.npages * <uint64_t> (PAGE_BYTES // CLOCK_UNITS))) & CLOCK_MASK)
 
 
 cdef uint32_t arrive(Space* s, Record* r, uint64_t where) noexcept nogil:
@@ -156,7 +156,7 @@ cdef uint64_t pass_main(Space* s) noexcept nogil:
 cdef uint64_t evict_s3fifo(Space* s) noexcept nogil:
     cdef Queue* q = s.top.evict.queue
     cdef uint64_t steps = q[SMALL].live + (MOST_USES + 1) * (q[SMALL].live + q[MAIN].live) + 1
-    cdef uint64_t most = (s.top.npages - 1) * (PAGE_BYTES - PAGE_BYTES // SMALL_PART)
+    cdef uint64_t most = s.top.npages * <uint64_t> (PAGE_BYTES - PAGE_BYTES // SMALL_PART)
     cdef uint64_t freed
     while steps:
         steps -= 1

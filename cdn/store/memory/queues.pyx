@@ -11,8 +11,11 @@ cdef enum:
     NOBODY = -1
     SMALL_RING_PART = 8     # of the slots that the index may have
     LEAST_RING = 8192
+    FIRST_RING = 1024       # positions of a ring at the beginning, at least
     GHOSTS_PART = 4
     LEAST_GHOSTS = 16384
+    FIRST_GHOSTS = 2048
+    FIRST_GHOSTS_PART = 128     # of what there may be
     CLOSE = 8               # a ring with an eighth of its positions free, or fewer, is full
     RING_A_BLOCK = 4096     # positions
     WIDER = 4               # a ring grows by such a part of itself, or a block
@@ -37,12 +40,12 @@ cdef uint64_t lay_out_policy(Super* t, uint64_t at) noexcept nogil:
     else:
         e.rings = 1 if e.policy == POLICY_S3FIFO_SIZE else 2
         e.most_room[0] = max(slots // SMALL_RING_PART, min(slots // 2, <uint64_t> LEAST_RING)) + CLOSE
-        e.base_room[0] = LEAST_RING + CLOSE
+        e.base_room[0] = FIRST_RING + CLOSE
         e.most_groups = max(slots // GHOSTS_PART, min(slots, <uint64_t> LEAST_GHOSTS)) // GHOST_WAYS + 1
-    e.base_groups = e.groups = within(LEAST_GHOSTS // GHOST_WAYS + 1, e.most_groups // BASE_PART, e.most_groups)
+    e.base_groups = e.groups = min(max(FIRST_GHOSTS // GHOST_WAYS + 1, e.most_groups // FIRST_GHOSTS_PART), e.most_groups)
     e.queues = at = rounded(at, 64)
     for which in range(2):
-        e.base_room[which] = min(max(e.base_room[which], <uint64_t> LEAST_RING), e.most_room[which])
+        e.base_room[which] = min(max(e.base_room[which], <uint64_t> FIRST_RING), e.most_room[which])
         e.room[which] = e.base_room[which]
         if <uint64_t> which < e.rings:
             at += e.base_room[which] * sizeof(uint32_t)

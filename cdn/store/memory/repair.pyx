@@ -281,7 +281,6 @@ cdef void claim_tables(Space* s) noexcept nogil:
 cdef bint mended(Space* s) noexcept nogil:
     """Rebuild what the owner of the lock left when it died; the lock is held. False: there is no memory for it."""
     cdef uint64_t page
-    cdef int64_t reserve
     cdef size_t scratch = s.top.npages * SCRATCH_WORDS * sizeof(uint64_t)
     cdef void* marks = mmap(NULL, scratch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
     if marks == MAP_FAILED:
@@ -301,7 +300,7 @@ cdef bint mended(Space* s) noexcept nogil:
     # a pin may be one of an instant, of what was found and gone again: it comes last
     claim_fills(s)
     claim_pinned(s)
-    memset(s.tree[RUNS], 0, 2 * s.top.tree_entries * sizeof(uint16_t))
+    memset(s.tree[RUNS], 0, TREES * s.top.tree_entries * sizeof(uint16_t))
     for page in range(s.top.npages):
         if s.table[page].kind == PAGE_RUNS:
             list_runs(s, page)
@@ -312,32 +311,14 @@ cdef bint mended(Space* s) noexcept nogil:
             tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
         elif s.table[page].kind == PAGE_RUNS or s.table[page].kind == PAGE_FREE:
             tree_set(s, RUNS, page, longest_run(s, page))
+            tree_set(s, FREES, page, s.table[page].free if s.table[page].kind == PAGE_RUNS else 0)
     munmap(marks, scratch)
     s.scratch = NULL
     s.runners = 0
-    s.top.reserve = NO_PAGE
-    if not reserved(s):
-        reserve = least_worth(s)
-        if reserve >= 0:
-            clear_out(s, <uint64_t> reserve)
-            reserved(s)
     s.top.broken = 0
     s.top.rebuilt += 1
     s.depth = 0
     return True
-
-
-cdef void clear_out(Space* s, uint64_t page) noexcept nogil:
-    """Evict every record of a page that nobody holds."""
-    cdef Bucket* b
-    cdef Record* r
-    cdef int k = s.table[page].runs
-    cdef int i
-    while k > 0:
-        k -= 1      # what is behind it in the list has gone
-        r = record_of(s, page, k)
-        i = slot_of(s, r, &b)
-        evict_at(s, bucket_number(s, r, b) * SLOTS + i)
 
 
 cdef void sweep_retired(Space* s) noexcept nogil:

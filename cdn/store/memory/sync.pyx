@@ -114,7 +114,8 @@ cdef enum Step:             # of critical sections, where a test may stop or kil
     STEP_RING_TURNED
     STEP_GHOSTS_SPLIT
     STEP_VOIDED
-    STEPS = STEP_VOIDED
+    STEP_BOUNCED
+    STEPS = STEP_BOUNCED
 
 cdef enum:
     LOCK_WAIT = 50           # ms; a holder that was merely descheduled is back by then

@@ -3,6 +3,8 @@
 
 cdef enum:
     PATIENCE = 3        # attempts to bring pieces together before anything is evicted for where it lies
+    GLANCES = 4         # pages that are compared
+    FEW = 1024          # granules that are moved rather than evicting anybody
 
 
 cdef bint movable(Space* s, uint64_t page) noexcept nogil:
@@ -34,12 +36,18 @@ cdef int sample_pages(Space* s, int least, uint64_t* found, int most) noexcept n
     return n
 
 
-cdef int64_t emptiest(Space* s, int least) noexcept nogil:
-    """Of a sample of pages, the one with most free granules (and at least so many) that can be moved; -1: none."""
+cdef int64_t emptiest(Space* s) noexcept nogil:
+    """The page of runs with most free granules, or, where that cannot be moved, the one of a sample that can; -1: none."""
     cdef uint64_t found[32]
-    cdef int n = sample_pages(s, least, found, 32)
+    cdef int64_t page = tree_most(s, FREES)
+    cdef int n
     cdef int i
     cdef int best
+    if page < 0 or s.table[page].kind != PAGE_RUNS:
+        return -1
+    if movable(s, <uint64_t> page):
+        return page
+    n = sample_pages(s, 0, found, 32)
     while n > 0:
         best = 0
         for i in range(1, n):
@@ -116,56 +124,102 @@ cdef void move_record(Space* s, Record* r, Record* to) noexcept nogil:
     s.top.moved += 1
 
 
-cdef bint reserved(Space* s) noexcept nogil:
-    """Whether there is a page to compact into; a death may have cost it, and the next free page is it then."""
-    cdef int64_t page
-    if s.top.reserve != NO_PAGE:
-        return True
-    page = tree_first(s, RUNS, PAGE_GRANULES)
-    if page < 0:
+cdef void bounce(Space* s, Record* r, Record* to, Span* span, int at) noexcept nogil:
+    """The same where the new place overlaps the old one: by way of a third, from which it can be read meanwhile."""
+    cdef Record* third = <Record*> (s.base + s.top.bounce)
+    cdef size_t n = <size_t> r.run * GRANULE
+    cdef Bucket* b
+    cdef int i = slot_of(s, r, &b)
+    cdef uint32_t access = cdn_load32(&b.access[i])
+    memcpy(third, r, n)
+    cdn_step(STEP_COPIED)
+    cdn_store64(&b.slot[i], slot_word(s, third) | MOVING)
+    cdn_add32(&b.version, 1)
+    cdn_step(STEP_BOUNCED)
+    span.at = at
+    memcpy(to, third, n)
+    point(s, b, i, to, access)
+    cdn_step(STEP_MOVED)
+    s.top.moved += 1
+
+
+cdef bint shift(Space* s, uint64_t page, int k, int at) noexcept nogil:
+    """Move the k-th run of a page to another place in it, from where it is on or up to there. False: somebody holds it."""
+    cdef Span* span = spans_of(s, page) + k
+    cdef Record* r = record_of(s, page, k)
+    cdef Record* to = <Record*> (page_bytes(s, page) + at * GRANULE)
+    if cdn_load32(&r.pins) != 0 or (abs(at - span.at) < span.n and span.n > BOUNCE_BYTES // GRANULE) or not arrest(s, r):
         return False
-    s.table[page].kind = PAGE_RESERVE
-    s.table[page].free = 0
-    tree_set(s, RUNS, page, 0)
-    s.top.reserve = page
+    if abs(at - span.at) < span.n:
+        bounce(s, r, to, span, at)
+    else:
+        move_record(s, r, to)
+        span.at = at
     return True
 
 
-cdef bint compact(Space* s, int n) noexcept nogil:
-    """Copy the records of one page together into the reserve, so that a run of n granules comes free."""
-    cdef int64_t page = emptiest(s, n + LINE_GRANULES)      # their list may be a line longer there
-    cdef Page* p
-    cdef Page* t
-    cdef Span* spans
-    cdef uint64_t to
-    cdef int at = PAGE_GRANULES
-    cdef int lines
-    cdef int i
-    if page < 0 or not reserved(s):
-        return False
-    to = s.top.reserve
-    p, t = &s.table[page], &s.table[to]
-    for i in range(<int> p.runs):
-        if not arrest(s, record_of(s, page, i)):
-            let_go(s, page, i)
-            return False
-    spans = spans_of(s, to)
-    for i in range(<int> p.runs):
-        spans[i].n = spans_of(s, page)[i].n
-        at -= spans[i].n
-        spans[i].at = at
-        move_record(s, record_of(s, page, i), record_of(s, to, i))
+cdef inline int ground(const Page* p) noexcept nogil:
+    """Where the list of a page ends, with one run more in it."""
+    return (<int> p.lines + (p.runs == p.lines * LINE_SPANS)) * LINE_GRANULES
+
+
+cdef bint slide(Space* s, uint64_t page, int first, int behind) noexcept nogil:
+    """Move runs [first, behind) of a page so that the gaps around them are one. False: somebody holds one."""
+    cdef const Page* p = &s.table[page]
+    cdef const Span* spans = spans_of(s, page)
+    cdef int top = spans[first - 1].at if first else PAGE_GRANULES
+    cdef int low = spans[behind].at + spans[behind].n if behind < <int> p.runs else ground(p)
+    cdef bint done = True
+    # from the end with the longer gap: what moves by its own length need not bounce
+    if top - spans[first].at - spans[first].n >= spans[behind - 1].at - low:
+        while done and first < behind:
+            top -= spans[first].n
+            done = shift(s, page, first, top)
+            first += 1
+    else:
+        while done and first < behind:
+            behind -= 1
+            done = shift(s, page, behind, low)
+            low += spans[behind].n
     cdn_step(STEP_COMPACTED)
-    lines = p.runs // LINE_SPANS + 1
-    s.top.used_granules += <uint64_t> ((lines - <int> p.lines) * LINE_GRANULES)
-    t.kind, t.runs, t.lines = PAGE_RUNS, p.runs, lines
-    t.free = at - lines * LINE_GRANULES
-    tree_set(s, RUNS, to, longest_run(s, to))
-    p.kind = PAGE_RESERVE
-    p.free = p.runs = p.lines = 0
-    tree_set(s, RUNS, page, 0)
-    s.top.reserve = page
-    return True
+    tree_set(s, RUNS, page, longest_run(s, page))
+    return done
+
+
+cdef bint compact(Space* s, int n, int most) noexcept nogil:
+    """Bring together what is free in a page until n granules are, if that takes moving no more than `most`."""
+    cdef int64_t page = tree_most(s, FREES)
+    if page < 0 or s.tree[FREES][page] < n:
+        return False
+    return (compact_near(s, <uint64_t> page, n, most)
+            or compact_near(s, cdn_spread(next_random(s), s.top.npages), n, most))
+
+
+cdef bint compact_near(Space* s, uint64_t page, int n, int most) noexcept nogil:
+    """The same in one of the pages that share a node of the tree with this one."""
+    cdef const Page* p
+    cdef uint64_t at = page // TREE_FANOUT * TREE_FANOUT
+    cdef uint64_t best = 0
+    cdef int first = 0
+    cdef int behind = 0
+    cdef int a = 0
+    cdef int b = 0
+    cdef int cost
+    cdef int looked = 0
+    cdef int i
+    for i in range(TREE_FANOUT):
+        if s.tree[FREES][at + i] >= n and looked < GLANCES:
+            p = &s.table[at + i]
+            if spans_of(s, at + i)[p.runs - 1].at < ground(p):
+                continue        # its list can become no longer
+            looked += 1
+            cost = cdn_least_to_move(<const uint16_t*> spans_of(s, at + i), p.runs, PAGE_GRANULES, ground(p), n, most, &a, &b)
+            if cost >= 0:
+                most = cost - 1
+                best, first, behind = at + i, a, b
+                if cost == 0:
+                    break
+    return behind > first and slide(s, best, first, behind)
 
 
 cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
@@ -173,7 +227,7 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
 
     What fits nowhere is evicted, or ends it. True: there is such a run.
     """
-    cdef int64_t page = least_worth(s) if evict else emptiest(s, 0)
+    cdef int64_t page = least_worth(s) if evict else emptiest(s)
     cdef Page* p
     cdef Bucket* b
     cdef Record* r
@@ -187,6 +241,7 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
     p = &s.table[page]
     p.kind = PAGE_CLEARING
     tree_set(s, RUNS, page, 0)
+    tree_set(s, FREES, page, 0)
     k = p.runs
     while k > 0 and longest_run(s, page) < n:
         k -= 1      # what is behind it in the list has gone, or stays
@@ -195,7 +250,7 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
         to = take_run(s, size)
         if to == NULL and compactions < 2:
             compactions += 1
-            if compact(s, size):
+            if compact(s, size, PAGE_GRANULES):
                 to = take_run(s, size)
         if to != NULL and arrest(s, r):
             move_record(s, r, to)
@@ -210,10 +265,12 @@ cdef bint clear_page(Space* s, int n, bint evict) noexcept nogil:
             break
         if p.kind == PAGE_CLEARING:
             tree_set(s, RUNS, page, 0)
+            tree_set(s, FREES, page, 0)
     if p.kind == PAGE_FREE:
         return True
     p.kind = PAGE_RUNS
     tree_set(s, RUNS, page, longest_run(s, page))
+    tree_set(s, FREES, page, p.free)
     return longest_run(s, page) >= n
 
 
@@ -225,15 +282,16 @@ cdef struct Hunt:
 cdef bint make_room(Space* s, int n, int together, Hunt* h) noexcept nogil:
     """One step towards n free granules of which so many lie together; False when nothing is left to do.
 
-    Victims of the policy first. Where they gave enough, but in pieces, the pieces are brought together; only where
-    that fails again and again are records evicted for lying in the way.
+    What is free already, if little has to be moved for it; then victims of the policy. Where they gave enough, but in
+    pieces, the pieces are brought together; only where that fails again and again are records evicted for lying in the way.
     """
     cdef uint64_t more
-    if h.freed >= <uint64_t> (n + n // 4):
+    cdef bint enough = h.freed >= <uint64_t> (n + n // 4)
+    if together < PAGE_GRANULES and compact(s, together, PAGE_GRANULES if enough else FEW):
+        return True
+    if enough:
         h.freed = 0
         h.attempts += 1
-        if together < PAGE_GRANULES and compact(s, together):
-            return True
         if clear_page(s, together, h.attempts > PATIENCE):
             return True
     tell_crowded(s)
@@ -241,7 +299,7 @@ cdef bint make_room(Space* s, int n, int together, Hunt* h) noexcept nogil:
     if more:
         h.freed += more
         return True
-    return (together < PAGE_GRANULES and compact(s, together)) or clear_page(s, together, True)
+    return (together < PAGE_GRANULES and compact(s, together, PAGE_GRANULES)) or clear_page(s, together, True)
 
 
 cdef Record* make_run(Space* s, int n) noexcept nogil:
