@@ -96,6 +96,12 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(("disk", "write_errors"), "cdn_disk_write_errors_total", "counter", "Writes to it that failed."),
     Family(("disk", "bad_blocks"), "cdn_disk_bad_blocks_total", "counter", "Entries found damaged."),
+    Family(
+        ("disk", "lost_segments"),
+        "cdn_disk_lost_segments_total",
+        "counter",
+        "Segments removed by others while the node ran.",
+    ),
     Family(("disk", "failing"), "cdn_disk_failing", "gauge", "Workers whose writes fail now."),
     Family(("bus", "connected"), "cdn_bus_connected", "gauge", "Whether purges of other nodes arrive."),
     Family(

@@ -284,6 +284,31 @@ def test_where_purges_may_be_missing_everything_is_validated(tmp_path: Path, dam
         assert origin.count() == 2
 
 
+def test_where_a_segment_is_missing_nothing_of_before_comes_back(tmp_path: Path) -> None:
+    """Removed with its log, it took with it that a POST had invalidated what an older segment holds."""
+    with Origin(counted) as origin:
+        with Proxy(on_disk(origin, tmp_path)) as proxy:
+            proxy.get("/1")
+            proxy.get("/2")
+            flush(proxy)
+        older = {path.name for path in (tmp_path / "cache").iterdir()}
+        with Proxy(on_disk(origin, tmp_path)) as proxy:
+            assert is_hit(proxy.get("/1"))
+            proxy.ask("POST", "/1")
+            flush(proxy)
+        newer = [path for path in (tmp_path / "cache").iterdir() if path.name not in older]
+        assert {path.suffix for path in newer} == {".log", ".data"}
+        for path in newer:
+            path.unlink()
+        asked = origin.count()
+        with Proxy(on_disk(origin, tmp_path)) as proxy:
+            assert not is_hit(proxy.get("/1"))
+            assert origin.count() == asked + 1
+        with Proxy(on_disk(origin, tmp_path)) as proxy:
+            assert is_hit(proxy.get("/1"))
+            assert not is_hit(proxy.get("/2"))  # also at the start after the next
+
+
 def test_purges_cut_at_any_record_bring_nothing_back(tmp_path: Path) -> None:
     """The file ends where a purge ends, or before the first: sound in itself, and the purge behind it is missing."""
     with Origin(counted) as origin:

@@ -5,6 +5,7 @@
     times.py      wall time on disk, node time in memory
     _table        the index: hash of a key -> place; shared by the processes of a node
     segments.py   segment files: one is written, the oldest is cleared
+    roster.py     which segments there are, so that one that others removed is missed
     recovery.py   from the logs to the index after a start
     reader.py     reading and verifying entries
     writer.py     the thread that writes, its queue, and what happens when the disk does not take it

@@ -46,6 +46,9 @@ class Table:
     def evict(self, hash: int, where: int) -> bool:
         """Forget what is stored at that place."""
 
+    def evict_all(self, segment: int) -> int:
+        """Forget all that is stored in a segment; how many that were. Looks at every slot."""
+
     def clear(self) -> None:
         """Everything stored is gone."""
 
@@ -70,6 +73,12 @@ class Table:
     def seal(self, segment: int) -> None: ...
     def leave(self) -> tuple[int, int] | None:
         """The oldest segment that nobody alive writes, for the caller to clear and `free`."""
+
+    def leave_at(self, segment: int, number: int) -> bool:
+        """The same with this one; False: it is not there any more, or somebody alive writes or clears it."""
+
+    def numbered(self, number: int) -> None:
+        """That number has been given: segments that come are later."""
 
     @property
     def serial(self) -> int:

@@ -72,6 +72,7 @@ cdef enum:
     RECORD_ENTRY = 1
     RECORD_GONE = 2
     AHEAD = 16              # records whose buckets are fetched ahead
+    TURN = 65536            # slots that are looked at before others have their turn
 
 cdef uint64_t SERIAL_MASK = (<uint64_t> 1 << STATE_SHIFT) - 1
 cdef uint64_t UNITS_MASK = (<uint64_t> 1 << UNIT_BITS) - 1
@@ -344,6 +345,23 @@ cdef class Table:
         self.unlock()
         return done
 
+    def evict_all(self, int segment):
+        cdef uint64_t n = self.top.nbuckets * WAYS
+        cdef uint64_t i = 0
+        cdef uint64_t end
+        cdef uint64_t count = 0
+        while i < n:
+            end = min(i + TURN, n)
+            with nogil:
+                self.lock()
+                while i < end:
+                    if state_of(self.slots + i) == SLOT_STORED and self.slots[i].where >> 48 == <uint64_t> segment:
+                        self.set(self.slots + i, self.slots[i].hash, SLOT_EMPTY, 0, 0)
+                        count += 1
+                    i += 1
+                self.unlock()
+        return count
+
     def clear(self):
         cdef uint64_t i
         self.lock()
@@ -488,6 +506,22 @@ cdef class Table:
             self.segs[best].owner = os.getpid()
         self.unlock()
         return None if best < 0 else (best, self.segs[best].number)
+
+    def leave_at(self, int segment, uint64_t number):
+        cdef Seg* s = &self.segs[segment]
+        cdef bint ours = False
+        self.lock()
+        if s.number == number and (s.state == SEG_SEALED or (s.state != SEG_FREE and not alive(s.owner))):
+            s.state = SEG_LEAVING
+            s.owner = os.getpid()
+            ours = True
+        self.unlock()
+        return ours
+
+    def numbered(self, uint64_t number):
+        self.lock()
+        self.top.number = max(self.top.number, number)
+        self.unlock()
 
     def free(self, int segment):
         self.lock()

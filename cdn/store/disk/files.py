@@ -67,14 +67,14 @@ class Files:
         return self._lock is not None
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other process of the node is in here meanwhile; its end ends this, too."""
+    def alone(self, byte: int = 0) -> Iterator[None]:
+        """No other process of the node is in here, by that byte of the lock file, meanwhile; its end ends this, too."""
         assert self._lock is not None
-        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        fcntl.lockf(self._lock, fcntl.LOCK_EX, 1, byte)
         try:
             yield
         finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+            fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, byte)
 
     def close(self) -> None:
         self._writing.clear()
@@ -123,6 +123,10 @@ class Files:
     def done(self, name: str) -> None:
         """Nothing more will be written to it."""
         self._writing.pop(name, None)
+
+    def linked(self, name: str) -> bool:
+        """Whether a file that is open for writing is still to be found under a name."""
+        return os.fstat(self._writing[name].fd).st_nlink > 0
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)

@@ -1,7 +1,8 @@
 """Reading entries: every byte that leaves here has been verified.
 
 Decides whether a read may wait for the device (`now`: only what is in the page cache, by RWF_NOWAIT) and what a damaged
-entry means: it is taken out of the index, and the caller sees that there is nothing. Must not know who asks.
+entry means: it is taken out of the index, and the caller sees that there is nothing. One whose file others have removed
+is no damage; whoever writes is told to look (`missed`). Must not know who asks.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cdn.store.disk import format as fmt
@@ -79,6 +81,7 @@ class Reader:
         self._lock = threading.Lock()
         self.counts = Counts()
         self.removed: list[tuple[int, int]] = []  # hash and serial of damaged entries, to be logged
+        self.missed: Callable[[], None] = lambda: None
         self.nowait = True  # until the file system says that it cannot
 
     def find(self, key: bytes) -> tuple[int, int] | None:
@@ -113,6 +116,10 @@ class Reader:
             if size <= FIRST:
                 body = data[front.size : front.size + front.length]
                 fmt.check_blocks(front, body)
+        except FileNotFoundError:
+            if self.lost(hash, where, damaged=False):
+                self.missed()
+            return None
         except (DamagedError, LostError):
             self.lost(hash, where)
             return None
@@ -156,21 +163,23 @@ class Reader:
         if file is None:
             try:
                 file = self._files.open(data_name(number))
-            except OSError as error:
-                if error.errno != errno.ENOENT:
-                    self.counts.errors += 1
+            except FileNotFoundError:
+                raise
+            except OSError:
+                self.counts.errors += 1
                 raise DamagedError("a segment cannot be opened") from None
             with self._lock:
                 file = self._open.setdefault(number, file)
         return file
 
-    def lost(self, hash: int, where: int) -> None:
+    def lost(self, hash: int, where: int, damaged: bool = True) -> bool:
         """Out of the index; where it had left already (its segment was cleared), nothing was wrong with it."""
         serial = self._table.remove_at(hash, where)
         if serial:
-            self.counts.damaged += 1
+            self.counts.damaged += damaged
             with self._lock:
                 self.removed.append((hash, serial))
+        return serial != 0
 
     def take_removed(self) -> list[tuple[int, int]]:
         with self._lock:

@@ -2,18 +2,20 @@
 
 Decides which files are whose: a log and a data file of one number with sound heads are a segment, anything else with
 such a name is removed. What is missing is noticed: a log that ends before the part that was safe, entries without a
-log; and a log without its entries still says what they replaced. Whether an entry is whole is found when it is read.
+log, a segment of the roster; and a log without its entries still says what they replaced, for as long as anything older
+is there. Whether an entry is whole is found when it is read.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cdn.store.disk import format as fmt
 from cdn.store.disk._table import Table
 from cdn.store.disk.files import Files
+from cdn.store.disk.roster import read_roster
 from cdn.store.disk.segments import data_name, log_name
 
 _NAME = re.compile(r"([0-9a-f]{16})\.(data|log)")
@@ -22,13 +24,18 @@ _NAME = re.compile(r"([0-9a-f]{16})\.(data|log)")
 @dataclass(slots=True)
 class Recovered:
     """`stamp`: the highest decision epoch of any entry. `bad`: log records that were not whole or pointed nowhere, and
-    logs that are missing or shorter than they were."""
+    logs that are missing or shorter than they were. `numbers`: of the segments there are, and of logs without data."""
 
     segments: int = 0
     records: int = 0
     bad: int = 0
     stamp: int = 0
     dropped: int = 0  # segments with unsound files
+    missing: int = 0  # segments of which no file is there any more
+    numbers: set[int] = field(default_factory=set)
+    alone: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # logs without data: number, latest serial number
 
 
 def is_segment_file(name: str) -> bool:
@@ -43,17 +50,33 @@ def recover(files: Files, table: Table) -> Recovered:
         match = _NAME.fullmatch(name)
         if match is not None:
             kinds.setdefault(int(match[1], 16), set()).add(match[2])
+    roster = read_roster(files)
+    if roster is None:
+        out.bad += bool(kinds)
+    else:
+        out.missing = len(roster - kinds.keys())
+        out.bad += out.missing
+        table.numbered(max(roster, default=0))
     for number in sorted(kinds):
         if not number or not _load(files, table, number, kinds[number], out):
             out.dropped += 1
-            try:
-                files.unlink(data_name(number))
-                files.sync_folder()
-                files.unlink(log_name(number))
-            except OSError:
-                continue  # tried again at the next start
+            _remove(files, number)
     table.settled()
+    for number, latest in out.alone:
+        if table.oldest_elsewhere(-1) < latest:
+            out.numbers.add(number)
+        else:
+            _remove(files, number)
     return out
+
+
+def _remove(files: Files, number: int) -> None:
+    try:
+        files.unlink(data_name(number))
+        files.sync_folder()
+        files.unlink(log_name(number))
+    except OSError:
+        return  # tried again at the next start
 
 
 def _load(files: Files, table: Table, number: int, kinds: set[str], out: Recovered) -> bool:
@@ -74,7 +97,7 @@ def _load(files: Files, table: Table, number: int, kinds: set[str], out: Recover
         return False
     sound = "data" in kinds and _sound(files, number)
     safe = fmt.safe_part(log)
-    records, _, stamp, bad = table.load(
+    records, latest, stamp, bad = table.load(
         memoryview(log)[fmt.RECORD :],
         got[0],
         files.size(data_name(number)) if sound else 0,
@@ -84,8 +107,11 @@ def _load(files: Files, table: Table, number: int, kinds: set[str], out: Recover
     if not sound:
         table.free(got[0])  # what its entries replaced does not come back
         out.bad += len(log) < safe
-        return False
+        if latest:
+            out.alone.append((number, latest))
+        return bool(latest)
     out.segments += 1
+    out.numbers.add(number)
     out.records += records
     out.bad += bad + (len(log) < safe)
     return True

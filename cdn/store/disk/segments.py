@@ -4,7 +4,8 @@ Decides where an entry lies and who goes: what was read since it was written, or
 to the segment being written, at most half a segment of it; the rest goes with the file. So writing is sequential, a
 file is never written over, and clearing costs what the segment held, whatever the disk holds.
 
-An entry counts when its record is in the log: first the data is written and synced, then the log.
+An entry counts when its record is in the log: first the data is written and synced, then the log. A segment of which a
+file has been removed by others is lost: what it held is forgotten, its place is free, and the roster keeps its number.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cdn.store.disk import format as fmt
 from cdn.store.disk._table import Table
 from cdn.store.disk.files import Bytes, Files
 from cdn.store.disk.format import DamagedError, LogRecord
+from cdn.store.disk.roster import Roster
 from cdn.store.disk.times import Times
 from cdn.store.record import Draft
 
@@ -126,7 +128,8 @@ class Segments:
         self._cleared_in_vain = False
         self.log_room = size // LOG_SHARE // fmt.PAGE * fmt.PAGE
         self.data_room = size - self.log_room
-        self.moved = self.evicted = self.cleared = self.syncs = 0
+        self._roster = Roster(files)
+        self.moved = self.evicted = self.cleared = self.syncs = self.lost = 0
         self.forget_all = False  # what is on disk is not to be found at the next start
         self.squeezed = False  # the file system holds less than the configuration says
 
@@ -140,6 +143,7 @@ class Segments:
     def append(self, puts: Iterable[Put], gones: Iterable[Gone]) -> None:
         """All of it is on disk and in the index when this returns; what was superseded meanwhile is left out."""
         self._forget_what_was()
+        self._miss_active()
         waiting = [put for put in puts if self._table.pending(put.hash, put.serial)]
         removed = list(gones)
         while waiting or removed:
@@ -236,6 +240,7 @@ class Segments:
 
     def _next(self) -> _Active:
         """A new segment to write, then room again for the one after it."""
+        self.look()
         active = self._active = self._create()
         while len(self._table.segments()) > self._count:
             if not self._clear(active):
@@ -256,6 +261,7 @@ class Segments:
                 self._files.sync(data_name(number))
                 self._files.sync(log_name(number))
                 self._files.sync_folder()
+                self._roster.enter(number, (n for _, n, _ in self._table.segments()))
                 self.squeezed = self.squeezed or attempt > 1
                 self._cleared_in_vain = False
                 return _Active(place, number)
@@ -268,8 +274,36 @@ class Segments:
                     raise
         raise AssertionError
 
+    def _miss_active(self) -> None:
+        """Begin another segment where the one in hand has been removed: nothing of it is there after a start."""
+        active = self._active
+        if active is not None and not (
+            self._files.linked(data_name(active.number)) and self._files.linked(log_name(active.number))
+        ):
+            self.give_up()
+            if self._table.leave_at(active.place, active.number):
+                self._lose(active.place, active.number)
+
+    def look(self) -> None:
+        """Find the segments that others have removed."""
+        there = set(self._files.names())
+        for place, number, _ in self._table.segments():
+            if {data_name(number), log_name(number)} <= there or not self._table.leave_at(place, number):
+                continue
+            self._lose(place, number)
+
+    def _lose(self, place: int, number: int) -> None:
+        """Forget a segment that is ours to clear. Its log stays, if there is one: it says what its entries replaced."""
+        try:
+            self._files.unlink(data_name(number))
+        finally:
+            self.evicted += self._table.evict_all(place)
+            self._table.free(place)
+            self.lost += 1
+
     def _remove(self, place: int, number: int) -> None:
         try:
+            self._roster.strike(number)
             self._files.unlink(data_name(number))
             self._files.sync_folder()  # so that data without a log is always damage
             self._files.unlink(log_name(number))
@@ -285,8 +319,11 @@ class Segments:
         place, number = got
         try:
             log = fmt.log_records(self._files.read(log_name(number))[fmt.RECORD :], number)
+        except FileNotFoundError:
+            self._lose(place, number)
+            return True
         except OSError:
-            log = []  # it is gone or cannot be read: what it held is found missing when it is asked for
+            log = []  # it cannot be read: what it held is found missing when it is asked for
         if into is None and not whatever and self._holds_back(place, log):
             self._table.seal(place)
             return False
@@ -428,5 +465,6 @@ class Segments:
             "moved": self.moved,
             "evictions": self.evicted,
             "cleared": self.cleared,
+            "lost_segments": self.lost,
             "syncs": self.syncs,
         }

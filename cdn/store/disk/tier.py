@@ -23,6 +23,9 @@ from cdn.store.disk.notes import NEW as NEW_NOTES
 from cdn.store.disk.notes import CutError, Notes, read_notes
 from cdn.store.disk.reader import ColdError, LostError, Reader, Stored
 from cdn.store.disk.recovery import Recovered
+from cdn.store.disk.roster import NAME as ROSTER
+from cdn.store.disk.roster import NEW as NEW_ROSTER
+from cdn.store.disk.roster import Roster
 from cdn.store.disk.segments import MOST_SEGMENTS, RESERVE, Segments, Storable, segment_bytes
 from cdn.store.disk.times import Times
 from cdn.store.disk.writer import Writer
@@ -33,7 +36,7 @@ __all__ = ["ColdError", "Disk", "Loaded", "LostError", "open_disk"]
 
 VERSION = 2
 FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET = "format", "format.new", "lock", "secret", "secret.new"
-OURS = frozenset({FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET, NOTES, NEW_NOTES})
+OURS = frozenset({FORMAT, NEW_FORMAT, LOCK, SECRET, NEW_SECRET, NOTES, NEW_NOTES, ROSTER, NEW_ROSTER})
 MOST_NOTES = 4 << 20  # bytes of the notes' file at which it is written anew
 PER_OBJECT = 16 << 10  # bytes of disk for which the index has room for one object
 _FORMAT = re.compile(rb"cdn disk cache\nformat (\d{1,9})\nsegment (\d{1,12})\n")
@@ -222,6 +225,9 @@ class Disk:
         """What the file holds from now on, and the number of the first note that is not in it."""
         self._notes.rewrite(notes)
         self._table.noted = upto
+        # not before: only now it is noted that something is missing
+        numbers = self.recovered.numbers | {number for _, number, _ in self._table.segments()}
+        Roster(self._files).write(numbers)
 
     def note(self, since: Callable[[int], tuple[list[bytes], int]]) -> None:
         """Have notes durable; waits for the disk, and for other processes that do the same. OSError.
@@ -377,6 +383,7 @@ def _open(config: DiskConfig, files: Files, writers: int) -> Disk:
 def _begin(files: Files, segment: int) -> bytes:
     """A fresh folder; the format is written last, so that a folder half made is begun anew."""
     secret = os.urandom(16)
+    Roster(files).write([])
     for name, new, content in (
         (SECRET, NEW_SECRET, secret),
         (NOTES, NEW_NOTES, None),

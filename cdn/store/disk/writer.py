@@ -93,6 +93,9 @@ class Writer:
         self._report = report
         self._notes = notes
         self._noting = False  # notes are to be written
+        self._looking = False  # a file was not there
+        self._lost = 0  # segments, as far as that has been said
+        reader.missed = self._look_soon
         self._wake = threading.Condition()
         self._puts: deque[Put] = deque()
         self._gones = deque(Gone(hash, serial) for hash, serial in table.orphans())
@@ -168,6 +171,11 @@ class Writer:
             self._noting = True
             self._wake.notify_all()
 
+    def _look_soon(self) -> None:
+        with self._wake:
+            self._looking = True
+            self._wake.notify_all()
+
     def _hurry(self, urgent: bool) -> None:
         if urgent and not self._urgent:
             self._urgent = True
@@ -213,7 +221,14 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._puts or self._gones or self._noting or self._closing or self.failing):
+                while not (
+                    self._puts
+                    or self._gones
+                    or self._noting
+                    or self._looking
+                    or self._closing
+                    or self.failing
+                ):
                     self._wake.wait()
                 self._until_due()
                 if self._closing:
@@ -223,8 +238,9 @@ class Writer:
                 self._gones.clear()
                 self._urgent = False
                 noting, self._noting = self._noting, False
+                looking, self._looking = self._looking, False
                 self._busy = True
-            self._turn(puts, gones, noting)
+            self._turn(puts, gones, noting, looking)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
@@ -238,7 +254,7 @@ class Writer:
                 return
             self._wake.wait(left)
 
-    def _turn(self, puts: list[Put], gones: list[Gone], noting: bool) -> None:
+    def _turn(self, puts: list[Put], gones: list[Gone], noting: bool, looking: bool) -> None:
         gones += [Gone(hash, serial) for hash, serial in self._reader.take_removed()]
         try:
             if self.failing:
@@ -246,6 +262,8 @@ class Writer:
             if noting:
                 self._notes()
                 noting = False
+            if looking:
+                self._segments.look()
             self._segments.append(puts, gones)
             self._reader.prune()
         except Exception as error:
@@ -263,6 +281,11 @@ class Writer:
             self._report("the disk takes writes again")
         if caught_up:
             self._report("the disk keeps up again")
+        lost, self._lost = self._segments.lost - self._lost, self._segments.lost
+        if lost:
+            self._report(
+                f"{lost} segments of the cache on disk were removed by others: what they held is fetched again"
+            )
         if self._segments.squeezed and not self._squeezed:
             self._squeezed = True
             self._report("the file system holds less than store.disk.size: the cache on disk stays smaller")

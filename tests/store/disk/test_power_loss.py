@@ -68,6 +68,7 @@ def judge(story: Story, folder: Path, count: int) -> int:
         assert found_notes[:notes] == story.notes[:notes]
         assert whole or len(found_notes) >= notes
     disk = opened(folder, SIZE)
+    assert disk.recovered.missing == 0  # nobody has removed anything but the node itself
     found = 0
     for key, events in story.events.items():
         version = check(disk, key)
