@@ -14,6 +14,7 @@ from cdn.proxy import stored_slices as store
 from cdn.proxy.flight import Again, Asked, Broken
 from cdn.proxy.slice_elsewhere import SliceElsewhere
 from cdn.proxy.slice_flight import Arriving, SliceFlight
+from cdn.proxy.slice_run import Run, RunSlice
 from cdn.proxy.source import FillError, FillSource
 from cdn.proxy.stored_slices import Sliced
 from cdn.rules.message import Fields, RequestHead
@@ -48,8 +49,13 @@ class Asker:
     peer: str
     trusted: bool
 
-    def board(self, number: int, known: Sliced | None, validating: bool = False) -> tuple[SliceFlight, bool]:
-        """The flight for this slice that is on its way, or a new one; True for a new one."""
+    def board(
+        self, number: int, known: Sliced | None, validating: bool = False, reach: int = 1
+    ) -> tuple[SliceFlight, bool]:
+        """The flight for this slice that is on its way, or a new one; True for a new one.
+
+        `reach`: a new one asks for so many slices at once, as far as nobody else fetches them.
+        """
         site, memory = self.site, self.site.memory
         base = self.key if known is None else known.base
         key = store.slice_key(base, number)
@@ -64,10 +70,29 @@ class Asker:
             fill, won = memory.begin_fill(key)
             if not won:  # another worker's again, begun since
                 return self._elsewhere(fill, base, number, known), False
+        if reach > 1 and known is not None:
+            return self._run(fill, number, known, reach), True
         asked = self._asked(number, known, validating)
         new = SliceFlight(site, self.route, fill, asked, number, known, validating)
         site.depart(new)
         return new, True
+
+    def _run(self, fill: Fill, number: int, known: Sliced, reach: int) -> SliceFlight:
+        site, fills = self.site, [fill]
+        for following in range(number + 1, number + reach):
+            fill, won = site.memory.begin_fill(store.slice_key(known.base, following))
+            if not won:
+                break
+            fills.append(fill)
+        span = number * known.size, request_span(number + len(fills) - 1, known.size)[1]
+        run = Run(known, number, slice_request(self.request, span, known.validator))
+        flights = [
+            RunSlice(site, self.route, fill, self._asked(at, known, False), at, known, run)
+            for at, fill in enumerate(fills, number)
+        ]
+        for flight in flights:
+            site.depart(flight)
+        return flights[0]
 
     def _elsewhere(self, fill: Fill, base: bytes, number: int, known: Sliced | None) -> SliceElsewhere:
         asked = self._asked(number, known, False)
@@ -85,9 +110,9 @@ class Asker:
             fields = slice_request(request, span, None if known is None else known.validator)
         return Asked(request, self.primary, self.query, fields, None, [], self.specs, self.peer, self.trusted)
 
-    async def wanted(self, number: int, known: Sliced) -> tuple[SliceFlight, FillSource]:
+    async def wanted(self, number: int, known: Sliced, reach: int = 1) -> tuple[SliceFlight, FillSource]:
         """A slice of `known` for somebody in the middle of it, joined. Raises FillError when it is not to be had."""
-        flight, _ = self.board(number, known)
+        flight, _ = self.board(number, known, reach=reach)
         flight.boarded += 1
         try:
             await flight.decided.wait()
