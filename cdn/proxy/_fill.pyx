@@ -42,7 +42,7 @@ from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing,
 
 from cdn._core import FIELD_IDS
 from cdn.proxy import coding, filling, handover, stored_parts, stored_slices
-from cdn.proxy.asking import candidates
+from cdn.proxy.asking import about
 from cdn.proxy.counters import BUCKETS
 from cdn.proxy.interim import interim_head
 from cdn.proxy.placing import place

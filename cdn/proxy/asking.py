@@ -11,13 +11,21 @@ from cdn.proxy.flight import Asked
 from cdn.proxy.lookup import Found
 from cdn.rules.coding import fits
 from cdn.rules.message import Fields, RequestHead
-from cdn.rules.stored import Stored
+from cdn.rules.stored import Brief, Stored
 from cdn.rules.validation import fill_fields, validation_request, variants_request
 from cdn.store import Entry
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
     from cdn.proxy.site import Site
+
+
+def about(
+    site: Site, primary: bytes, fields: Fields, codings: tuple[str, ...]
+) -> tuple[list[Entry], list[Brief]]:
+    """The records of `candidates`, and what their origin is asked by; for less where nothing else is asked of them."""
+    told = [pair for pair in site.variants.briefly(primary) if fits(pair[1], fields, codings)]
+    return [entry for entry, _ in told], [brief for _, brief in told]
 
 
 def candidates(
@@ -31,14 +39,14 @@ def ask(
     exchange: Exchange, request: RequestHead, query: str | None, found: Found, stored: Stored | None
 ) -> Asked:
     known: tuple[Entry, Stored] | None = None
-    about: list[tuple[Entry, Stored]] = []
+    variants: list[tuple[Entry, Stored]] = []
     if found.entry is not None and stored is not None:
         known = (found.entry, stored)
         fields = validation_request(request, stored)
     elif found.specs:
         codings = exchange.route.compress if exchange.route is not None else ()
-        about = candidates(exchange.site, found.primary, request.fields, codings)
-        fields = variants_request(request, [variant for _, variant in about])
+        variants = candidates(exchange.site, found.primary, request.fields, codings)
+        fields = variants_request(request, [variant for _, variant in variants])
     else:
         fields = fill_fields(request.fields)
     return Asked(
@@ -47,7 +55,7 @@ def ask(
         query,
         fields,
         known,
-        about,
+        variants,
         found.specs,
         exchange.stream.address,
         exchange.trusted,

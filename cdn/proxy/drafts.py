@@ -14,11 +14,22 @@ from functools import lru_cache
 
 from cdn.config.values import FieldEdits
 from cdn.rules.forwarding import edit
-from cdn.rules.stored import Flag, Stored, decode, encode_meta, encode_vary_marker, head_bytes, in_304
+from cdn.rules.stored import (
+    Brief,
+    Flag,
+    Stored,
+    decode,
+    encode_meta,
+    encode_vary_marker,
+    flags_in,
+    head_bytes,
+    in_304,
+)
 from cdn.store import Draft, Entry, RecordFlag
 
 _SAME, _EDITED = b"\x00", b"\x01"
 _LENGTH = struct.Struct("<I")
+_WEAKENED = int(Flag.WEAKENED)
 # Statuses whose responses have no content and no Content-Length (RFC 9110 §15.3.5, §15.4.5).
 BODILESS = frozenset({204, 304})
 
@@ -75,6 +86,21 @@ def draft(stored: Stored, edits: FieldEdits, stamp: int | None = None, *, old_or
 def stored_of(entry: Entry) -> Stored:
     """What the rules know of a record. Raises `rules.stored.MetaError` on foreign bytes."""
     return stored_in(entry, entry.body_length)
+
+
+def brief_of(entry: Entry) -> Brief:
+    """A part of what `stored_of` says, for less where the record shows it as it is. Raises `MetaError`, too."""
+    head, meta = entry.head, entry.meta
+    if meta[:1] == _SAME:
+        lower = head.lower()
+        if b"\r\ncontent-encoding:" not in lower:
+            flags, etag = flags_in(meta[1:]), entry.etag
+            if etag is not None and not flags & _WEAKENED:
+                return Brief(etag.decode("latin-1"), None, flags)
+            if etag is None and b"\r\netag:" not in lower:
+                return Brief(None, None, flags)
+    stored = stored_of(entry)
+    return Brief(stored.origin_etag, stored.content_coding, int(stored.flags))
 
 
 def stored_of_draft(record: Draft) -> Stored:

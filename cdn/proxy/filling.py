@@ -19,12 +19,12 @@ from cdn.rules.forwarding import continued, loops, origin_fields, replaced
 from cdn.rules.freshness import LifetimeSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason, Outcome
-from cdn.rules.stored import MetaError, Stored, decode_vary_marker, encode_tags, encode_vary_marker
+from cdn.rules.stored import Brief, MetaError, decode_vary_marker, encode_tags, encode_vary_marker
 from cdn.rules.storing import DECIDING, DontStore, decide_store, stored_fields
 from cdn.rules.tags import tags_of
 from cdn.rules.validation import variants_request
 from cdn.rules.vary import Spec
-from cdn.store import Draft, Entry
+from cdn.store import Draft
 from cdn.tier._wire import NO_BODY, request_head
 from cdn.tier.seam import OWN_FIELDS, OriginError
 
@@ -62,6 +62,8 @@ _CONSTANT = frozenset(
 _READ = frozenset({"date", "age", "etag", "last-modified", "expires", "connection", "content-location"})
 # Their values are nobody else's, as a rule: what they say is read of each response.
 _TAGS = frozenset({"cache-groups", "cache-tag", "surrogate-key"})
+# Fields of the shown head that a record knows the places of, or that are added where they are missing.
+_SHOWN = frozenset({"date", "etag", "last-modified"})
 # Responses that only the general lane stores: what they mean depends on more than themselves.
 _AWAY = frozenset({"no-vary-search"})
 
@@ -149,9 +151,9 @@ def specs_of(marker: bytes) -> tuple[Spec, ...] | None:
         return None
 
 
-def asks_about(candidates: list[tuple[Entry, Stored]]) -> bytes:
+def asks_about(variants: list[Brief]) -> bytes:
     """The field line that asks whether one of these variants would do (RFC 9111 §4.3.1); empty where none has a tag."""
-    fields = variants_request(_PLAIN, [stored for _, stored in candidates])
+    fields = variants_request(_PLAIN, variants)
     return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in fields)
 
 
@@ -179,8 +181,8 @@ class Form:
 
     Masks have a bit for each line. `passed`: the lines that go to a client when the response is not stored, `set_lines`
     what comes behind them, `dated` whether they have a Date. `deciding`: lines whose values are in a recipe's key;
-    `tags`: those that name it, `grouped`: by its origin, too. `recipes`: whether there can be any; `away`: a storable
-    one is for the general lane.
+    `tags`: those that name it, `grouped`: by its origin, too; `edited`: those that the route takes out of it.
+    `recipes`: whether there can be any; `away`: a storable one is for the general lane.
     """
 
     passed: int
@@ -189,6 +191,7 @@ class Form:
     deciding: int
     tags: int
     grouped: bool
+    edited: int
     recipes: bool
     away: bool
 
@@ -202,6 +205,9 @@ def form_of(names: list[str], route: Route) -> Form:
     dated = any(show and name == "date" for show, name in zip(shown, lower, strict=True))
     read = DECIDING | frozenset(() if route.cache is None else route.cache.targets)
     single = all(lower.count(name) <= 1 for name in ("date", "age", "etag", "last-modified"))
+    # what a field that is set replaces may be the same, and what is read of a head is read of the shown one
+    put = {name.lower() for name, _ in edits.set}
+    plain = not put.intersection(lower) and not edited.intersection(_SHOWN)
     if route.compress:
         read |= {"content-type"}
     return Form(
@@ -211,7 +217,8 @@ def form_of(names: list[str], route: Route) -> Form:
         deciding=_mask([name in read and name not in _READ and name not in _TAGS for name in lower]),
         tags=_mask([name in _TAGS for name in lower]),
         grouped="cache-groups" in lower,
-        recipes=single and not edited and not _AWAY.intersection(lower),
+        edited=_mask([name in edited for name in lower]),
+        recipes=single and plain and not _AWAY.intersection(lower),
         away=bool(_AWAY.intersection(lower)),
     )
 

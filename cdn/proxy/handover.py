@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 from cdn._core import split_target
 from cdn.config.values import Route
 from cdn.proxy._front import ClientStream
-from cdn.proxy.drafts import stored_of_draft
+from cdn.proxy.drafts import stored_of, stored_of_draft
 from cdn.proxy.flight import Asked, Broken, Flight, NotStored, Streaming
 from cdn.proxy.lookup import log_hash
 from cdn.proxy.source import FillSource
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
-from cdn.rules.stored import Stored
 from cdn.rules.validation import variants_request
 from cdn.rules.vary import Spec, key_extras
 from cdn.store import Draft, Entry, Fill
@@ -119,13 +118,14 @@ def flight_of(
     peer: str,
     trusted: bool,
     specs: tuple[Spec, ...],
-    candidates: list[tuple[Entry, Stored]],
+    asked_about: list[Entry],
 ) -> Flight:
     """A flight that others can board; its response comes through the lane.
 
     They look for it under `door`: the URL's key or, where it is known by what that varies (`specs`), a variant's.
     `fill` is that key's, or another variant's that the response has turned out to be.
     """
+    candidates = [(entry, stored_of(entry)) for entry in asked_about]
     fields = variants_request(request, [stored for _, stored in candidates]) if specs else request.fields
     asked = Asked(request, primary, query, fields, None, candidates, specs, peer, trusted)
     flight = Flight(site, route, fill, asked)

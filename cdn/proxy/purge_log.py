@@ -245,6 +245,10 @@ class PurgeLog:
         """Whether what was decided at `stamp` still holds; else `find` says what came since."""
         return self._journal.current(stamp, url_part(key))
 
+    def current_url(self, stamp: int, url: bytes) -> bool:
+        """The same where `lookup.url_part` of the key is at hand."""
+        return self._journal.current(stamp, url)
+
     def find(self, stamp: int, request: RequestHead, tags: Iterable[str] | None, key: bytes) -> Purged:
         """The severest purge that reaches what is stored under `key` for this request, with these tags, at `stamp`.
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import struct
 
 from cdn.proxy import stored_parts, stored_slices
-from cdn.proxy.drafts import stored_of, vary_marker
+from cdn.proxy.drafts import brief_of, stored_of, vary_marker
+from cdn.proxy.lookup import url_part
 from cdn.proxy.purge_log import PurgeLog
-from cdn.rules.stored import MAX_SPECS, MetaError, Stored, decode_vary_marker
+from cdn.rules.stored import MAX_SPECS, Brief, MetaError, Stored, decode_vary_marker
 from cdn.rules.vary import Spec
 from cdn.store import Entry, Memory, RecordFlag
 
@@ -64,14 +65,19 @@ class VariantCap:
 
         All of them are held for as long as that takes, and a worker can hold only so much.
         """
-        out: list[tuple[Entry, Stored]] = []
+        return [(entry, stored_of(entry)) for entry, _ in self.briefly(primary)]
+
+    def briefly(self, primary: bytes) -> list[tuple[Entry, Brief]]:
+        """The same, for less where no more than what they are asked about by is needed."""
+        out: list[tuple[Entry, Brief]] = []
+        url = url_part(primary)
         for name in reversed(_read(self._memory.lookup(primary))[1]):
             entry = self._memory.lookup(primary + name)
-            if entry is None or not self._purges.current(entry.stamp, primary + name):
+            if entry is None or not self._purges.current_url(entry.stamp, url):
                 continue
-            stored = stored_of(entry)
-            if stored.origin_etag is not None:
-                out.append((entry, stored))
+            brief = brief_of(entry)
+            if brief.origin_etag is not None:
+                out.append((entry, brief))
                 if len(out) == ASKED:
                     break
         return out

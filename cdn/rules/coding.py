@@ -16,7 +16,7 @@ from cdn.rules.directives import request_directives, response_directives
 from cdn.rules.fields import list_members
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.norms import CODED_FROM, COMPRESSIBLE_SUFFIXES, COMPRESSIBLE_TYPES, NEVER_CODED, UNCODED_TEXT
-from cdn.rules.stored import NO_FLAGS, Flag, Stored
+from cdn.rules.stored import NO_FLAGS, Brief, Flag, Stored
 
 IDENTITY = "identity"
 OURS = Flag.NEGOTIATED | Flag.CODED | Flag.WEAKENED
@@ -103,16 +103,16 @@ def negotiated(request: RequestHead, codings: Sequence[str], *, directives: bool
     return replace(request, fields=request.fields.without(("accept-encoding",)).plus([line]))
 
 
-def fits(stored: Stored, fields: Fields, codings: Sequence[str]) -> bool:
+def fits(stored: Stored | Brief, fields: Fields, codings: Sequence[str]) -> bool:
     """Whether a stored variant may answer this request as far as its coding goes (an origin may say so: §4.3.4).
 
     A 304 tells which entity-tag is current. A weak one is the same for every coding, so it cannot tell that the client
     takes this one.
     """
     value = fields.get("accept-encoding")
-    named = stored.fields.get("content-encoding")
+    named = stored.content_coding
     if named is None:
-        return not (stored.flags & Flag.NEGOTIATED and accepted(value, codings))
+        return not (codings and stored.flags & Flag.NEGOTIATED and accepted(value, codings))
     qualities = _qualities(value or "")
     rest = qualities.get("*", 0)
     return all(qualities.get(name.lower().removeprefix("x-"), rest) > 0 for name in list_members(named))

@@ -116,6 +116,10 @@ class Stored:
         return self.etag.removeprefix("W/")
 
     @property
+    def content_coding(self) -> str | None:
+        return self.fields.get("content-encoding")
+
+    @property
     def comparison_date(self) -> int:
         """What If-Modified-Since is compared with, in seconds: the record's own `last_modified` (RFC 9111
         §4.3.2).
@@ -182,6 +186,22 @@ def parse_head(head: bytes) -> tuple[int, str, Fields]:
             raise MetaError("not a stored head")
         pairs.append((name, value))
     return int(status), reason, Fields(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is to be known of a stored response for asking its origin about it as one of several variants."""
+
+    origin_etag: str | None
+    content_coding: str | None
+    flags: int
+
+
+def flags_in(meta: bytes) -> int:
+    """The flags alone of what `encode_meta` gave. Raises `MetaError` on foreign bytes."""
+    if len(meta) < _FIRST.size or meta[0] not in (META_VERSION, META_WIDE):
+        raise MetaError("no meta of this version")
+    return meta[1]
 
 
 def encode_meta(stored: Stored) -> bytes:

@@ -16,7 +16,7 @@ from cdn.rules.fields import end_to_end, entity_tag
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.norms import CONDITIONALS
 from cdn.rules.outcome import NoStoreReason
-from cdn.rules.stored import Flag, Stored
+from cdn.rules.stored import Brief, Flag, Stored
 from cdn.rules.storing import DontStore, Store, decide_store
 from cdn.rules.vary import select as newest
 
@@ -176,7 +176,7 @@ def head_update(stored: Stored, response: ResponseHead, now_s: int) -> HeadUpdat
     return HeadUpdate.FRESHEN
 
 
-def variants_request(request: RequestHead, candidates: Sequence[Stored]) -> Fields:
+def variants_request(request: RequestHead, candidates: Sequence[Stored | Brief]) -> Fields:
     """When variants are stored but none matches: ask whether one of them would do after all (§4.3.1).
 
     Only entity-tags can tell variants apart. Without any the fields are those of a plain fill.

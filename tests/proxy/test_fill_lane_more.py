@@ -78,6 +78,42 @@ def test_a_purge_by_tag_reaches_them() -> None:
         assert hits == [True, False, True]
 
 
+# --- edits of responses ---
+
+EDITS: dict[str, dict[str, Any]] = {
+    "set": {"set": {"X-Frame-Options": "DENY", "X-B": "1"}},
+    "remove": {"remove": ["Server", "X-Powered-By"]},
+    "both": {"set": {"Server": "edge"}, "remove": ["X-Powered-By"]},
+    "what it is validated by": {
+        "remove": ["ETag"],
+        "set": {"Last-Modified": "Mon, 21 Sep 2026 14:13:20 GMT"},
+    },
+    "tags and Vary": {"remove": ["Cache-Tag", "Vary", "Cache-Control"]},
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edits(name: str) -> None:
+    kinds: list[dict[str, str]] = [
+        {"Server": "s", "X-A": "b"},
+        {"X-A": "b", "ETag": '"e"', "Cache-Tag": "one, two"},
+        {"Server": "s", "X-Frame-Options": "DENY", "X-Powered-By": "p", "Vary": "Accept-Encoding"},
+        {"X-Frame-Options": "SAMEORIGIN", "Age": "3", "Server": "edge"},
+        {"Date": "Tue, 22 Sep 2026 14:13:10 GMT", "Server": "s", "Keep-Alive": "timeout=5", "X-B": "1"},
+        {"X-B": "2"},
+    ]
+
+    def rule(request: Any) -> Reply:
+        fields = {"Cache-Control": "max-age=60", **kinds[int(request.target[1:]) % len(kinds)]}
+        return reply(200, fields, request.target.encode())
+
+    def tree(origin: Origin) -> dict[str, Any]:
+        return site(origin, route={"headers": {"response": EDITS[name]}})
+
+    asks = [Ask(f"/{n}") for n in range(3 * len(kinds))]
+    both(rule, [*asks, *asks], tree, fill=len(asks), step=7)
+
+
 # --- routes with codings ---
 
 LONG = b"the quick brown fox " * 400

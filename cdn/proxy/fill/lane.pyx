@@ -124,7 +124,7 @@ cdef class FillLane(Lane):
             note = c.note = Note.__new__(Note)
             note.epoch, note.secure, note.edge = self.epoch, at.secure, at.edge
             note.trusted = at.edge or self.site.trusts(c.address)
-        asking = self._request(c, note, way, buf, head, at, p.encoding, p.candidates)
+        asking = self._request(c, note, way, buf, head, at, p.encoding, p.question)
         if asking == 0:
             return False
         if way.shields is not None:
@@ -218,15 +218,15 @@ cdef class FillLane(Lane):
         return disk.has(key) or disk.has(key + self.parts) or disk.has(key + self.slices)
 
     cdef Py_ssize_t _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head,
-                             Located* at, bytes encoding, list candidates) except -1:
+                             Located* at, bytes encoding, bytes question) except -1:
         """Write the request's head for the origin into `space`; its length, 0: not for the lane. `encoding`: the
-        Accept-Encoding that it gets; `candidates`: stored variants that it may answer with, too."""
+        Accept-Encoding that it gets; `question`: a line that asks about stored variants; either may be None."""
         cdef char* p = self.space
         cdef FieldSpan* f
         cdef uint32_t i
         cdef int treatment
         cdef list continued = None
-        cdef bytes authority = None, line
+        cdef bytes authority = None
         p = _core.put_bytes(p, b"GET " if head.method_id == M_GET else b"HEAD ", 4 + (head.method_id != M_GET))
         p = _core.put_bytes(p, at.path, at.path_len)
         if at.query_len >= 0:
@@ -253,11 +253,10 @@ cdef class FillLane(Lane):
                 continued += _lines(buf, f, 1)
         if encoding is not None and way.copies(F_ACCEPT_ENCODING, note.trusted):
             p = _core.put_field(p, b"Accept-Encoding", 15, PyBytes_AS_STRING(encoding), PyBytes_GET_SIZE(encoding))
-        if candidates and way.copies(F_IF_NONE_MATCH, note.trusted):
-            line = filling.asks_about(candidates)
-            if PyBytes_GET_SIZE(line) > LINE:
+        if question is not None and way.copies(F_IF_NONE_MATCH, note.trusted):
+            if PyBytes_GET_SIZE(question) > LINE:
                 return 0
-            p = _put(p, line)
+            p = _put(p, question)
         if continued is None and note.way is way and _same(note.authority, at):
             p = _put(p, note.tail)
             return p - self.space

@@ -96,7 +96,7 @@ cdef object flight_of(Passage passage):
     if passage.shared is None:
         passage.shared = handover.flight_of(
             passage.lane.site, passage.way.route, passage.fill, passage.door, passage.primary, request_of(passage),
-            query, passage.address, passage.trusted, passage.specs or (), passage.candidates or [])
+            query, passage.address, passage.trusted, passage.specs or (), passage.entries or [])
         for status, fields in passage.interims or ():
             passage.shared.interims.hear(status, fields)
         if passage.stored:

@@ -17,7 +17,8 @@ cdef class Passage(Sink):
     cdef bytes door             # that under which others find it before its response is there,
     cdef bytes key              # and that of what is stored: the same, or a variant's
     cdef tuple specs            # of a further variant, by what its URL's responses vary; else None
-    cdef list candidates        # and those of them that may answer it, too (`asking.candidates`)
+    cdef list entries           # those of them that may answer it, too (`asking.about`),
+    cdef bytes question         # and the line that asks its origin about them; None where none has a tag
     cdef bytes encoding         # of a miss on a route with codings: the Accept-Encoding that its origin is asked with
     cdef bytes query
     cdef Fill fill              # of MISSED: what others read from; None once nothing is stored
@@ -256,7 +257,7 @@ cdef class Passage(Sink):
             self.shared = None
             self.asked = None
             self.drafted = None
-            self.candidates = None
+            self.entries = None
         return 0
 
     cdef int _landed(self) except -1:

@@ -38,13 +38,16 @@ cdef tuple DRAFTED = (
     "stamp", "last_modified", "etag_offset", "etag_len", "lines_304", "meta",
 )
 
-# Where meta (the kind, then `rules.stored.encode_meta`) has the date behind the response time (s) and the request delay (ms). A recipe that does not
-# reproduce its example is not used, so these cannot silently be wrong.
+# Meta begins with its kind and, where the head is edited, that as received behind its length (`drafts.draft`); then comes
+# what `rules.stored.encode_meta` gives. There are in it: a byte with a bit that says whether tags stand at the end, the date
+# behind the response time (s) and the request delay (ms). A recipe that does not reproduce its example is not used, so
+# these cannot silently be wrong.
 cdef enum:
-    META_DATE = 4
-    META_DELAY = 8
-    META_SOURCE = 3             # with a bit that says whether tags stand at the end
-    META_LEAST = 14
+    META_SOURCE = 2
+    META_DATE = 3
+    META_DELAY = 7
+    META_LEAST = 13
+    META_EDITED = 5             # bytes before a received head
     MOST_DELAY = 0xffff
     MOST_BEHIND = 0x7fffffff
 
@@ -56,6 +59,8 @@ cdef class Shape:
     cdef bint dated
     cdef uint64_t deciding
     cdef uint64_t tags          # lines that name it
+    cdef uint64_t hidden        # lines that are stored, and not shown
+    cdef bint edited            # the shown head is another one than the received
     cdef bint grouped           # by groups of its origin, too
     cdef bint cooks             # recipes are possible
     cdef bint away
@@ -100,7 +105,7 @@ cdef class Recipe:
     cdef uint64_t lines_304
     cdef int flags
     cdef int64_t fresh, swr, sie            # ms from birth
-    cdef bytes meta             # but for the tags
+    cdef bytes meta             # the rules' part of it, but for the tags
     cdef tuple vary             # the fields it varies by
     cdef bytes names            # as a marker lists them; None: by none
 
@@ -114,6 +119,8 @@ cdef class Recipe:
         cdef char* p = room
         cdef char* meta
         cdef int etag = 0, etag_len = 0
+        cdef uint32_t length
+        cdef Py_ssize_t lead
         if shape.date >= 0:
             f = &head.fields[shape.date]
             date = parse_http_date(base + f.value, f.value_len, now)
@@ -152,7 +159,7 @@ cdef class Recipe:
         p = _status_line(p, base, head)
         d.status_line_len = p - room
         for i in range(shape.lines):
-            if (self.keep >> i) & 1:
+            if (self.keep >> i) & 1 and not (shape.hidden >> i) & 1:
                 f = &head.fields[i]
                 if <int>i == shape.etag:
                     etag = (p - room) + f.name_len + 2
@@ -160,12 +167,23 @@ cdef class Recipe:
                 p = _line(p, base, f)
         if shape.date < 0:
             p = _date_line(p, now)
+        p = _put(p, shape.set_lines)
         d.etag_offset = etag
         d.etag_len = etag_len
         d.head = PyBytes_FromStringAndSize(room, p - room)
-        i = PyBytes_GET_SIZE(self.meta)
-        d.meta = PyBytes_FromStringAndSize(NULL, i + PyBytes_GET_SIZE(tags))
+        lead = 1
+        if shape.edited:
+            p = self.received(shape, base, head, now, room + META_EDITED)
+            length = p - room - META_EDITED
+            room[0] = 1
+            memcpy(room + 1, &length, 4)
+            lead = p - room
+        else:
+            room[0] = 0
+        d.meta = PyBytes_FromStringAndSize(NULL, lead + PyBytes_GET_SIZE(self.meta) + PyBytes_GET_SIZE(tags))
         meta = PyBytes_AS_STRING(d.meta)
+        memcpy(meta, room, lead)
+        meta += lead
         _put(_put(meta, self.meta), tags)
         if PyBytes_GET_SIZE(tags):
             meta[META_SOURCE] = <char>(<uint8_t>meta[META_SOURCE] | META_TAGGED)
@@ -177,6 +195,16 @@ cdef class Recipe:
         for i in range(2):
             meta[META_DELAY + i] = <char>((<uint64_t>delay >> (8 * i)) & 0xff)
         return d
+
+
+    cdef char* received(self, Shape shape, const char* base, ResponseHead* head, int64_t now, char* p) noexcept:
+        """The head as it was received, in the form that is stored."""
+        cdef uint32_t i
+        p = _status_line(p, base, head)
+        for i in range(shape.lines):
+            if (self.keep >> i) & 1:
+                p = _line(p, base, &head.fields[i])
+        return _date_line(p, now) if shape.date < 0 else p
 
 
 cdef char* _status_line(char* p, const char* base, ResponseHead* head) noexcept nogil:
@@ -217,12 +245,18 @@ cdef Recipe _recipe(object judged, Shape shape, const char* base, ResponseHead* 
     r.flags = draft.flags
     r.lines_304 = draft.lines_304
     r.meta = draft.meta[:len(draft.meta) - len(judged.tags)]
-    if len(r.meta) < META_LEAST or r.meta[1] != META_VERSION:
+    stored = draft.head
+    if shape.edited:
+        at = META_EDITED + int.from_bytes(r.meta[1:META_EDITED], "little")
+        stored = r.meta[META_EDITED:at]
+        r.meta = r.meta[at:]
+    else:
+        r.meta = r.meta[1:]
+    if len(r.meta) < META_LEAST or r.meta[0] != META_VERSION:
         return None
     if judged.tags:
         r.meta = r.meta[:META_SOURCE] + bytes([r.meta[META_SOURCE] & ~META_TAGGED]) + r.meta[META_SOURCE + 1:]
     # which lines were kept: the stored ones are some of those received, in their order
-    stored = draft.head
     at = draft.status_line_len
     for i in range(shape.lines):
         p = _line(room, base, &head.fields[i])

@@ -37,7 +37,9 @@ cdef bint seek(FillLane lane, Passage p, const char* buf, RequestHead* head, Loc
     if p.way.codings:
         p.encoding = p.way.encoding(buf, head)
     if p.specs is not None:
-        p.candidates = candidates(site, p.primary, encodings_of(p, buf, head), p.way.codings)
+        p.entries, briefs = about(site, p.primary, encodings_of(p, buf, head), p.way.codings)
+        if briefs:
+            p.question = filling.asks_about(briefs)
     return True
 
 

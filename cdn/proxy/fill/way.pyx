@@ -124,6 +124,8 @@ cdef Shape _shape(const char* base, ResponseHead* head, object route):
     s.deciding = form.deciding
     s.tags = form.tags
     s.grouped = form.grouped
+    s.hidden = form.edited
+    s.edited = form.edited != 0 or len(s.set_lines) != 0
     s.cooks = form.recipes
     s.away = form.away
     s.date = s.age = s.etag = s.modified = -1
