@@ -50,11 +50,12 @@ class Asker:
     trusted: bool
 
     def board(
-        self, number: int, known: Sliced | None, validating: bool = False, reach: int = 1
+        self, number: int, known: Sliced | None, validating: bool = False, reach: int = 0
     ) -> tuple[SliceFlight, bool]:
         """The flight for this slice that is on its way, or a new one; True for a new one.
 
-        `reach`: a new one asks for so many slices at once, as far as nobody else fetches them.
+        `reach`: a new one asks for so many slices at once, as far as nobody else fetches them or has just stored them.
+        GivenUpError where that is so of the first.
         """
         site, memory = self.site, self.site.memory
         base = self.key if known is None else known.base
@@ -70,8 +71,12 @@ class Asker:
             fill, won = memory.begin_fill(key)
             if not won:  # another worker's again, begun since
                 return self._elsewhere(fill, base, number, known), False
-        if reach > 1 and known is not None:
-            return self._run(fill, number, known, reach), True
+        if reach and known is not None:
+            if known.slice(memory, number) is not None:  # by another worker, since it was looked for
+                fill.abort("stored")
+                raise GivenUpError("the slice was stored meanwhile")
+            if reach > 1:
+                return self._run(fill, number, known, reach), True
         asked = self._asked(number, known, validating)
         new = SliceFlight(site, self.route, fill, asked, number, known, validating)
         site.depart(new)
@@ -82,6 +87,9 @@ class Asker:
         for following in range(number + 1, number + reach):
             fill, won = site.memory.begin_fill(store.slice_key(known.base, following))
             if not won:
+                break
+            if known.slice(site.memory, following) is not None:
+                fill.abort("stored")
                 break
             fills.append(fill)
         span = number * known.size, request_span(number + len(fills) - 1, known.size)[1]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cdn.proxy.lookup import log_hash
 from cdn.proxy.slice_asking import Asker, ChangedError, GivenUpError, joined
@@ -155,7 +156,8 @@ class SlicedSource(Source):
             reach = self._missing(start)
             self._until = start + 1
             if reach:
-                self._noted(self._asker.board(start, self._sliced, reach=reach)[0])
+                with suppress(GivenUpError):
+                    self._noted(self._asker.board(start, self._sliced, reach=reach)[0])
 
     def _missing(self, first: int) -> int:
         """How many slices from `first` on, as far as we reach, are wanted and not there."""

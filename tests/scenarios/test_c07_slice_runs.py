@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 
 import pytest
 
+from cdn.proxy.sliced_source import SlicedSource
+from cdn.store import Entry
 from tests.harness import Origin, Reply, Request, Signal, eventually, reply, site
 from tests.harness.client import RawClient
 from tests.harness.proxy import Proxy, is_hit
@@ -192,6 +195,28 @@ def test_an_answer_that_is_no_run_cuts_the_client(how: str) -> None:
         at_rest(proxy)
         counted = proxy._worker.memory.audit()
         assert counted["filling_runs"] == counted["filling_blocks"] == 0
+
+
+def test_what_another_worker_stored_since_it_was_looked_for_is_not_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the look and the claim to fetch it somebody else's claim had ended."""
+    looks: Counter[int] = Counter()
+    held = SlicedSource._held
+
+    def late(self: SlicedSource, number: int) -> Entry | None:
+        looks[number] += 1
+        return held(self, number) if looks[number] > 3 else None
+
+    with Origin(far(Vast(LENGTH))) as origin, Proxy(site(origin, **TREE)) as proxy:
+        proxy.get("/a", {"Range": "bytes=0-"})
+        at_rest(proxy)
+        before = origin.count()
+        monkeypatch.setattr(SlicedSource, "_held", late)
+        assert proxy.get("/a", {"Range": "bytes=9-"}).body == content(1, 9, LENGTH - 1)
+        at_rest(proxy)
+        assert len(looks) == COUNT
+        assert origin.count() == before
 
 
 def read(client: RawClient, out: list[bytes]) -> None:
