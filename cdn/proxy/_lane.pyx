@@ -58,106 +58,8 @@ cdef inline FieldSpan* _only(RequestHead* head, int which) noexcept nogil:
     return found
 
 
-cdef inline char* _literal(char* dst, const char* text, size_t n) noexcept nogil:
-    memcpy(dst, text, n)
-    return dst + n
-
-
-cdef char* compose(char* dst, const char* head, size_t head_len, size_t status_line_len, uint64_t lines_304,
-                   int status_as, int64_t content_length, int64_t first, int64_t total,
-                   int64_t age) noexcept nogil:
-    """Write a stored head as the head of a 200 (or whatever was stored: `status_as` 0), a 206 or a 304.
-
-    `content_length` < 0 writes none. For a 206 it is the length of the part that starts at `first` of `total`. `age` is
-    in seconds, negative for none. What follows (Via, Cache-Status, Connection, the empty line) is the caller's. `dst`
-    needs head_len + 256 bytes.
-    """
-    cdef const char* p = head + status_line_len
-    cdef const char* end = head + head_len
-    cdef const char* line
-    cdef uint32_t i = 0
-    if status_as == 304:
-        dst = _literal(dst, b"HTTP/1.1 304 Not Modified\r\n", 27)
-        while p < end and i < 64:
-            line = <const char*>memchr(p, b"\n", end - p)
-            if line == NULL:
-                break       # a record that is just being replaced: the caller finds that out
-            line += 1
-            if (lines_304 >> i) & 1:
-                dst = _literal(dst, p, line - p)
-            p = line
-            i += 1
-    elif status_as == 206:
-        dst = _literal(dst, b"HTTP/1.1 206 Partial Content\r\n", 30)
-        dst = _literal(dst, p, end - p)
-        dst = _literal(dst, b"Content-Range: bytes ", 21)
-        dst = put_uint(dst, first)
-        dst[0] = b"-"
-        dst = put_uint(dst + 1, first + content_length - 1)
-        dst[0] = b"/"
-        dst = put_uint(dst + 1, total)
-        dst = _literal(dst, b"\r\n", 2)
-    else:
-        dst = _literal(dst, head, head_len)
-    if content_length >= 0 and status_as != 304:
-        dst = _literal(dst, b"Content-Length: ", 16)
-        dst = put_uint(dst, content_length)
-        dst = _literal(dst, b"\r\n", 2)
-    if age >= 0:
-        dst = _literal(dst, b"Age: ", 5)
-        dst = put_uint(dst, age)
-        dst = _literal(dst, b"\r\n", 2)
-    return dst
-
-
-cdef class NameSet:
-    """The host names a TLS listener's certificate covers; `*.x` covers one label."""
-
-    def __cinit__(self, names):
-        cdef uint32_t i
-        self.names = tuple(names)
-        self.count = len(self.names)
-        self.keep = [name.lower().encode("ascii") for name in self.names]
-        self.text = <const char**>calloc(self.count + 1, sizeof(char*))
-        self.length = <uint32_t*>calloc(self.count + 1, sizeof(uint32_t))
-        for i in range(self.count):
-            self.text[i] = <bytes>self.keep[i]
-            self.length[i] = len(self.keep[i])
-
-    def __dealloc__(self):
-        free(self.text)
-        free(self.length)
-
-    # hot
-    cdef bint covers(self, const char* host, size_t n) noexcept nogil:
-        cdef uint32_t i
-        cdef const char* dot
-        cdef size_t rest
-        for i in range(self.count):
-            if self.length[i] == n and memcmp(self.text[i], host, n) == 0:
-                return True
-            if self.length[i] > 2 and self.text[i][0] == b"*":
-                dot = <const char*>memchr(host, b".", n)
-                if dot != NULL and dot != host:
-                    rest = n - (dot - host)
-                    if rest == self.length[i] - 1 and memcmp(dot, self.text[i] + 1, rest) == 0:
-                        return True
-        return False
-
-    def __contains__(self, str host):
-        cdef bytes h = host.encode("latin-1")
-        return self.covers(h, len(h))
-
-
-# hot
-cdef inline size_t _host_length(const char* authority, size_t n) noexcept nogil:
-    """The length of the host inside a normalised authority."""
-    cdef const char* colon
-    if n and authority[0] == b"[":
-        colon = <const char*>memchr(authority, b"]", n)
-        return n if colon == NULL else colon - authority + 1
-    colon = <const char*>memchr(authority, b":", n)
-    return n if colon == NULL else colon - authority
+include "lane/composing.pyx"
+include "lane/covering.pyx"
 
 
 cdef class HitLane:
@@ -488,17 +390,3 @@ cdef class HitLane:
             self.counters.ranges += 1
         self.counters.hits += 1
         return 1
-
-
-def compose_head(bytes head, size_t status_line_len, uint64_t lines_304, int status_as=0,
-                 int64_t content_length=-1, int64_t first=0, int64_t total=0, int64_t age=-1) -> bytes:
-    """`compose` for the exchange: the same bytes, by the same function."""
-    cdef char* dst = <char*>malloc(len(head) + 256)
-    if dst == NULL:
-        raise MemoryError
-    cdef char* end = compose(dst, head, len(head), status_line_len, lines_304, status_as, content_length,
-                             first, total, age)
-    try:
-        return dst[:end - dst]
-    finally:
-        free(dst)

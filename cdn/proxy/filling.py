@@ -7,7 +7,6 @@ that would not give the rules' own record for its example is never used.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from cdn.config.values import FieldEdits, Origin, Rewrite, Route, Shields
 from cdn.proxy.coding import ENCODERS
@@ -142,7 +141,6 @@ def tagged(lines: list[tuple[str, str]], request: RequestHead | None) -> bytes:
     return encode_tags(tags_of(request or _PLAIN, Fields(lines)))
 
 
-@lru_cache(maxsize=256)
 def specs_of(marker: bytes) -> tuple[Spec, ...] | None:
     """By what a URL's responses vary, as its marker's meta says; None for foreign bytes."""
     try:

@@ -40,7 +40,7 @@ class VariantCap:
         for turn in range(TURNS):
             marker = memory.lookup(primary)
             specs, listed = _read(marker)
-            known, after = add_spec(specs, vary), _listed(listed, name)
+            known, after = (add_spec(specs, vary), _listed(listed, name)) if specs else ((vary,), [name])
             if (known, after) == (specs, listed):
                 return
             gone = [name for name in listed if name not in after]

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from functools import lru_cache
 
 from cdn.rules.dates import parse_date
 from cdn.rules.fields import entity_tag, list_members
@@ -299,6 +300,7 @@ def encode_vary_marker(specs: Sequence[tuple[str, ...]]) -> bytes:
     return _U8.pack(MARKER_VERSION) + _U8.pack(len(kept)) + b"".join(_names(names) for names in kept)
 
 
+@lru_cache(maxsize=256)  # URLs of a site vary by the same few fields
 def decode_vary_marker(meta: bytes) -> tuple[tuple[str, ...], ...]:
     """Raises `MetaError`."""
     try:
