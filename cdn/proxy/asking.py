@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdn.proxy.flight import Asked
 from cdn.proxy.lookup import Found
+from cdn.proxy.verdicts import Asked
 from cdn.rules.coding import fits
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.stored import Brief, Stored

@@ -16,13 +16,14 @@ from cdn.proxy import answer, coding, parts, passing, slicing
 from cdn.proxy.asking import ask
 from cdn.proxy.content import content_key
 from cdn.proxy.drafts import stored_of
-from cdn.proxy.flight import Flight, Streaming
+from cdn.proxy.flight import Flight
 from cdn.proxy.following import follow
 from cdn.proxy.large import served as from_disk
 from cdn.proxy.lookup import Found, keyed_target, log_hash, look_up, primary_key
 from cdn.proxy.pieces import bring as bring_pieces
 from cdn.proxy.redeciding import decide_again
 from cdn.proxy.source import EntrySource
+from cdn.proxy.verdicts import Streaming
 from cdn.rules.directives import request_directives
 from cdn.rules.message import RequestHead
 from cdn.rules.no_vary_search import equivalent, variance

@@ -14,9 +14,10 @@ import asyncio
 from dataclasses import replace
 
 from cdn.proxy.drafts import stored_of_draft
-from cdn.proxy.flight import Again, Flight, Streaming, Validated
+from cdn.proxy.flight import Flight
 from cdn.proxy.lookup import log_hash
 from cdn.proxy.source import FillSource
+from cdn.proxy.verdicts import Again, Streaming, Validated
 from cdn.rules.conditional import is_strong
 from cdn.rules.stored import MetaError, Stored
 from cdn.rules.validation import fill_fields

@@ -18,11 +18,12 @@ from cdn.proxy import answer, passing, synthetic, tunnel
 from cdn.proxy._front import ClientStream
 from cdn.proxy.caching import answer_cached
 from cdn.proxy.content import Held, hold
-from cdn.proxy.flight import Flight, Streaming
+from cdn.proxy.flight import Flight
 from cdn.proxy.handover import Begun, Given
 from cdn.proxy.log_entry import LogEntry
 from cdn.proxy.site import Site
 from cdn.proxy.source import EntrySource, EvictedError, FillError, Source
+from cdn.proxy.verdicts import Streaming
 from cdn.rules.cache_status import member
 from cdn.rules.forwarding import loops
 from cdn.rules.message import Fields, RequestHead

@@ -14,21 +14,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cdn.config.values import Route
 from cdn.proxy import stored_parts, stored_slices
 from cdn.proxy.coding import CodedBody
-from cdn.proxy.content import Held, fetch
+from cdn.proxy.content import fetch
 from cdn.proxy.drafts import draft
 from cdn.proxy.interim import Interims
 from cdn.proxy.lookup import log_hash, variant_key
 from cdn.proxy.placing import place
 from cdn.proxy.slice_tee import kept_in_slices
 from cdn.proxy.source import FillSource, Overflow
-from cdn.proxy.splicing import Completion, received
-from cdn.rules.message import Fields, RequestHead, ResponseHead
+from cdn.proxy.splicing import received
+from cdn.proxy.verdicts import OF_THE_REQUEST, Asked, Broken, NotStored, Streaming, Validated, Verdict
+from cdn.rules.message import Fields, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
 from cdn.rules.storing import DontStore, decide_store, ends_older, stored_fields
@@ -41,90 +42,9 @@ from cdn.tier import Kind, OriginError, OriginResponse
 if TYPE_CHECKING:
     from cdn.proxy.site import Site
 
-# Reasons that lie in the leader's request and say nothing about anybody else's.
-OF_THE_REQUEST = frozenset(
-    {NoStoreReason.AUTHORIZATION, NoStoreReason.REQUEST_NO_STORE, NoStoreReason.BYPASS, NoStoreReason.METHOD}
-)
-# Reasons of another worker's response: nobody need wait for the next one.
-FREES = frozenset(reason.value for reason in NoStoreReason) - {
-    reason.value for reason in (*OF_THE_REQUEST, NoStoreReason.TRUNCATED, NoStoreReason.PURGED)
-}
 COPIED = 1 << 20  # bytes of a variant's body that are stored a second time at most
 STARVING = 5.0  # seconds that one reader may hold up the others
 WINDOW = 1 << 20  # bytes of an oversize body that may wait for its slowest reader
-
-
-@dataclass(slots=True)
-class NotStored:
-    """`response` is for the leader alone; `claimed` once somebody reads it."""
-
-    response: OriginResponse | None  # None: its lane has it
-    reason: NoStoreReason
-    head: ResponseHead
-    claimed: bool = False
-
-
-@dataclass(slots=True)
-class Streaming:
-    fill: Fill
-    stored: Stored
-    spec: tuple[str, ...]
-    extras: tuple[bytes, ...]
-    key_hash: str
-    aged: bool  # the response had an Age already: it came from a cache
-    for_leader: Draft | None  # where fields are for the one client only (`private="name"`, `no-cache="name"`)
-
-
-@dataclass(slots=True)
-class Validated:
-    """The stored response as the 304 left it; `entry` is what is published now, or the old one's body."""
-
-    entry: Entry
-    stored: Stored
-    reason: NoStoreReason | None
-
-
-@dataclass(slots=True)
-class Broken:
-    """`error`, or a response with an error status (for the leader, as in `NotStored`)."""
-
-    error: OriginError | None
-    answer: NotStored | Streaming | None
-
-
-@dataclass(slots=True)
-class Again:
-    """Nothing for anybody here: look again at what is stored. `reason`: why another worker gave its fill up."""
-
-    reason: str | None
-
-    @property
-    def uncacheable(self) -> bool:
-        return self.reason in FREES
-
-
-Verdict = NotStored | Streaming | Validated | Broken | Again
-
-
-@dataclass(slots=True)
-class Asked:
-    """What a flight is sent out with.
-
-    `query` is the keyed one; `known` the stored response that is validated; `candidates` the variants that were asked
-    about where none of them matches; `completion` the stored parts whose missing bytes are asked for.
-    """
-
-    request: RequestHead
-    primary: bytes
-    query: str | None
-    fields: Fields
-    known: tuple[Entry, Stored] | None
-    candidates: list[tuple[Entry, Stored]]
-    specs: tuple[tuple[str, ...], ...]
-    peer: str
-    trusted: bool
-    content: Held | None = None  # of a QUERY
-    completion: Completion | None = None
 
 
 def conditional(fields: Fields) -> bool:

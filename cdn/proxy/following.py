@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy import passing
-from cdn.proxy.flight import OF_THE_REQUEST, Again, Asked, Broken, Flight, NotStored, Streaming, Validated
+from cdn.proxy.flight import Flight
 from cdn.proxy.lookup import Found
 from cdn.proxy.source import EntrySource
+from cdn.proxy.verdicts import OF_THE_REQUEST, Again, Asked, Broken, NotStored, Streaming, Validated
 from cdn.rules.message import RequestHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import Stored

@@ -17,9 +17,10 @@ from cdn._core import split_target
 from cdn.config.values import Route
 from cdn.proxy._front import ClientStream
 from cdn.proxy.drafts import stored_of, stored_of_draft
-from cdn.proxy.flight import Asked, Broken, Flight, NotStored, Streaming
+from cdn.proxy.flight import Flight
 from cdn.proxy.lookup import log_hash
 from cdn.proxy.source import FillSource
+from cdn.proxy.verdicts import Asked, Broken, NotStored, Streaming
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.validation import variants_request

@@ -11,19 +11,18 @@ what a part is and which belong together is the rules' (`rules.partial`), how th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
 from cdn.proxy import interim, passing, stored_slices
+from cdn.proxy import parts_keeping as keeping
 from cdn.proxy import stored_parts as store
 from cdn.proxy.drafts import draft
-from cdn.proxy.flight import Asked, Flight, Streaming
 from cdn.proxy.following import board
-from cdn.proxy.lookup import Found, log_hash
+from cdn.proxy.lookup import Found
 from cdn.proxy.redeciding import decide_again
-from cdn.proxy.source import FillSource
-from cdn.proxy.splicing import Completion, PartsSource, Spliced, completed, measured
+from cdn.proxy.splicing import Completion, PartsSource, completed, measured
 from cdn.proxy.stored_parts import StoredParts
 from cdn.rules import ranges
 from cdn.rules.coding import alone
@@ -33,8 +32,7 @@ from cdn.rules.fields import entity_tag
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.partial import Part, completing_request, decide_part
-from cdn.rules.stored import NO_FLAGS
-from cdn.rules.storing import DontStore, stored_fields
+from cdn.rules.storing import DontStore
 from cdn.rules.use import Decision, decide_use, is_error
 from cdn.rules.validation import (
     freshen,
@@ -43,15 +41,12 @@ from cdn.rules.validation import (
     updated_fields,
     validation_request,
 )
-from cdn.rules.vary import key_extras
-from cdn.store import Draft, Fill
+from cdn.store import Draft
 from cdn.tier import OriginError, OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
     from cdn.proxy.site import Site
-
-FINISHED_ALONE = 4 << 20  # bytes of a part that are still fetched after its client has left; more is given up
 
 
 def known(
@@ -101,7 +96,9 @@ async def answered_from(
     now = site.clock.now()
     use = decide_use(request, held.stored, policy, now)
     selected = ranges.select(request, held.stored, held.length)
-    there = held.part.complete and (isinstance(selected, list) or not negotiable(site, route, request, held))
+    there = held.part.complete and (
+        isinstance(selected, list) or not keeping.negotiable(site, route, request, held)
+    )
     if isinstance(selected, list):
         there = there or all(held.part.holds(first, last) for first, last in selected)
     if use.decision is Decision.SERVE and there:
@@ -137,14 +134,9 @@ async def answered_from(
     exchange.fwd = "partial"
     fields = completing_request(request, held.part, gap)
     asked = replace(
-        asked_for(exchange, request, query, found), fields=fields, completion=Completion(held, gap)
+        keeping.asked_for(exchange, request, query, found), fields=fields, completion=Completion(held, gap)
     )
     return await board(exchange, route, request, found, asked)
-
-
-def asked_for(exchange: Exchange, request: RequestHead, query: str | None, found: Found) -> Asked:
-    peer = exchange.stream.address
-    return Asked(request, found.primary, query, request.fields, None, [], found.specs, peer, exchange.trusted)
 
 
 def speaks_of_codings(route: Route, request: RequestHead) -> bool:
@@ -152,12 +144,6 @@ def speaks_of_codings(route: Route, request: RequestHead) -> bool:
     if not route.compress:
         return False
     return is_conditional(request) or alone(request.fields, route.compress) is not request.fields
-
-
-def negotiable(site: Site, route: Route, request: RequestHead, held: StoredParts) -> bool:
-    """Whether the whole would be stored in a coding of the route's: it is then made, not read from the parts."""
-    whole = Spliced(held, None, None)
-    return site.coders.plan(route, request, whole).flags != NO_FLAGS
 
 
 def must_not_fetch(request: RequestHead, policy: CachePolicy, now: int) -> bool:
@@ -178,23 +164,9 @@ async def fetch_range(
 # --- asking the origin ---
 
 
-@dataclass(slots=True)
-class Answer:
-    """`since` marks when the request left: a purge from then on voids what would be stored."""
-
-    response: OriginResponse
-    since: Fill
-    request_time: int
-    response_time: int
-
-    def drop(self) -> None:
-        self.response.abort()
-        self.since.abort("of-no-use")
-
-
 async def _fetch(
     exchange: Exchange, route: Route, request: RequestHead, query: str | None, found: Found, fields: Fields
-) -> Answer:
+) -> keeping.Answer:
     site, stream = exchange.site, exchange.stream
     since = site.departure(found.primary)
     request_time = site.clock.now()
@@ -209,11 +181,16 @@ async def _fetch(
     )
     exchange.entry.origin = response.server
     exchange.entry.origin_first_byte_us = int(response.first_byte_ms * 1000)
-    return Answer(response, since, request_time, site.clock.now())
+    return keeping.Answer(response, since, request_time, site.clock.now())
 
 
 async def _taken(
-    exchange: Exchange, route: Route, request: RequestHead, query: str | None, found: Found, answer: Answer
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    query: str | None,
+    found: Found,
+    answer: keeping.Answer,
 ) -> None:
     """The response is the client's answer: a 206 becomes a part where it may, anything else is a miss like any."""
     response = answer.response
@@ -242,7 +219,7 @@ async def _taken(
         reason = made.reason
     elif _is_the_answer(request, made, measured(response)):
         answer.response = measured(response)
-        if await _kept(exchange, route, request, found, answer, made, None):
+        if await keeping.keep(exchange, route, request, found, answer, made, None):
             return
         reason = NoStoreReason.NO_SPACE
     answer.since.abort("not-stored")
@@ -275,7 +252,7 @@ async def _validated(
     site = exchange.site
     own = [line for line in request.fields if line[0].lower() in ("range", "if-range")]
     fields = validation_request(request, held.stored).without(("if-range",)).plus(own)
-    answer: Answer | None = None
+    answer: keeping.Answer | None = None
     failure: OriginError | None = None
     try:
         answer = await _fetch(exchange, route, request, query, found, fields)
@@ -305,7 +282,12 @@ async def _validated(
 
 
 def _renewed(
-    exchange: Exchange, route: Route, request: RequestHead, found: Found, held: StoredParts, answer: Answer
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    found: Found,
+    held: StoredParts,
+    answer: keeping.Answer,
 ) -> tuple[Draft, StoredParts] | None:
     """The parts as a 304 leaves them; None when it speaks of something else."""
     site, head = exchange.site, answer.response.head
@@ -372,110 +354,10 @@ async def _range_completed(
     made = completed(
         held, gap, request, answer.response, route.cache, answer.request_time, answer.response_time
     )
-    if made is not None and await _kept(exchange, route, request, found, answer, made, held):
+    if made is not None and await keeping.keep(exchange, route, request, found, answer, made, held):
         return
     answer.drop()
     await fetch_range(exchange, route, request, query, found)
-
-
-class Incoming(Flight):
-    """A part on its way into the store. It is under no key that anybody else asks for."""
-
-    def __init__(
-        self, site: Site, route: Route, fill: Fill, asked: Asked, made: Part, token: bytes, limit: int
-    ) -> None:
-        super().__init__(site, route, fill, asked)
-        self.made = made
-        self.token = token
-        self.limit = limit
-
-    async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
-        await self._stream(response, self.fill, self.limit)
-
-    def committed(self, fill: Fill) -> None:
-        asked, site = self.asked, self.site
-        assert fill.entry is not None
-        held = store.record(site, self.route, asked.request, asked.primary, self.made, self.token, fill.entry)
-        if held is not None:
-            stored_slices.drop_others(site.memory, held.base, held.stored, site.slice)
-        if held is not None and held.part.complete:
-            promote(site, self.route, asked, held)
-
-
-async def _kept(
-    exchange: Exchange,
-    route: Route,
-    request: RequestHead,
-    found: Found,
-    answer: Answer,
-    made: Part,
-    held: StoredParts | None,
-) -> bool:
-    """Stream a 206 into the store and answer from there, with what is `held` around it. False: no room for it."""
-    site, head = exchange.site, answer.response.head
-    ((first, last),) = made.spans
-    assert made.length is not None
-    if last - first + 1 > site.config.limits.object:
-        return False
-    old_origin = head.version < (1, 1)
-    token = store.new_token()
-    fill, _ = site.memory.begin_fill(store.part_key(found.primary, token), since=answer.since)
-    if not fill.start(store.part_draft(made, old_origin=old_origin), last - first + 1):
-        fill.abort(NoStoreReason.NO_SPACE.value)
-        return False
-    answer.since.abort("answered")
-    asked = asked_for(exchange, request, None, found)
-    flight = Incoming(site, route, fill, asked, made, token, site.config.limits.object)
-    live = FillSource(fill, made.stored, log_hash(found.key), None, flight.overflow)
-    flight.joined(live)
-    task = site.spawn(site.fly_on(flight, answer.response, answer.request_time, answer.response_time))
-    # The client gets every field; what is only for it (`private="name"`) is not in the store.
-    whole = stored_fields(head.fields.without(("content-range",)), frozenset(), answer.response_time)
-    mine = replace(made.stored, fields=_in_place(whole, made.stored.fields))
-    shown = draft(mine, route.headers.response, old_origin=old_origin)
-    source = PartsSource(shown, made.stored, made.length, found.key, held, ((first, last), live))
-    source.aged = "age" in head.fields
-    try:
-        await exchange.serve(request, source, Outcome.MISS)
-    finally:
-        flight.left(live)
-        if not fill.ended and last + 1 - first - fill.arrived > FINISHED_ALONE:
-            task.cancel()
-    return True
-
-
-def _in_place(received: Fields, kept: Fields) -> Fields:
-    return received.plus(line for line in kept if line[0].lower() not in received)
-
-
-# --- the whole ---
-
-
-class Promotion(Flight):
-    """Parts that have become complete, on their way to where the whole response belongs (RFC 9111 §3.4)."""
-
-    async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
-        await self._stream(response, self.fill, self.site.config.limits.object)
-
-
-def promote(site: Site, route: Route, asked: Asked, held: StoredParts) -> None:
-    """Copy complete parts to where the whole belongs, if it may be there as it is and nobody fetches it just now."""
-    if held.length > min(site.config.limits.object, site.memory.largest):
-        return
-    if negotiable(site, route, asked.request, held):
-        return
-    fill, won = site.memory.begin_fill(held.base)
-    if not won:
-        return  # somebody fetches the whole just now
-    if not fill.start(held.index.draft(), held.length):
-        fill.abort(NoStoreReason.NO_SPACE.value)
-        return
-    stored = held.stored
-    flight = Promotion(site, route, fill, asked)
-    extras = key_extras(stored.vary, asked.request.fields)
-    flight.decide(Streaming(fill, stored, stored.vary, extras, log_hash(held.base), True, None))
-    site.flights[held.base] = flight
-    site.spawn(site.fly_on(flight, Spliced(held, None, None), stored.request_time, stored.response_time))
 
 
 async def _serve_held(exchange: Exchange, request: RequestHead, held: StoredParts, outcome: Outcome) -> None:

@@ -18,10 +18,11 @@ from cdn.proxy._front import ClientStream
 from cdn.proxy.asking import ask
 from cdn.proxy.content import Held, fetch
 from cdn.proxy.drafts import BODILESS, draft
-from cdn.proxy.flight import Flight, NotStored, Streaming
+from cdn.proxy.flight import Flight
 from cdn.proxy.lookup import Found, keyed_target, primary_key
 from cdn.proxy.purging import drop, equivalent_keys, key_of
 from cdn.proxy.splicing import received
+from cdn.proxy.verdicts import NotStored, Streaming
 from cdn.rules.cache_status import member
 from cdn.rules.coding import alone, not_modified
 from cdn.rules.fields import end_to_end

@@ -26,11 +26,12 @@ from cdn.proxy.disk import DiskTier
 from cdn.proxy.edges import Edges, secret_of
 from cdn.proxy.elsewhere import Elsewhere
 from cdn.proxy.equivalents import Equivalents
-from cdn.proxy.flight import Again, Asked, Flight, Streaming
+from cdn.proxy.flight import Flight
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.proxy.relief import Relief
 from cdn.proxy.variant_cap import VariantCap
+from cdn.proxy.verdicts import Again, Asked, Streaming
 from cdn.rules.between_tiers import shield_edits
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead

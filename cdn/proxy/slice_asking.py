@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy import stored_slices as store
-from cdn.proxy.flight import Again, Asked, Broken
 from cdn.proxy.slice_elsewhere import SliceElsewhere
 from cdn.proxy.slice_flight import Arriving, SliceFlight
 from cdn.proxy.slice_run import Run, RunSlice
 from cdn.proxy.source import FillError, FillSource
 from cdn.proxy.stored_slices import Sliced
+from cdn.proxy.verdicts import Again, Asked, Broken
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.ranges import Range
 from cdn.rules.slices import request_span, slice_request

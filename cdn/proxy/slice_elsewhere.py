@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy import stored_slices as store
-from cdn.proxy.flight import Again, Asked
 from cdn.proxy.slice_flight import Arriving, SliceFlight
 from cdn.proxy.stored_slices import Sliced
+from cdn.proxy.verdicts import Again, Asked
 from cdn.store import Draft, Fill, FillState
 from cdn.tier import OriginError
 

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 from cdn.config.values import Route
 from cdn.proxy import stored_slices as store
 from cdn.proxy.drafts import draft
-from cdn.proxy.flight import OF_THE_REQUEST, Asked, Flight, NotStored
+from cdn.proxy.flight import Flight
 from cdn.proxy.splicing import measured, with_kept
 from cdn.proxy.stored_parts import base_of
 from cdn.proxy.stored_slices import Sliced
+from cdn.proxy.verdicts import OF_THE_REQUEST, Asked, NotStored
 from cdn.rules.fields import entity_tag
 from cdn.rules.message import ResponseHead
 from cdn.rules.outcome import NoStoreReason

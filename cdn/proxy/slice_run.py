@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
 from cdn.proxy.content import fetch
-from cdn.proxy.flight import Again, Asked
 from cdn.proxy.slice_flight import SliceFlight
 from cdn.proxy.splicing import measured
 from cdn.proxy.stored_slices import Sliced
+from cdn.proxy.verdicts import Again, Asked
 from cdn.rules.message import Fields, ResponseHead
 from cdn.rules.partial import parse_content_range
 from cdn.rules.slices import span_of

@@ -20,8 +20,8 @@ from cdn.store import Fill
 from cdn.tier import OriginResponse
 
 if TYPE_CHECKING:
-    from cdn.proxy.flight import Asked
     from cdn.proxy.site import Site
+    from cdn.proxy.verdicts import Asked
 
 SHARE = 2  # kept is what takes at most this part of the store: one response must not drive out all others
 

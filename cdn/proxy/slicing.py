@@ -20,9 +20,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import parts, passing
+from cdn.proxy import parts, parts_keeping, passing
 from cdn.proxy import stored_slices as store
-from cdn.proxy.flight import Broken, Flight
+from cdn.proxy.flight import Flight
 from cdn.proxy.following import follow
 from cdn.proxy.lookup import Found
 from cdn.proxy.redeciding import decide_again
@@ -30,6 +30,7 @@ from cdn.proxy.slice_asking import Asker
 from cdn.proxy.slice_flight import Arriving, Instead, Kind, Renewed, SliceFlight
 from cdn.proxy.sliced_source import SlicedSource
 from cdn.proxy.stored_slices import Sliced
+from cdn.proxy.verdicts import Broken
 from cdn.rules import ranges, slices
 from cdn.rules.message import RequestHead
 from cdn.rules.outcome import Outcome
@@ -107,7 +108,9 @@ async def _whole(answer: _Answer, held: Sliced) -> bool:
     if not await parts.answered_from(exchange, route, answer.policy, request, answer.query, found, view):
         return False
     if view.part.complete:
-        parts.promote(site, route, parts.asked_for(exchange, request, answer.query, found), view)
+        parts_keeping.promote(
+            site, route, parts_keeping.asked_for(exchange, request, answer.query, found), view
+        )
     return True
 
 

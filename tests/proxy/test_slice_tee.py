@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from cdn.proxy import slice_elsewhere
-from cdn.proxy.flight import Asked
 from cdn.proxy.lookup import Found
 from cdn.proxy.slice_asking import Asker, joined
 from cdn.proxy.slice_flight import Arriving
 from cdn.proxy.slice_tee import kept_in_slices
 from cdn.proxy.source import FillError
 from cdn.proxy.stored_slices import find
+from cdn.proxy.verdicts import Asked
 from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.stored import Stored
 from cdn.rules.storing import decide_store
