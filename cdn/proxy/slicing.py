@@ -35,6 +35,7 @@ from cdn.rules import ranges, slices
 from cdn.rules.message import RequestHead
 from cdn.rules.outcome import Outcome
 from cdn.rules.ranges import Range
+from cdn.rules.stored import Stored
 from cdn.rules.use import Decision, decide_use, is_error
 from cdn.rules.validation import is_conditional
 from cdn.rules.vary import key_extras
@@ -157,6 +158,7 @@ class _Answer:
     query: str | None
     found: Found
     whole: bool = False  # everything is wanted, not a range
+    came: int = 0  # when it began to be answered
     healed: bool = False  # a change was noticed and is asked about again
 
     @property
@@ -176,6 +178,7 @@ class _Answer:
 
     async def run(self, held: Sliced | None) -> Done:
         exchange, site = self.exchange, self.exchange.site
+        self.came = site.clock.now()
         asker, told = self.asker, False  # told: by the origin, for this request
         for _ in range(ROUNDS):
             validating = False
@@ -216,6 +219,8 @@ class _Answer:
             flight, leader = asker.board(number, held, validating)
             await self._decided(flight, leader)
             landed = flight.landed
+            if landed is not None and not leader and not self._is_new(landed.sliced.stored):
+                return await self._exact()
             if landed is not None and (leader or self._is_for_us(landed.sliced, flight)):
                 if isinstance(landed, Renewed):
                     if await self._renewed(landed):
@@ -263,6 +268,13 @@ class _Answer:
         if len(apart) > AT_ONCE:
             return False
         return sum(held.slice(site.memory, number) is None for number in apart) <= FETCHED_APART
+
+    def _is_new(self, stored: Stored) -> bool:
+        """Whether what somebody else was told is an answer to us: it came since we did, or it is fresh still."""
+        if stored.response_time >= self.came:
+            return True
+        now = self.exchange.site.clock.now()
+        return decide_use(self.request, stored, self.policy, now).decision is Decision.SERVE
 
     def _is_for_us(self, sliced: Sliced, flight: SliceFlight) -> bool:
         vary = sliced.stored.vary

@@ -65,6 +65,12 @@ def numbers_asked(origin: Origin) -> list[int]:
     return sorted(out)
 
 
+def head_of(proxy: Proxy, number: int) -> bool:
+    """Whether the head of the answer for that slice has come in."""
+    flights = [f for f in list(proxy._worker.site.flights.values()) if isinstance(f, SliceFlight)]
+    return any(flight.number == number and flight.landed is not None for flight in flights)
+
+
 def slices_stored(proxy: Proxy) -> int:
     keys: list[bytes] = proxy._worker.site.memory.keys()
     return sum(b"\x00slice\x08" in key for key in keys)
@@ -227,6 +233,31 @@ def test_the_first_byte_waits_for_its_slice_only() -> None:
         assert asked(origin) in (spans(0, 1, 2), [*spans(0, 1), f"bytes={2 * S}-{4 * S - 1}"])
         go.set()
         assert data + body.rest() == content(1, 100, 6 * S)
+
+
+def test_a_slice_that_has_grown_stale_on_its_way_is_not_joined() -> None:
+    """Who came when its response was too old already was answered with it, because somebody had just been told it."""
+    a = Vast()
+    go = Signal()
+    a.before = lambda request, first: (
+        go.wait() if request["range"] == spans(1)[0] and a.version == 1 else None
+    )
+    with serving(a) as (origin, proxy), proxy.client() as client:
+        client.request("GET", "/a", {"Range": f"bytes=0-{2 * S - 1}"})
+        _, body = client.read_head()
+        begin = b""
+        while len(begin) < S:
+            begin += body.some()
+        origin.wait_for(2)
+        eventually(lambda: head_of(proxy, 1), "the second slice's head")
+        proxy.advance(a.max_age + 1)
+        a.change()
+        try:
+            got = proxy.get("/a", {"Range": f"bytes={S}-{S + 9}"})
+            same(got, S, S + 9, version=2)
+        finally:
+            go.set()
+        assert begin + body.rest() == content(1, 0, 2 * S - 1)
 
 
 # --- another representation
