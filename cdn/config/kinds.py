@@ -145,6 +145,12 @@ def duration(example: str, least: str, most: str) -> Quantity:
     return Quantity("duration", units.parse_duration, units.format_duration, example, low, high)
 
 
+def moment(example: str, least: str, most: str) -> Quantity:
+    """A duration in microseconds."""
+    low, high = units.parse_moment(least), units.parse_moment(most)
+    return Quantity("duration", units.parse_moment, units.format_moment, example, low, high)
+
+
 def percent(example: str, least: str, most: str) -> Quantity:
     low, high = units.parse_percent(least), units.parse_percent(most)
     return Quantity("percentage", units.parse_percent, units.format_percent, example, low, high)

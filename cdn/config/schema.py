@@ -21,6 +21,7 @@ from cdn.config.kinds import (
     Reader,
     Text,
     duration,
+    moment,
     nullable,
     or_off,
     percent,
@@ -245,6 +246,12 @@ CONFIG = Section(
             "workers",
             Or("auto", None, Count(1, 64), lambda node: node.text == "auto", closed=True),
             "Worker processes; `auto`: one per core.",
+        ),
+        Key(
+            "busy_poll",
+            or_off(moment("20us", "1us", "1ms")),
+            "How long a worker that has nothing to do looks for more before it sleeps, while its last pauses were "
+            "shorter than that; see [operations](operations.md#busy-polling).",
         ),
         Key(
             "listen",

@@ -1,4 +1,4 @@
-"""Text to numbers and back: sizes in bytes, durations in milliseconds, rates in bytes per second.
+"""Text to numbers and back: sizes in bytes, durations in milliseconds, moments in microseconds, rates in bytes/s.
 
 A number alone is refused: what it counts must be written beside it. Only 0 needs no unit.
 """
@@ -23,6 +23,7 @@ SIZES: Mapping[str, int] = {
     "TB": 10**12,
 }
 DURATIONS: Mapping[str, int] = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+MOMENTS: Mapping[str, int] = {"us": 1, "µs": 1, "ms": 1_000}
 
 _NUMBER = re.compile(r"([+-]?)([0-9]{1,15}) ?([A-Za-zµ]*)")
 _SHOWN_SIZES = ("TiB", "GiB", "MiB", "KiB")
@@ -61,6 +62,15 @@ def parse_size(text: str, example: str = "32 KiB") -> int:
 def parse_duration(text: str, example: str = "10s") -> int:
     """Milliseconds. Raises BadValueError."""
     return _parse(text, DURATIONS, "duration", example)
+
+
+def parse_moment(text: str, example: str = "20us") -> int:
+    """Microseconds. Raises BadValueError."""
+    return _parse(text, MOMENTS, "duration", example)
+
+
+def format_moment(value: int) -> str:
+    return f"{value}us"
 
 
 def parse_rate(text: str, example: str = "1 KiB/s") -> int:
@@ -122,7 +132,7 @@ def _parse(text: str, units: Mapping[str, int], what: str, example: str) -> int:
 def _with_unit(number: int, what: str, example: str) -> str:
     """What a bare number most likely meant: bytes that make a round size, else the example's unit."""
     if what == "duration":
-        return f"{number}s"
+        return f"{number}{'us' if example.endswith('us') else 's'}"
     suffix = "/s" if what == "rate" else ""
     if number >= 1000:
         decimal = next((unit for unit in ("GB", "MB", "kB") if number % SIZES[unit] == 0), None)

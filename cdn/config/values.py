@@ -345,6 +345,7 @@ class Config:
     edges: Edges | None = None
     bus: Bus | None = None
     workers: int | None = None  # None: auto, one per core
+    busy_poll: int | None = None  # µs that a worker looks for events before it sleeps; None: none
     admin: Admin | None = None
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form
     store: StoreConfig = StoreConfig()

@@ -34,7 +34,7 @@ SOON = 1.0  # seconds that a worker has for an answer that somebody waits for
 HUNG, HANGS = 0.01, 5.0  # and one that has just not answered; for so long
 PATIENCE = 10.0  # and for compiling a configuration
 
-_NEEDS_RESTART = ("bus", "listen", "admin", "workers", "store", "node")
+_NEEDS_RESTART = ("bus", "listen", "admin", "workers", "busy_poll", "store", "node")
 
 
 @dataclass(frozen=True, slots=True)

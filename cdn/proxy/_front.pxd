@@ -68,6 +68,7 @@ cdef class Front:
     cdef readonly HitLane lane
     cdef readonly Lane second
     cdef readonly Wheel wheel
+    cdef readonly Lookout lookout
     cdef readonly object exchange       # called with a ClientStream for every request the lane declines
     cdef readonly object refuse         # called with a ClientStream, status and name of a fault in framing
     cdef readonly bint secure
@@ -85,6 +86,21 @@ cdef class Front:
     cdef readonly bint draining
 
 
+cdef class Lookout:
+    """Whether a worker looks for events for a moment before it sleeps."""
+    cdef object loop
+    cdef object again
+    cdef readonly int64_t most      # ns
+    cdef readonly int64_t mean      # ns of the last pauses
+    cdef int64_t since              # when the last turn ended
+    cdef int64_t until
+    cdef readonly bint looking
+    cdef readonly uint64_t looks    # turns of the loop that found nothing yet
+    cdef readonly uint64_t vain     # and times that it slept after all
+    cdef void begin(self) noexcept nogil
+    cdef int end(self) except -1
+
+
 cdef class Entrance:
     """The plain listeners of one worker and their connections. What ends is buried when nobody works with it any more."""
     cdef object loop
@@ -93,6 +109,7 @@ cdef class Entrance:
     cdef char* room             # where bytes arrive; whoever is told of them copies what it keeps
     cdef PyObject** plains      # by descriptor
     cdef int places
+    cdef Lookout lookout
     cdef list ended             # (Plain, why) to be buried
     cdef bint busy              # and that this turn will do
     cdef int _watch_door(self, int what, int n) except -1

@@ -32,10 +32,22 @@ class Wheel:
     def close(self) -> None: ...
 
 @final
+class Lookout:
+    """Whether a worker looks for events for up to `most` ns before it sleeps: while its last pauses were shorter on
+    average. 0: never."""
+
+    most: int
+    mean: int
+    looking: bool
+    looks: int
+    vain: int
+    def __init__(self, loop: AbstractEventLoop, most: int) -> None: ...
+
+@final
 class Entrance:
     """The plain listeners of a worker, and the connections that come in there. Made inside its loop; OSError."""
 
-    def __init__(self, loop: AbstractEventLoop) -> None: ...
+    def __init__(self, loop: AbstractEventLoop, lookout: Lookout) -> None: ...
     def listen(self, sock: socket, front: Front) -> None:
         """Accept from this socket, which is the entrance's from now on. OSError."""
     def take(self, front: Front, fd: int) -> None:
@@ -118,6 +130,7 @@ class Front:
     secure: bool
     draining: bool
     census: Census
+    lookout: Lookout
     loop: AbstractEventLoop
     connections: set[Any]
     give: Callable[[int], bool] | None  # needs a census with a board
@@ -127,6 +140,7 @@ class Front:
         lane: HitLane,
         wheel: Wheel,
         census: Census,
+        lookout: Lookout,
         exchange: Callable[[ClientStream], None],
         refuse: Callable[[ClientStream, int, str], None],
         *,

@@ -149,6 +149,9 @@ cdef enum:
     PIECES = 16                 # of what waits in a transport, for one call
     HEARD = 64                  # events that a worker's plain connections have before the loop has its turn
     ACCEPTS = 32                # and new connections of one listener
+    SHORTEST = 5000             # ns: shorter pauses are the loop's own, and nobody sleeps in them
+    REMEMBERED = 16             # pauses, roughly, that the mean of them is of
+    LONG_PAUSES = 4             # times of looking that the longest of them counts
     DOOR = 1 << 30              # an event's number is a listener's, not a descriptor
 
 cdef double BREATH = 0.05       # seconds until a listener is asked again after a refusal for want of descriptors
@@ -170,7 +173,14 @@ cdef int64_t microseconds() noexcept nogil:
     return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
 
 
+cdef inline int64_t nanoseconds() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
+
+
 include "front/board.pyx"
+include "front/lookout.pyx"
 include "front/wheel.pyx"
 include "front/entrance.pyx"
 include "front/plain.pyx"

@@ -19,7 +19,7 @@ from typing import Any
 from cdn.config.values import Config, Listener
 from cdn.proxy import durable, explaining, tls
 from cdn.proxy._fill import FillLane
-from cdn.proxy._front import Census, ClientStream, Entrance, Front, Wheel
+from cdn.proxy._front import Census, ClientStream, Entrance, Front, Lookout, Wheel
 from cdn.proxy._lane import HitLane, NameSet
 from cdn.proxy._log import HitLog
 from cdn.proxy._variants import Normaliser
@@ -149,7 +149,8 @@ class Worker:
         board = doors.board if doors is not None else None
         self.census = Census(config.limits.connections, config.limits.connections_per_address, board)
         self.wheel = Wheel(loop)
-        self._entrance = Entrance(loop)
+        self.lookout = Lookout(loop, (config.busy_poll or 0) * 1_000)
+        self._entrance = Entrance(loop, self.lookout)
         self._log = HitLog(loop, self._access, self.clock) if self._access is not None else None
         self.site.relief = Relief(self.memory, self._fronts, partial(self._report, "pinned"))
         self.fill_lane = FillLane(self.site, self.lane, self._log, loop)
@@ -210,6 +211,7 @@ class Worker:
             self.lane,
             self.wheel,
             self.census,
+            self.lookout,
             self._exchange,
             self._refuse,
             secure=context is not None,

@@ -138,6 +138,7 @@ VALUES = st.recursive(
 KEYS = [
     "node",
     "workers",
+    "busy_poll",
     "listen",
     "admin",
     "trusted_proxies",

@@ -86,6 +86,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         optional(
             node=optional(name=NAME, tier=st.just("edge")),
             workers=st.just("auto") | st.integers(1, 9),
+            busy_poll=st.sampled_from(["off", False, "20us", "7 µs", "1ms"]),
             admin=optional(token_env=st.just("TOKEN")).map(
                 lambda admin: {"listen": f"http://127.0.0.1:{ports[0]}"} | admin
             ),

@@ -34,6 +34,9 @@ READ = [
     (units.parse_rate, "1 KiB/s", 1024),
     (units.parse_rate, "64KiB/s", 65536),
     (units.parse_rate, "0", 0),
+    (units.parse_moment, "20us", 20),
+    (units.parse_moment, "20 µs", 20),
+    (units.parse_moment, "1ms", 1000),
     (units.parse_percent, "25%", 25),
     (units.parse_percent, "5 %", 5),
 ]
@@ -67,6 +70,8 @@ REFUSED = [
     (units.parse_rate, "1 KiB/s/s", "per second"),
     (units.parse_rate, "x/s", "rate"),
     (units.parse_rate, "10s", "no rate"),
+    (units.parse_moment, "20", "write `20us`"),
+    (units.parse_moment, "1s", "no unit"),
     (units.parse_percent, "25", "such as `25%`"),
     (units.parse_percent, "0.25", "whole number"),
     (units.parse_percent, "-5%", "whole number"),
@@ -92,6 +97,7 @@ def test_what_is_shown_reads_back(value: int) -> None:
     assert units.parse_size(units.format_size(value)) == value
     assert units.parse_duration(units.format_duration(value)) == value
     assert units.parse_rate(units.format_rate(value)) == value
+    assert units.parse_moment(units.format_moment(value)) == value
     assert units.parse_percent(units.format_percent(value % 10**9)) == value % 10**9
 
 

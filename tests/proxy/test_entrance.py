@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from cdn.proxy._front import Lookout
 from tests.harness import Origin, eventually, fresh, request_bytes, site
 from tests.harness.client import RawClient
 from tests.harness.process import Serve
 from tests.harness.proxy import Proxy
+from tests.harness.tls import certificate
 
 BODY = b"b" * 1024
 LAST = request_bytes("GET", "/a", {"Connection": "close"})
@@ -206,3 +208,72 @@ def test_a_node_without_clients_ends_at_once() -> None:
         node.signal(signal.SIGTERM)
         assert node.wait(10) == 0
         assert time.monotonic() - begin < 5
+
+
+# Before a worker sleeps
+
+
+def lookout(proxy: Proxy) -> Lookout:
+    found = proxy._worker.lookout
+    assert isinstance(found, Lookout)
+    return found
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_worker_looks_for_more_while_pauses_are_short_and_only_then(tls: bool) -> None:
+    with Origin(fresh(600, BODY)) as origin:
+        chain, key = certificate("site.test")
+        over_tls = {"url": "https://127.0.0.1:0", "certificate": str(chain), "key": str(key)}
+        listen = {"listen": [over_tls]} if tls else {}
+        with Proxy(site(origin, busy_poll="1ms", **listen)) as proxy, proxy.client(tls=tls) as client:
+            seen = lookout(proxy)
+            assert (seen.most, seen.looks, seen.looking) == (1_000_000, 0, False)
+            for _ in range(30):
+                assert client.get("/a").body == BODY
+                time.sleep(0.02)  # pauses of 20 ms
+            assert seen.looks == 0
+            end = time.monotonic() + 20
+            while not seen.looks and time.monotonic() < end:
+                assert client.get("/a").body == BODY
+            assert seen.looks, seen.mean
+            for _ in range(60):
+                assert client.get("/a").body == BODY
+                time.sleep(0.02)
+            assert seen.mean > seen.most
+            looks, vain = seen.looks, seen.vain
+            time.sleep(0.2)
+            assert (seen.looks, seen.vain, seen.looking) == (looks, vain, False)
+            for _ in range(10):
+                assert client.get("/a").body == BODY
+                time.sleep(0.02)
+            assert seen.looks == looks
+
+
+def test_by_default_no_worker_looks(proxy: Proxy) -> None:
+    with proxy.client() as client:
+        for _ in range(500):
+            assert client.get("/a").body == BODY
+    assert (lookout(proxy).most, lookout(proxy).looks) == (0, 0)
+
+
+def test_a_worker_that_has_looked_sleeps_in_the_end() -> None:
+    with Origin(fresh(600, BODY)) as origin:
+        tree = site(origin, origin_timeouts={"idle": "100ms"}, busy_poll="1ms") | {"workers": 1}
+        with Serve(tree) as node:
+            with RawClient(node.port) as client:
+                for _ in range(2000):
+                    assert client.get("/a").body == BODY
+            time.sleep(2.5)  # log lines are out
+
+            def switches() -> list[str]:
+                return [
+                    line
+                    for pid in node.others
+                    for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                    if line.startswith("voluntary")
+                ]
+
+            before, spent = switches(), [cpu(pid) for pid in node.others]
+            time.sleep(2)
+            assert switches() == before
+            assert [cpu(pid) for pid in node.others] == spent

@@ -74,7 +74,9 @@ cdef class Connection:
             self._again()
 
     def data_received(self, bytes data):
+        self.front.lookout.begin()
         self.take_in(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+        self.front.lookout.end()
 
     # hot
     cdef int take_in(self, const char* buf, size_t n, object owner) except -1:

@@ -8,8 +8,9 @@
 @cython.final
 cdef class Entrance:
 
-    def __cinit__(self, loop):
+    def __cinit__(self, loop, Lookout lookout not None):
         self.loop = loop
+        self.lookout = lookout
         self.doors = []
         self.ended = []
         self.room = <char*> malloc(ROOM)
@@ -159,6 +160,9 @@ cdef class Entrance:
         cdef epoll_event events[HEARD]
         cdef uint64_t what
         cdef int i, count = epoll_wait(self.ep, events, HEARD, 0)
+        if count <= 0:
+            return
+        self.lookout.begin()
         self.busy = True
         try:
             for i in range(count):
@@ -175,6 +179,7 @@ cdef class Entrance:
                     self._bury()
         finally:
             self.busy = False
+        self.lookout.end()
 
     cdef int _hear(self, Plain plain, uint32_t events) except -1:
         try:

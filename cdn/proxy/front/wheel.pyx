@@ -121,13 +121,14 @@ cdef class Lane:
 cdef class Front:
     """`exchange(stream)` must return at once (it starts a task); `refuse(stream, status, name)` answers a fault."""
 
-    def __cinit__(self, loop, HitLane lane, Wheel wheel, Census census, exchange, refuse, *,
+    def __cinit__(self, loop, HitLane lane, Wheel wheel, Census census, Lookout lookout, exchange, refuse, *,
                   bint secure, NameSet names, HitLog log, limits, timeouts, Lane second=None):
         self.loop = loop
         self.lane = lane
         self.second = second
         self.wheel = wheel
         self.census = census
+        self.lookout = lookout
         self.exchange = exchange
         self.refuse = refuse
         self.secure = secure
