@@ -41,7 +41,8 @@ from cdn.store.disk.times import Times
 from cdn.store.opening import WORKERS
 
 HANDSHAKE = 10.0  # seconds
-LAST_WORD = 1.0  # seconds that a connection has for its first bytes when no more are let in
+# seconds that a connection has for its first bytes when no more are let in; the kernel tells of silent ones after one
+LAST_WORD = 2.0
 # bytes of memory that may wait for the disk, of all workers together; at most a quarter of it
 DISK_QUEUE = 64 << 20
 
