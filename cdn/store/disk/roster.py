@@ -49,6 +49,10 @@ class Roster:
         self._own = threading.Lock()
         self._owed: set[int] = set()  # to be struck out with the next change: the disk was full
 
+    def lists(self, number: int) -> bool:
+        found = read_roster(self._files)
+        return found is None or number in found
+
     def write(self, numbers: Iterable[int]) -> None:
         """These and no others."""
         with self._own, self._files.alone(BYTE):

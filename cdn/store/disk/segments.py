@@ -299,7 +299,9 @@ class Segments:
         finally:
             self.evicted += self._table.evict_all(place)
             self._table.free(place)
-            self.lost += 1
+            self.lost += self._roster.lists(
+                number
+            )  # else it was a process of ours that died beginning or clearing it
 
     def _remove(self, place: int, number: int) -> None:
         try:

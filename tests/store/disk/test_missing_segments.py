@@ -191,6 +191,27 @@ def test_all_of_them(tmp_path: Path) -> None:
     disk.close()
 
 
+def test_one_that_a_dead_process_had_not_begun_was_not_removed_by_others(tmp_path: Path) -> None:
+    """It is cleared all the same, and nobody is told to look for whoever removed it."""
+    path, said = tmp_path / "cache", list[str]()
+    disk = filled(path, said)
+    pid = os.fork()
+    if pid == 0:
+        disk._table.open_segment()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    before = disk.shared_stats()["segments"]
+    assert before == len(segments(path)) + 1
+    disk._reader.missed()
+    eventually(lambda: disk.shared_stats()["segments"] == before - 1, "the writer to look")
+    assert disk.flush()
+    assert disk.stats()["lost_segments"] == 0
+    assert said == []
+    assert all(check(disk, b"key %d" % number) == 1 for number in range(24))
+    disk.close()
+    assert opened(path, 64 * MIB).whole
+
+
 def test_the_roster_says_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     disk = opened(path, 24 * MIB)
