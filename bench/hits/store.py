@@ -30,8 +30,11 @@ class Replay:
 
 
 def size_of(pages: int, objects: int) -> int:
-    """A configured size that comes to so many pages for bodies, heads and records."""
-    return (pages + 1) * PAGE + objects * 32 + (64 << 10) + pages * 600
+    """A configured size that comes to so many pages for bodies, heads and records.
+
+    Beside them: 16 bytes of index for each object that it has room for, as it grows, and what no store goes below.
+    """
+    return pages * PAGE + objects * 16 + (64 << 10) + pages * 40
 
 
 def replay(trace: Trace, pages: int, most: int, policy: str, blob: memoryview) -> Replay:

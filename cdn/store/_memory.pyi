@@ -312,6 +312,14 @@ class Memory:
         """The reason while it is remembered."""
 
     @staticmethod
+    def least_to_move(
+        spans: list[tuple[int, int]], top: int, floor: int, want: int, most: int
+    ) -> tuple[int, int, int] | None:
+        """For tests. Of spans (at, length), the highest first, between `floor` and `top`: the least that has to be
+        moved for the gaps around neighbours to come to `want`, and which, [first, behind); None: more than `most`.
+        """
+
+    @staticmethod
     def arm(step: int, signal: int, after: int = 1) -> None:
         """For tests: when this process reaches that marked step of a critical section for the `after`-th time, it
         sends itself the signal. ValueError for a step that there is not."""

@@ -555,20 +555,24 @@ cdef class Memory:
     cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL:
         """A run (and blocks) with everything in it, not published; NULL: no room. Hash, length and times are in t."""
         cdef uint64_t nblocks
+        cdef uint64_t nquarters
         cdef uint64_t run_bytes
         cdef uint64_t i
         cdef uint64_t here
         cdef Record* r
         cdef uint32_t* list
         cdef int64_t block = -1
-        if t.body_length > self.largest or not plan(t.key_len, t.head_len, t.meta_len, t.body_length,
-                                                    &nblocks, &run_bytes):
+        if t.body_length > self.largest or not plan(&self.s, t.key_len, t.head_len, t.meta_len, t.body_length,
+                                                    &nblocks, &nquarters, &run_bytes):
             return NULL
         r = make_run(&self.s, granules(run_bytes))
         if r == NULL:
             return NULL
-        t.body = nblocks
+        t.body, t.quarters = nblocks, nquarters
         write_run(r, t, key, head, meta)
+        if not make_quarters(&self.s, r):
+            give_run(&self.s, r)
+            return NULL
         list = record_blocks(r)
         for i in range(nblocks):
             block = make_block(&self.s, block, nblocks - i)
@@ -576,6 +580,7 @@ cdef class Memory:
                 while i > 0:
                     i -= 1
                     give_block(&self.s, list[i])
+                free_quarters(&self.s, r)
                 give_run(&self.s, r)
                 return NULL
             list[i] = <uint32_t> block
@@ -584,15 +589,20 @@ cdef class Memory:
         if nblocks:
             block_refs(&self.s, list[0])[0] = 1
         here = nblocks * BLOCK_BYTES
+        for i in range(nblocks, nblocks + nquarters):
+            memcpy(quarter_bytes(&self.s, list[i]), body + here, min(<uint64_t> QUARTER_BYTES, t.body_length - here))
+            here += QUARTER_BYTES
         if here < t.body_length:
             memcpy(record_body(r), body + here, t.body_length - here)
         return r
 
     cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL:
-        """The same over the body of `old`, which is pinned: blocks are shared, what lies in the run is copied."""
-        cdef uint64_t whole = old.body * BLOCK_BYTES
+        """The same over the body of `old`, which is pinned: blocks are shared, the rest is copied."""
+        cdef uint64_t whole = old.body * <uint64_t> BLOCK_BYTES
         cdef uint64_t tail = 0 if old.body_length <= whole else old.body_length - whole
-        cdef uint64_t run_bytes = lead(t.key_len, t.head_len, t.meta_len, old.body) + tail
+        cdef uint64_t nquarters = tail // QUARTER_BYTES
+        cdef uint64_t run_bytes = lead(t.key_len, t.head_len, t.meta_len, old.body + nquarters) + tail % QUARTER_BYTES
+        cdef uint64_t i
         cdef Record* r
         cdef bytes body
         # the new head is so much longer that the body has to be laid anew, or there are too many to share it
@@ -602,8 +612,15 @@ cdef class Memory:
         r = make_run(&self.s, granules(run_bytes))
         if r == NULL:
             return NULL
+        t.quarters = nquarters
         write_run(r, t, key, head, meta)
-        memcpy(record_body(r), record_body(old), tail)
+        if not make_quarters(&self.s, r):
+            give_run(&self.s, r)
+            return NULL
+        for i in range(nquarters):
+            copy_body(&self.s, old, whole, quarter_bytes(&self.s, record_blocks(r)[r.body + i]), QUARTER_BYTES)
+            whole += QUARTER_BYTES
+        copy_body(&self.s, old, whole, record_body(r), tail % QUARTER_BYTES)
         if old.body:
             memcpy(record_blocks(r), record_blocks(old), old.body * sizeof(uint32_t))
             block_refs(&self.s, record_blocks(r)[0])[0] += 1
@@ -722,6 +739,20 @@ cdef class Memory:
         return <uint8_t> found if found >> 8 > now else None
 
     # -- for tests ------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def least_to_move(spans, int top, int floor, int want, int most):
+        cdef uint16_t flat[2 * PAGE_QUARTERS]
+        cdef int first = 0
+        cdef int behind = 0
+        cdef int n = len(spans)
+        cdef int i
+        if not 0 < n <= PAGE_QUARTERS:
+            raise ValueError(f"1 to {PAGE_QUARTERS} spans")
+        for i in range(n):
+            flat[2 * i], flat[2 * i + 1] = spans[i]
+        i = cdn_least_to_move(flat, n, top, floor, want, most, &first, &behind)
+        return None if i < 0 else (i, first, behind)
 
     @staticmethod
     def arm(int step, int signal, int after=1):

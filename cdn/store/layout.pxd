@@ -13,8 +13,9 @@ Everything is addressed by offsets from the start of the mapping, in granules of
     index             Bucket[]      5 slots each; a key may lie in either of two. The first `base_buckets`; the others come as
                                     objects do and lie in blocks
     segments          uint32_t[]    which blocks those are, 256 buckets each
-    trees             uint16_t[]    three of them, a number for every page and the maxima above, 32 to a node:
-                                    the longest free run; the free blocks of a page of blocks; all that is free in a page of runs
+    trees             uint16_t[]    four of them, a number for every page and the maxima above, 32 to a node:
+                                    the longest free run; the free blocks of a page of blocks; all that is free in a page of runs;
+                                    the free quarters of blocks that are begun
     table             Page[]        kind, free granules and owners of every page
     queues            uint32_t[]    what the eviction policy keeps: rings of slot numbers, oldest first; their beginnings
     ghosts            uint32_t[8]   and fingerprints of what was evicted before anybody asked for it again; the first groups
@@ -24,11 +25,13 @@ Everything is addressed by offsets from the start of the mapping, in granules of
 
 A stored response is one run of granules inside one page:
 
-    Record (112) | key | head | meta | pad to 4 | block numbers (uint32_t each) | body, or the tail of a large one
+    Record (112) | key | head | meta | pad to 4 | numbers of blocks, of quarters (uint32_t each) | the rest of the body
 
-A body that does not fit there lies in blocks, which are listed in the run and numbered through all pages, so that
-neighbours in number are neighbours in memory; the first one counts the records that share them. Blocks are never moved,
-runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding). A page of
+Whole 16 KiB of a body lie in blocks, and whole 4 KiB of what is left in quarters of blocks: what a hole is to be found for
+is short then, and holes are shorter the shorter it is. Both are listed in the run and numbered through all pages, so that
+neighbours in number are neighbours in memory; the first block counts the records that share them all, quarters are of one
+record each; where many lie about that make up no block, they take the place of a body's last blocks. A body on its way in
+has blocks only, its rest lies in the run. Neither is ever moved, runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding). A page of
 runs begins with the list of them, the highest first: it grows upwards, a line of 8 at a time, and runs are taken from the
 upper end down. What is free is what lies between, so a page without runs keeps no account of it.
 
@@ -59,7 +62,10 @@ cdef enum:
     BLOCK_BYTES = 16384
     BLOCK_GRANULES = 1024
     PAGE_BLOCKS = 8
-    RUN_BYTES = 16384       # what is not longer, all told, is one run; longer bodies go to blocks
+    QUARTER_BYTES = 4096
+    QUARTER_GRANULES = 256
+    PAGE_QUARTERS = 32
+    RUN_BYTES = 16384       # what arrives and is not longer, all told, is one run; longer bodies go to blocks
     MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
     SEGMENT_SHIFT = 8       # buckets of the index that fill a block
@@ -74,7 +80,7 @@ cdef enum:
     REASON = 32
     MOST_WORKERS = 64       # one bit each in a word
     TREE_LEVELS = 6         # 32**6 pages = 128 TiB
-    TREES = 3
+    TREES = 4
     BOUNCE_BYTES = 20480
     ACCESS_SHIFT = 4        # access stamps count 16 ms
 
@@ -115,7 +121,7 @@ cdef struct Record:             # 112 bytes
     uint64_t lines_304          # bit i: line i of the head's field lines belongs in a 304
     uint32_t flags
     uint32_t pins               # private to the store, atomic
-    uint32_t body               # how many blocks of it are listed in the run; private to the store
+    uint16_t body, quarters     # how many blocks of it are listed in the run, and quarters; private to the store
     uint16_t run                # granules of this run; private to the store
     uint16_t key_len, head_len, meta_len
     uint16_t status, status_line_len
@@ -130,11 +136,9 @@ cdef struct Bucket:             # 64 bytes, one cache line
 cdef struct Page:               # 16 bytes
     uint8_t refs[PAGE_BLOCKS]   # of a block that is a body's first: how many records use that body
     uint16_t free               # granules
-    uint16_t runs               # how many are listed
-    uint8_t lines               # that the list has
-    uint8_t kind
-    uint8_t taken               # which of its blocks, a bit each
-    uint8_t spare
+    uint8_t kind, spare
+    uint16_t runs               # how many are listed; of a page of blocks these two are a bit for each quarter that is taken
+    uint16_t lines              # that the list has
 
 cdef struct Span:               # of the list at the beginning of a page of runs, in granules from there
     uint16_t at, n
@@ -252,6 +256,8 @@ cdef struct Super:
     uint64_t tree_entries           # of one tree, all its levels
     uint64_t stamp                  # decision epoch
     uint64_t used_granules          # of the pages
+    uint64_t loose                  # free quarters of blocks that are begun
+    uint64_t idle                   # and of all blocks in pages of blocks
     uint64_t objects
     uint64_t object_bytes           # key + head + meta + body of all published
     uint64_t evictions, expired_evictions, moved, commits, aborts

@@ -7,6 +7,8 @@ import random
 import signal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cdn.store import Memory
 from tests.store.bodies import draft
@@ -54,3 +56,31 @@ def test_what_is_being_moved_is_not_held(step: int) -> None:
                 moved[number] = version
     assert len(held) > 20
     assert any(version < newest for version in moved.values())  # the newest is what was being stored
+
+
+@given(st.data())
+def test_the_least_is_moved(data: st.DataObject) -> None:
+    """Against all windows of neighbours there are."""
+    pieces = data.draw(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=12))
+    floor, want, most = (data.draw(st.integers(0, n)) for n in (4, 20, 60))
+    at = floor + data.draw(st.integers(0, 5))
+    gaps = [at - floor]
+    spans = []
+    for gap, length in pieces:
+        spans.append((at, length))
+        at += length + gap
+        gaps.append(gap)
+    spans.reverse()
+    gaps.reverse()
+    windows = {}
+    for first in range(len(spans) + 1):
+        for behind in range(first, len(spans) + 1):
+            if sum(gaps[first : behind + 1]) >= want:
+                windows[first, behind] = sum(length for _, length in spans[first:behind])
+    found = Memory.least_to_move(spans, at, floor, want, most)
+    least = min(windows.values(), default=most + 1)
+    if least > most:
+        assert found is None
+    else:
+        assert found is not None
+        assert found[0] == least == windows[found[1], found[2]]

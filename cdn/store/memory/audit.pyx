@@ -21,6 +21,10 @@ cdef str audit_tree(Space* s, int which):
     return None
 
 
+cdef set quarters_of(blocks):
+    return {4 * block + i for block in blocks for i in range(4)}
+
+
 cdef str audit_page(Space* s, uint64_t page, dict found):
     """What lies in one page, counted into `found`."""
     cdef const Page* p = &s.table[page]
@@ -35,12 +39,16 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
     cdef uint16_t run = s.tree[RUNS][page]
     cdef uint16_t blocks = s.tree[BLOCKS][page]
     if kind == PAGE_BLOCK:
+        for i in range(<uint64_t> PAGE_QUARTERS):
+            if taken_of(s, page)[0] >> i & 1:
+                used += QUARTER_GRANULES
+                found["quarters"].add(page * PAGE_QUARTERS + i)
         for i in range(<uint64_t> PAGE_BLOCKS):
-            if block_taken(s, page * PAGE_BLOCKS + i):
-                used += BLOCK_GRANULES
-                found["blocks"].add(page * PAGE_BLOCKS + i)
-        if run != 0 or s.tree[FREES][page] != 0 or blocks != (PAGE_GRANULES - used) // BLOCK_GRANULES or used == 0:
+            blocks -= not block_taken(s, page * PAGE_BLOCKS + i)
+        if run != 0 or s.tree[FREES][page] != 0 or blocks != 0 or used == 0:
             return f"page {page}: the trees do not know its blocks"
+        if s.tree[LOOSE][page] != (PAGE_GRANULES - used) // QUARTER_GRANULES - 4 * s.tree[BLOCKS][page]:
+            return f"page {page}: the tree does not know its quarters"
     elif kind == PAGE_RUNS or kind == PAGE_FREE:
         used = p.lines * LINE_GRANULES
         for k in range(<int> p.runs):
@@ -58,11 +66,15 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
                 if r.body:
                     i = record_blocks(r)[0]
                     found["uses"][i] = found["uses"].get(i, 0) + 1
-                    found["listed"].update([record_blocks(r)[j] for j in range(r.body)])
+                    found["listed"].update(quarters_of([record_blocks(r)[j] for j in range(r.body)]))
+                for i in range(<uint64_t> r.quarters):
+                    if record_blocks(r)[r.body + i] in found["own"]:
+                        return f"page {page}: a quarter of two records"
+                    found["own"].add(record_blocks(r)[r.body + i])
         used += sum([spans[k].n for k in range(<int> p.runs)])
         if run != longest_run(s, page) or p.runs > p.lines * LINE_SPANS or blocks != 0 or (kind == PAGE_FREE) != (used == 0):
             return f"page {page}: the trees do not know its runs"
-        if s.tree[FREES][page] != (s.table[page].free if kind == PAGE_RUNS else 0):
+        if s.tree[LOOSE][page] != 0 or s.tree[FREES][page] != (s.table[page].free if kind == PAGE_RUNS else 0):
             return f"page {page}: the tree does not know how much of it is free"
     else:
         return f"page {page}: left in the middle of something"
@@ -115,7 +127,7 @@ cdef str audit_queues(Space* s):
 cdef dict audit_space(Space* s):
     cdef dict found = {
         "published": 0, "retired": 0, "filling": 0, "pinned": 0, "granules": 0,
-        "blocks": set(), "listed": set(), "uses": {},
+        "quarters": set(), "listed": set(), "own": set(), "uses": {},
     }
     cdef uint64_t page
     cdef uint64_t slots = 0
@@ -123,20 +135,27 @@ cdef dict audit_space(Space* s):
     cdef str fault
     for page in range(buckets_now(s) * SLOTS):
         slots += bucket_at(s, page // SLOTS).slot[page % SLOTS] != 0
-    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_tree(s, FREES) or audit_queues(s)
+    fault = audit_tree(s, RUNS) or audit_tree(s, BLOCKS) or audit_tree(s, FREES) or audit_tree(s, LOOSE) or audit_queues(s)
     for page in range(s.top.npages):
         fault = fault or audit_page(s, page, found)
     tables = [s.segments[page] for page in range(segments_now(s))]
     for which in range(TABLES):
         tables += [table_segments(s, which)[page] for page in range(s.top.tables[which].blocks)]
-    if not fault and (len(set(tables)) != len(tables) or not found["listed"].isdisjoint(tables)):
+    if not fault and (len(set(tables)) != len(tables) or not found["listed"].isdisjoint(quarters_of(tables))):
         fault = "a part of a table lies in another one's block, or in a body's"
-    found["listed"].update(tables)
+    found["listed"].update(quarters_of(tables))
+    if not fault and not found["listed"].isdisjoint(found["own"]):
+        fault = "a quarter of one body lies in another one's block, or in a table's"
+    found["listed"].update(found["own"])
     if not fault and not slots == found["published"] == s.top.objects:
         fault = f"{slots} slots, {found['published']} records, {s.top.objects} objects counted"
+    if not fault and s.top.loose != sum([s.tree[LOOSE][page] for page in range(s.top.npages)]):
+        fault = f"{s.top.loose} loose quarters counted"
+    if not fault and s.top.idle != sum([s.tree[LOOSE][page] + 4 * s.tree[BLOCKS][page] for page in range(s.top.npages)]):
+        fault = f"{s.top.idle} idle quarters counted"
     if not fault and found["granules"] != s.top.used_granules:
         fault = f"{found['granules']} granules in use, {s.top.used_granules} counted"
-    if not fault and not found["listed"] <= found["blocks"]:
+    if not fault and not found["listed"] <= found["quarters"]:
         fault = "a body lies in blocks that count as free"
     for block, uses in found["uses"].items():
         if not fault and block_refs(s, block)[0] != uses:
@@ -145,7 +164,7 @@ cdef dict audit_space(Space* s):
         raise ValueError(f"the memory store is not consistent: {fault}")
     return {
         "published": found["published"], "retired": found["retired"], "pinned": found["pinned"],
-        "filling_runs": found["filling"], "filling_blocks": len(found["blocks"]) - len(found["listed"]),
+        "filling_runs": found["filling"], "filling_blocks": (len(found["quarters"]) - len(found["listed"])) // 4,
     }
 
 
@@ -159,7 +178,8 @@ cdef dict account_space(Space* s):
     cdef uint64_t base_ring = sum([t.evict.base_room[which] for which in range(t.evict.rings)])
     memset(free, 0, sizeof(free))
     for page in range(t.npages):
-        lists += s.table[page].lines * LINE_GRANULES * GRANULE
+        if s.table[page].kind == PAGE_RUNS:
+            lists += s.table[page].lines * LINE_GRANULES * GRANULE
         free[s.table[page].kind] += s.table[page].free * GRANULE
     parts = {
         "workers": t.fill_tags - t.workers,

@@ -208,7 +208,7 @@ cdef class Fill:
             return False
         if not (self.slot.flags & FILL_DETACHED):
             if not (fits and body <= self.memory.largest
-                    and plan(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes)):
+                    and plan_fill(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes)):
                 self.why = "too-large"
                 return False
         if fits:
@@ -315,6 +315,7 @@ cdef class Fill:
         cdef FillSlot* f = self.slot
         cdef Record* r = NULL
         cdef uint64_t nblocks
+        cdef uint64_t nquarters
         cdef uint64_t run_bytes
         if self.remote or f == &self.own or f.state != S_WAITING or f.flags & FILL_DETACHED or self.callbacks:
             return False
@@ -322,7 +323,7 @@ cdef class Fill:
             return False
         t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(self.key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
         t.stamp, t.hash0, t.body_length = self.stamp, f.hash0, n
-        if not plan(t.key_len, t.head_len, t.meta_len, n, &nblocks, &run_bytes) or nblocks:
+        if not plan(NULL, t.key_len, t.head_len, t.meta_len, n, &nblocks, &nquarters, &run_bytes) or nblocks:
             return False
         if not take_lock(s, LOCK_WAIT):
             return False
@@ -598,15 +599,21 @@ cdef class Fill:
         cdef FillSlot* f = self.slot
         cdef Record* old = fill_run(s, f)
         cdef uint64_t nblocks
+        cdef uint64_t nquarters
         cdef uint64_t run_bytes
         cdef uint64_t shared
+        cdef uint64_t whole
+        cdef uint64_t listed
         cdef int64_t block = -1
         cdef int spare
         cdef Record* r
-        if not plan(t.key_len, t.head_len, t.meta_len, t.body_length, &nblocks, &run_bytes):
+        if not plan(s if f.followers == 0 else NULL, t.key_len, t.head_len, t.meta_len, t.body_length,
+                    &nblocks, &nquarters, &run_bytes):
             return NULL
-        t.body = nblocks
-        if (old.head_len == t.head_len and old.meta_len == t.meta_len and old.body == nblocks == f.nblocks
+        t.body, t.quarters = nblocks, nquarters
+        whole = nblocks * BLOCK_BYTES
+        listed = whole + nquarters * QUARTER_BYTES
+        if (old.head_len == t.head_len and old.meta_len == t.meta_len and old.body == nblocks == f.nblocks and nquarters == 0
                 and (f.followers == 0 or same_text(old, head, meta))):
             # it lies where it belongs: cut what is too much
             spare = old.run - granules(run_bytes)
@@ -626,19 +633,30 @@ cdef class Fill:
                 return NULL
             fill_copy(s, f, f.nblocks * BLOCK_BYTES, block_bytes(s, block), t.body_length - f.nblocks * BLOCK_BYTES)
         write_run(r, t, self.key, head, meta)
+        if not make_quarters(s, r):
+            if block >= 0:
+                give_block(s, block)
+            give_run(s, r)
+            return NULL
         shared = min(nblocks, <uint64_t> f.nblocks)
         if nblocks:
             memcpy(record_blocks(r), fill_list(s, f), shared * sizeof(uint32_t))
             if block >= 0:
                 record_blocks(r)[shared] = <uint32_t> block
             block_refs(s, record_blocks(r)[0])[0] = 1
-        if t.body_length > nblocks * BLOCK_BYTES:
-            fill_copy(s, f, nblocks * BLOCK_BYTES, record_body(r), t.body_length - nblocks * BLOCK_BYTES)
-        if f.nblocks > shared:          # its bytes are in the run now
-            if f.followers:
-                f.extra = fill_list(s, f)[shared] + 1
-            else:
-                give_block(s, fill_list(s, f)[shared])
+        while whole < listed:
+            fill_copy(s, f, whole, quarter_bytes(s, record_blocks(r)[nblocks + nquarters - (listed - whole) // QUARTER_BYTES]),
+                      min(<uint64_t> QUARTER_BYTES, t.body_length - whole))
+            whole += QUARTER_BYTES
+        if t.body_length > listed:
+            fill_copy(s, f, listed, record_body(r), t.body_length - listed)
+        # the bytes of its other blocks, of one at most if anybody follows, are in quarters and in the run now
+        if f.nblocks > shared and f.followers:
+            f.extra = fill_list(s, f)[shared] + 1
+        while f.nblocks > shared:
+            f.nblocks -= 1
+            if f.followers == 0:
+                give_block(s, fill_list(s, f)[f.nblocks])
         cdn_store64(&f.run, granule_of(s, r))
         outgrow(s, f, old)
         return r

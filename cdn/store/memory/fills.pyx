@@ -111,7 +111,7 @@ cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexce
     f.place = <uint32_t> fill_place(s, h0, k)
     fill_numbers(s)[f.place] = <uint16_t> number
     r.hash0 = h0
-    r.key_len, r.head_len, r.meta_len, r.body = n, 0, 0, 0
+    r.key_len, r.head_len, r.meta_len, r.body, r.quarters = n, 0, 0, 0, 0
     memcpy(<char*> (r + 1), key, n)
     f.run = granule_of(s, r)
     s.top.serial += 1
@@ -146,6 +146,9 @@ cdef void fill_copy(Space* s, const FillSlot* f, uint64_t offset, char* to, uint
     cdef const Record* r = fill_run(s, f)
     cdef uint64_t whole = (<uint64_t> r.body + f.base) * BLOCK_BYTES
     cdef uint64_t here
+    if r.quarters:      # published
+        copy_body(s, r, offset, to, n)
+        return
     while n:
         if offset >= whole:
             memcpy(to, record_body(r) + (offset - whole), n)
@@ -188,6 +191,7 @@ cdef void free_fill(Space* s, FillSlot* f) noexcept nogil:
             free_retired(s, r)
     else:
         give_blocks(s, f, f.nblocks)
+        free_quarters(s, r)
         give_run(s, r)
     for i in range(OLD_RUNS):
         if f.old[i]:

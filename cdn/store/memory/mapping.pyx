@@ -30,7 +30,7 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.nbuckets = nbuckets
     t.pin_lines = within(t.size >> 21, 2, 512)
     t.nfills = within(t.size >> 17, FILL_WINDOW, 8192)
-    t.nremembered = within(t.size >> 17, 64, 16384)
+    t.nremembered = within(t.size >> 18, 64, 16384)
     t.workers = 4096
     t.pins = t.workers + t.nworkers * sizeof(WorkerSlot)
     t.fill_tags = t.pins + t.nworkers * t.pin_lines * PIN_WAYS * sizeof(uint64_t)
@@ -62,6 +62,7 @@ cdef void look_at(Space* s, char* base) noexcept nogil:
     s.tree[RUNS] = <uint16_t*> (base + s.top.trees)
     s.tree[BLOCKS] = s.tree[RUNS] + s.top.tree_entries
     s.tree[FREES] = s.tree[BLOCKS] + s.top.tree_entries
+    s.tree[LOOSE] = s.tree[FREES] + s.top.tree_entries
     s.table = <Page*> (base + s.top.table)
     s.pages = base + s.top.pages
     look_at_policy(s)

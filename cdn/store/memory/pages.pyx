@@ -12,6 +12,13 @@ cdef extern from *:
     static inline uint32_t cdn_add32(uint32_t* p, uint32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint32_t cdn_or32(uint32_t* p, uint32_t v) { return __atomic_or_fetch(p, v, __ATOMIC_SEQ_CST); }
     static inline uint64_t cdn_spread(uint64_t h, uint64_t n) { return (uint64_t)(((unsigned __int128)h * n) >> 64); }
+    /* Of a page of blocks, by the bits of its quarters: the lowest bit of each block of which any is taken. */
+    static inline uint32_t cdn_begun(uint32_t taken) {
+        taken |= taken >> 1;
+        return (taken | taken >> 2) & 0x11111111u;
+    }
+    static inline int cdn_free_blocks(uint32_t taken) { return 8 - __builtin_popcount(cdn_begun(taken)); }
+    static inline int cdn_loose(uint32_t taken) { return 4 * __builtin_popcount(cdn_begun(taken)) - __builtin_popcount(taken); }
     static inline int cdn_ctz(uint64_t v) { return __builtin_ctzll(v); }
     static inline void cdn_prefetch(const void* p) { __builtin_prefetch(p); }
     /* The longest of what lies between n spans, given as the pairs at, length from the highest down. A loop for vectors. */
@@ -33,6 +40,11 @@ cdef extern from *:
         }
         while ((uint16_t)(node[i] - n) != best) i++;
         return i;
+    }
+    __attribute__((optimize("O3"))) static int cdn_most_of_node(const uint16_t* node) {
+        int16_t most = 0;
+        for (int k = 0; k < 32; k++) most = (int16_t)node[k] > most ? (int16_t)node[k] : most;
+        return most;
     }
     /* Among n spans in a page of `top` granules whose list ends at `floor`: the neighbours that are least to move, all told,
        so that the gaps above, between and below them come to `want`; -1: none, or more than `most`. Gap i lies above span i,
@@ -67,10 +79,14 @@ cdef extern from *:
     uint32_t cdn_add32(uint32_t* p, uint32_t v) noexcept nogil
     uint32_t cdn_or32(uint32_t* p, uint32_t v) noexcept nogil
     uint64_t cdn_spread(uint64_t h, uint64_t n) noexcept nogil
+    uint32_t cdn_begun(uint32_t taken) noexcept nogil
+    int cdn_free_blocks(uint32_t taken) noexcept nogil
+    int cdn_loose(uint32_t taken) noexcept nogil
     int cdn_ctz(uint64_t v) noexcept nogil
     void cdn_prefetch(const void* p) noexcept nogil
     int cdn_longest_gap(const uint16_t* spans, int n) noexcept nogil
     int cdn_best_of_node(const uint16_t* node, uint16_t n) noexcept nogil
+    int cdn_most_of_node(const uint16_t* node) noexcept nogil
     int cdn_least_to_move(const uint16_t* spans, int n, int top, int floor, int want, int most, int* first, int* behind) noexcept nogil
 
 
@@ -80,6 +96,7 @@ cdef enum:
     RUNS = 0        # which tree
     BLOCKS = 1
     FREES = 2       # all that is free in a page of runs
+    LOOSE = 3       # the free quarters of blocks that are begun
 
 
 cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept nogil:
@@ -89,7 +106,6 @@ cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept 
     cdef uint16_t* node
     cdef uint16_t before = level[at]
     cdef uint16_t most
-    cdef int i
     level[at] = value
     for k in range(1, s.top.levels):
         at //= TREE_FANOUT
@@ -99,10 +115,7 @@ cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept 
         if value == most or (value < most and before < most):
             return
         if value < most:        # it was the greatest: who is now?
-            value = 0
-            for i in range(TREE_FANOUT):
-                if node[i] > value:
-                    value = node[i]
+            value = cdn_most_of_node(node)
             if value == most:
                 return
         level[at] = value
@@ -137,14 +150,9 @@ cdef int64_t tree_fit(Space* s, int which, uint16_t n) noexcept nogil:
     return <int64_t> node + cdn_best_of_node(s.tree[which] + s.top.level[0] + node, n)
 
 
-cdef int64_t tree_most(Space* s, int which) noexcept nogil:
-    """The first page whose number is the greatest."""
-    cdef uint16_t* root = s.tree[which] + s.top.level[s.top.levels - 1]
-    cdef uint16_t most = 0
-    cdef int i
-    for i in range(TREE_FANOUT):
-        most = max(most, root[i])
-    return tree_first(s, which, most)
+cdef inline int tree_most(Space* s, int which) noexcept nogil:
+    """The greatest number of all."""
+    return cdn_most_of_node(s.tree[which] + s.top.level[s.top.levels - 1])
 
 
 cdef int64_t tree_last(Space* s, int which, uint16_t n) noexcept nogil:
@@ -329,10 +337,35 @@ cdef inline uint8_t* block_refs(Space* s, uint64_t block) noexcept nogil:
     return &s.table[block // PAGE_BLOCKS].refs[block % PAGE_BLOCKS]
 
 
+cdef inline char* quarter_bytes(Space* s, uint64_t quarter) noexcept nogil:
+    return s.pages + quarter * QUARTER_BYTES
+
+
+cdef inline uint32_t* taken_of(Space* s, uint64_t page) noexcept nogil:
+    """Of a page of blocks: a bit for each quarter."""
+    return <uint32_t*> &s.table[page].runs
+
+
+cdef void set_blocks(Space* s, uint64_t page) noexcept nogil:
+    """Tell the trees of a page of blocks; one without any is free."""
+    cdef uint32_t taken = taken_of(s, page)[0]
+    cdef int free = 0 if taken == 0 else cdn_loose(taken) + 4 * cdn_free_blocks(taken)
+    s.top.loose += <uint64_t> (cdn_loose(taken) - <int> s.tree[LOOSE][page])
+    s.top.idle += <uint64_t> (free - <int> s.tree[LOOSE][page] - 4 * <int> s.tree[BLOCKS][page])
+    if taken == 0:
+        s.table[page].kind = PAGE_FREE
+        tree_set(s, BLOCKS, page, 0)
+        tree_set(s, LOOSE, page, 0)
+        tree_set(s, RUNS, page, PAGE_GRANULES)
+        return
+    tree_set(s, BLOCKS, page, cdn_free_blocks(taken))
+    tree_set(s, LOOSE, page, cdn_loose(taken))
+
+
 cdef inline bint block_taken(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
     if s.table[page].kind == PAGE_BLOCK:
-        return s.table[page].taken >> block % PAGE_BLOCKS & 1
+        return taken_of(s, page)[0] >> 4 * (block % PAGE_BLOCKS) & 15 != 0
     return s.table[page].kind != PAGE_FREE
 
 
@@ -362,34 +395,58 @@ cdef int64_t pick_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
     return page * PAGE_BLOCKS
 
 
-cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
-    cdef int64_t block = pick_block(s, after, more)
-    cdef uint64_t page
-    if block < 0:
-        return -1
-    page = <uint64_t> block // PAGE_BLOCKS
+cdef void take_quarters(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
+    cdef int n = QUARTER_GRANULES if bits & (bits - 1) == 0 else BLOCK_GRANULES
     if s.table[page].kind == PAGE_FREE:
         s.table[page].kind = PAGE_BLOCK
-        s.table[page].taken = 0
+        taken_of(s, page)[0] = 0
         tree_set(s, RUNS, page, 0)
-    s.table[page].taken |= 1 << block % PAGE_BLOCKS
+    taken_of(s, page)[0] |= bits
     cdn_step(STEP_BLOCK_TAKEN)
-    s.table[page].free -= BLOCK_GRANULES
-    s.top.used_granules += BLOCK_GRANULES
-    block_refs(s, block)[0] = 0
-    tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
+    s.table[page].free -= n
+    s.top.used_granules += n
+    set_blocks(s, page)
+
+
+cdef void give_quarters(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
+    cdef int n = QUARTER_GRANULES if bits & (bits - 1) == 0 else BLOCK_GRANULES
+    taken_of(s, page)[0] &= ~bits
+    cdn_step(STEP_BLOCK_GIVEN)
+    s.table[page].free += n
+    s.top.used_granules -= n
+    set_blocks(s, page)
+
+
+cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
+    cdef int64_t block = pick_block(s, after, more)
+    if block >= 0:
+        take_quarters(s, <uint64_t> block // PAGE_BLOCKS, <uint32_t> 15 << 4 * (<uint64_t> block % PAGE_BLOCKS))
+        block_refs(s, <uint64_t> block)[0] = 0
     return block
 
 
 cdef void give_block(Space* s, uint64_t block) noexcept nogil:
-    cdef uint64_t page = block // PAGE_BLOCKS
-    s.table[page].taken &= ~(1 << block % PAGE_BLOCKS)
-    cdn_step(STEP_BLOCK_GIVEN)
-    s.table[page].free += BLOCK_GRANULES
-    s.top.used_granules -= BLOCK_GRANULES
-    if s.table[page].free == PAGE_GRANULES:
-        s.table[page].kind = PAGE_FREE
-        tree_set(s, BLOCKS, page, 0)
-        tree_set(s, RUNS, page, PAGE_GRANULES)
+    give_quarters(s, block // PAGE_BLOCKS, <uint32_t> 15 << 4 * (block % PAGE_BLOCKS))
+
+
+cdef int64_t take_quarter(Space* s) noexcept nogil:
+    """A free quarter: of a block that is begun, else of another one; -1: there is none."""
+    cdef int64_t page = tree_fit(s, LOOSE, 1)
+    cdef int64_t block
+    cdef uint32_t taken
+    cdef int bit
+    if page >= 0:
+        taken = taken_of(s, page)[0]
+        bit = cdn_ctz(cdn_begun(taken) * 15 & ~taken)
     else:
-        tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
+        block = pick_block(s, -1, 0)
+        if block < 0:
+            return -1
+        page = block // PAGE_BLOCKS
+        bit = 4 * <int> (block % PAGE_BLOCKS)
+    take_quarters(s, <uint64_t> page, <uint32_t> 1 << bit)
+    return page * PAGE_QUARTERS + bit
+
+
+cdef void give_quarter(Space* s, uint64_t quarter) noexcept nogil:
+    give_quarters(s, quarter // PAGE_QUARTERS, <uint32_t> 1 << quarter % PAGE_QUARTERS)

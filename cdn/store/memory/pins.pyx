@@ -71,7 +71,7 @@ cdef uint64_t* enter_pin(Space* s, Record* r) noexcept nogil:
 cdef inline void weigh_pin(Space* s, const Record* r, int sign) noexcept nogil:
     """We hold r's memory from now on, or no more; r is what it says it is."""
     cdef uint64_t* pinned = &worker_slot(s, s.me).pinned
-    cdn_store64(pinned, pinned[0] + sign * (<int64_t> r.run + <int64_t> r.body * BLOCK_GRANULES))
+    cdn_store64(pinned, pinned[0] + sign * <int64_t> (weight_of(r) >> GRANULE_SHIFT))
 
 
 # hot

@@ -125,10 +125,6 @@ cdef inline Record* record_of_slot(Space* s, uint64_t where) noexcept nogil:
     return record_at(s, bucket_at(s, where // SLOTS).slot[where % SLOTS] & GRANULE_MASK)
 
 
-cdef inline uint64_t weight_of(const Record* r) noexcept nogil:
-    return <uint64_t> r.run * GRANULE + r.body * BLOCK_BYTES
-
-
 cdef inline int queue_of(const Record* r) noexcept nogil:
     return <int> (r.place >> PLACE_SHIFT)
 

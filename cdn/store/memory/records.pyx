@@ -12,13 +12,45 @@ cdef inline uint32_t* record_blocks(const Record* r) noexcept nogil:
 
 
 cdef inline char* record_body(const Record* r) noexcept nogil:
-    """The body, or what of it does not lie in whole pages."""
-    return <char*> r + lead(r.key_len, r.head_len, r.meta_len, r.body)
+    """The body, or what of it lies in neither blocks nor quarters."""
+    return <char*> r + lead(r.key_len, r.head_len, r.meta_len, r.body + r.quarters)
 
 
-cdef bint plan(uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t body,
-               uint64_t* nblocks, uint64_t* run_bytes) noexcept nogil:
-    """How a body of that length is laid: blocks, and bytes of the run. False: it fits no run."""
+cdef enum:
+    LOOSE_ENOUGH = 8        # quarters that may lie about before they take the place of blocks,
+    IDLE_ENOUGH = 64        # and those of free blocks, too, before one is taken for a little less than its length
+    MOST_LOOSENED = 4       # of one body
+    NEARLY_QUARTER = 3584   # bytes; for less, what is wasted comes to as much as what is free
+
+
+cdef bint plan(Space* s, uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t body,
+               uint64_t* nblocks, uint64_t* nquarters, uint64_t* run_bytes) noexcept nogil:
+    """How a body of that length is laid: blocks, quarters, and bytes of the run. False: it fits no run. s may be NULL: its
+    blocks are there already."""
+    cdef int loosened = 0
+    nblocks[0] = body // BLOCK_BYTES
+    nquarters[0] = body % BLOCK_BYTES // QUARTER_BYTES
+    run_bytes[0] = lead(key_len, head_len, meta_len, nblocks[0] + nquarters[0]) + body % QUARTER_BYTES
+    if run_bytes[0] <= MOST_RUN:
+        while (s != NULL and nblocks[0] and loosened < MOST_LOOSENED and run_bytes[0] + 12 <= MOST_RUN
+               and s.top.loose >= nquarters[0] + 4 + LOOSE_ENOUGH):
+            loosened += 1
+            nblocks[0] -= 1
+            nquarters[0] += 4
+            run_bytes[0] += 12
+        if (s != NULL and body % QUARTER_BYTES >= NEARLY_QUARTER and s.top.idle >= nquarters[0] + 1 + IDLE_ENOUGH):
+            nquarters[0] += 1
+            run_bytes[0] = lead(key_len, head_len, meta_len, nblocks[0] + nquarters[0])
+        return True
+    nblocks[0] = (body + BLOCK_BYTES - 1) // BLOCK_BYTES
+    nquarters[0] = 0
+    run_bytes[0] = lead(key_len, head_len, meta_len, nblocks[0])
+    return run_bytes[0] <= MOST_RUN
+
+
+cdef bint plan_fill(uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t body,
+                    uint64_t* nblocks, uint64_t* run_bytes) noexcept nogil:
+    """The same while it is on its way in."""
     nblocks[0] = 0
     run_bytes[0] = lead(key_len, head_len, meta_len, 0) + body
     if run_bytes[0] <= RUN_BYTES:
@@ -32,8 +64,21 @@ cdef bint plan(uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t 
     return run_bytes[0] <= MOST_RUN
 
 
+cdef inline uint64_t weight_of(const Record* r) noexcept nogil:
+    """Bytes that it takes: what eviction and pins count, however the body is laid."""
+    return rounded(sizeof(Record) + payload(r), GRANULE)
+
+
 cdef inline int granules(uint64_t n) noexcept nogil:
     return <int> ((n + GRANULE - 1) // GRANULE)
+
+
+cdef uint64_t free_quarters(Space* s, const Record* r) noexcept nogil:
+    cdef uint32_t* list = record_blocks(r) + r.body
+    cdef int i
+    for i in range(<int> r.quarters):
+        give_quarter(s, list[i])
+    return <uint64_t> r.quarters * QUARTER_GRANULES
 
 
 cdef uint64_t free_record(Space* s, Record* r) noexcept nogil:
@@ -49,6 +94,7 @@ cdef uint64_t free_record(Space* s, Record* r) noexcept nogil:
             for i in range(r.body):
                 give_block(s, list[i])
             freed += r.body * BLOCK_GRANULES
+    freed += free_quarters(s, r)
     give_run(s, r)
     return freed
 
@@ -77,9 +123,11 @@ cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t of
 
     h is the header of r, or a copy: then r may be anything by now, but no piece lies outside of the mapping.
     """
-    cdef uint32_t* list
-    cdef uint64_t whole = h.body * BLOCK_BYTES
+    cdef uint32_t* list = NULL
+    cdef uint64_t whole = h.body * <uint64_t> BLOCK_BYTES
+    cdef uint64_t listed = whole + h.quarters * <uint64_t> QUARTER_BYTES
     cdef uint64_t here
+    cdef uint32_t number
     cdef uint64_t done = 0
     cdef char* p
     cdef int n = 0
@@ -88,14 +136,21 @@ cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t of
     elif length > h.body_length - offset:
         length = h.body_length - offset
     while done < length:
-        if offset < whole:
+        if offset < listed:
             list = <uint32_t*> (<char*> r + rounded(lead(h.key_len, h.head_len, h.meta_len, 0), 4))
+        if offset < whole:
             if list[offset // BLOCK_BYTES] >= s.top.npages * PAGE_BLOCKS:
                 break
             p = block_bytes(s, list[offset // BLOCK_BYTES]) + offset % BLOCK_BYTES
             here = BLOCK_BYTES - offset % BLOCK_BYTES
+        elif offset < listed:
+            number = list[h.body + (offset - whole) // QUARTER_BYTES]
+            if number >= s.top.npages * <uint64_t> PAGE_QUARTERS:
+                break
+            p = quarter_bytes(s, number) + offset % QUARTER_BYTES
+            here = QUARTER_BYTES - offset % QUARTER_BYTES
         else:
-            p = <char*> r + lead(h.key_len, h.head_len, h.meta_len, h.body) + (offset - whole)
+            p = <char*> r + lead(h.key_len, h.head_len, h.meta_len, h.body + h.quarters) + (offset - listed)
             here = length - done
         if here > length - done:
             here = length - done
@@ -111,3 +166,16 @@ cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t of
         done += here
     count[0] = n
     return <int64_t> done
+
+
+cdef void copy_body(Space* s, const Record* r, uint64_t offset, char* to, uint64_t n) noexcept nogil:
+    """Bytes of the body of a record that is held."""
+    cdef iovec iov[4]
+    cdef int pieces
+    cdef int i
+    while n:
+        offset += body_pieces(s, r, r, offset, n, iov, 4, &pieces)
+        for i in range(pieces):
+            memcpy(to, iov[i].iov_base, iov[i].iov_len)
+            to += iov[i].iov_len
+            n -= iov[i].iov_len

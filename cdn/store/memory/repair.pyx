@@ -78,21 +78,60 @@ cdef bint claim_block(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
     if page >= s.top.npages or s.table[page].kind == PAGE_RUNS or block_taken(s, block):
         return False
+    if s.table[page].kind == PAGE_FREE:
+        taken_of(s, page)[0] = 0
     s.table[page].kind = PAGE_BLOCK
     s.table[page].free -= BLOCK_GRANULES
     s.top.used_granules += BLOCK_GRANULES
-    s.table[page].taken |= 1 << block % PAGE_BLOCKS
+    taken_of(s, page)[0] |= <uint32_t> 15 << 4 * (block % PAGE_BLOCKS)
     block_refs(s, block)[0] = 0
     return True
 
 
 cdef void unclaim_block(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
-    s.table[page].taken &= ~(1 << block % PAGE_BLOCKS)
+    taken_of(s, page)[0] &= ~(<uint32_t> 15 << 4 * (block % PAGE_BLOCKS))
     s.table[page].free += BLOCK_GRANULES
     s.top.used_granules -= BLOCK_GRANULES
     if s.table[page].free == PAGE_GRANULES:
         s.table[page].kind = PAGE_FREE
+
+
+cdef bint claim_quarter(Space* s, uint64_t quarter) noexcept nogil:
+    cdef uint64_t page = quarter // PAGE_QUARTERS
+    cdef uint32_t bit = <uint32_t> 1 << quarter % PAGE_QUARTERS
+    if (page >= s.top.npages or (s.table[page].kind != PAGE_FREE and s.table[page].kind != PAGE_BLOCK)
+            or (s.table[page].kind == PAGE_BLOCK and taken_of(s, page)[0] & bit)):
+        return False
+    if s.table[page].kind == PAGE_FREE:
+        taken_of(s, page)[0] = 0
+    s.table[page].kind = PAGE_BLOCK
+    s.table[page].free -= QUARTER_GRANULES
+    s.top.used_granules += QUARTER_GRANULES
+    taken_of(s, page)[0] |= bit
+    return True
+
+
+cdef void unclaim_quarters(Space* s, Record* r, int n) noexcept nogil:
+    """The first n of a record."""
+    cdef uint64_t quarter
+    cdef int i
+    for i in range(n):
+        quarter = record_blocks(r)[r.body + i]
+        taken_of(s, quarter // PAGE_QUARTERS)[0] &= ~(<uint32_t> 1 << quarter % PAGE_QUARTERS)
+        s.table[quarter // PAGE_QUARTERS].free += QUARTER_GRANULES
+        s.top.used_granules -= QUARTER_GRANULES
+        if s.table[quarter // PAGE_QUARTERS].free == PAGE_GRANULES:
+            s.table[quarter // PAGE_QUARTERS].kind = PAGE_FREE
+
+
+cdef int claim_quarters(Space* s, Record* r) noexcept nogil:
+    """How many of a record's, up to the first that is somebody else's."""
+    cdef int i
+    for i in range(<int> r.quarters):
+        if not claim_quarter(s, record_blocks(r)[r.body + i]):
+            return i
+    return r.quarters
 
 
 cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
@@ -102,7 +141,12 @@ cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
     cdef uint64_t i
     if <char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES or r.body > MOST_BLOCKS:
         return False
-    if not claim_run(s, granule, lead(r.key_len, r.head_len, r.meta_len, r.body)):
+    if not claim_run(s, granule, lead(r.key_len, r.head_len, r.meta_len, r.body + r.quarters)):
+        return False
+    i = claim_quarters(s, r)
+    if i < r.quarters:
+        unclaim_quarters(s, r, <int> i)
+        unclaim_run(s, r)
         return False
     if r.body == 0:
         return True
@@ -116,6 +160,7 @@ cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
             while i > 0:
                 i -= 1
                 unclaim_block(s, list[i])
+            unclaim_quarters(s, r, r.quarters)
             unclaim_run(s, r)
             return False
     block_refs(s, list[0])[0] = 1
@@ -154,6 +199,7 @@ cdef void free_claim(Space* s, Record* r) noexcept nogil:
         if block_refs(s, list[0])[0] == 0:
             for i in range(r.body):
                 unclaim_block(s, list[i])
+    unclaim_quarters(s, r, r.quarters)
     unclaim_run(s, r)
 
 
@@ -192,6 +238,9 @@ cdef void claim_fills(Space* s) noexcept nogil:
             if claim_run(s, f.run, 0):
                 # its owner may have died between this and the slot; no slot: nobody may take it for a record
                 cdn_or32(&r.pins, PIN_FILLING)
+                r.quarters = claim_quarters(s, r)
+            # one that was laid out anew may have fewer
+            f.nblocks = min(f.nblocks, <uint32_t> r.body + f.base)
             for k in range(f.gone, f.nblocks):
                 if not claim_block(s, fill_list(s, f)[k - f.base]):
                     f.nblocks = <uint32_t> k    # its owner died while it was laid out anew
@@ -291,7 +340,8 @@ cdef bint mended(Space* s) noexcept nogil:
     for page in range(s.top.npages):
         # how long its list was is needed for a while yet
         memset(s.table[page].refs, 0, sizeof(s.table[page].refs))
-        s.table[page].taken = 0
+        if s.table[page].kind == PAGE_BLOCK:
+            taken_of(s, page)[0] = 0
         s.table[page].kind = PAGE_FREE
         s.table[page].free = PAGE_GRANULES
     claim_tables(s)
@@ -300,15 +350,16 @@ cdef bint mended(Space* s) noexcept nogil:
     # a pin may be one of an instant, of what was found and gone again: it comes last
     claim_fills(s)
     claim_pinned(s)
+    s.top.loose = s.top.idle = 0
     memset(s.tree[RUNS], 0, TREES * s.top.tree_entries * sizeof(uint16_t))
     for page in range(s.top.npages):
         if s.table[page].kind == PAGE_RUNS:
             list_runs(s, page)
-        else:
+        elif s.table[page].kind == PAGE_FREE:
             s.table[page].runs = s.table[page].lines = 0
     for page in range(s.top.npages):
         if s.table[page].kind == PAGE_BLOCK:
-            tree_set(s, BLOCKS, page, s.table[page].free // BLOCK_GRANULES)
+            set_blocks(s, page)
         elif s.table[page].kind == PAGE_RUNS or s.table[page].kind == PAGE_FREE:
             tree_set(s, RUNS, page, longest_run(s, page))
             tree_set(s, FREES, page, s.table[page].free if s.table[page].kind == PAGE_RUNS else 0)

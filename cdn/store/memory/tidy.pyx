@@ -39,13 +39,11 @@ cdef int sample_pages(Space* s, int least, uint64_t* found, int most) noexcept n
 cdef int64_t emptiest(Space* s) noexcept nogil:
     """The page of runs with most free granules, or, where that cannot be moved, the one of a sample that can; -1: none."""
     cdef uint64_t found[32]
-    cdef int64_t page = tree_most(s, FREES)
+    cdef int64_t page = tree_first(s, FREES, max(tree_most(s, FREES), 1))
     cdef int n
     cdef int i
     cdef int best
-    if page < 0 or s.table[page].kind != PAGE_RUNS:
-        return -1
-    if movable(s, <uint64_t> page):
+    if page >= 0 and movable(s, <uint64_t> page):
         return page
     n = sample_pages(s, 0, found, 32)
     while n > 0:
@@ -188,11 +186,11 @@ cdef bint slide(Space* s, uint64_t page, int first, int behind) noexcept nogil:
 
 cdef bint compact(Space* s, int n, int most) noexcept nogil:
     """Bring together what is free in a page until n granules are, if that takes moving no more than `most`."""
-    cdef int64_t page = tree_most(s, FREES)
-    if page < 0 or s.tree[FREES][page] < n:
+    cdef int free = tree_most(s, FREES)
+    if free < n:
         return False
-    return (compact_near(s, <uint64_t> page, n, most)
-            or compact_near(s, cdn_spread(next_random(s), s.top.npages), n, most))
+    return (compact_near(s, <uint64_t> tree_first(s, FREES, free), n, most)
+            or (most > FEW and compact_near(s, cdn_spread(next_random(s), s.top.npages), n, most)))
 
 
 cdef bint compact_near(Space* s, uint64_t page, int n, int most) noexcept nogil:
@@ -323,3 +321,22 @@ cdef int64_t make_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
             return -1
         block = take_block(s, after, more)
     return block
+
+
+cdef bint make_quarters(Space* s, Record* r) noexcept nogil:
+    """Those that r's header says it has, behind the numbers of its blocks. False: no room can be made, and there are none."""
+    cdef uint32_t* list = record_blocks(r) + r.body
+    cdef Hunt h
+    cdef int64_t quarter
+    cdef int i
+    for i in range(<int> r.quarters):
+        quarter = take_quarter(s)
+        memset(&h, 0, sizeof(h))
+        while quarter < 0:
+            if not make_room(s, BLOCK_GRANULES, PAGE_GRANULES, &h):
+                r.quarters = i
+                free_quarters(s, r)
+                return False
+            quarter = take_quarter(s)
+        list[i] = <uint32_t> quarter
+    return True
