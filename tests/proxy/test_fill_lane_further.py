@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import Origin, Reply, eventually, reply, request_bytes, site
+from tests.harness import Origin, Reply, Signal, eventually, reply, request_bytes, site
 from tests.harness.proxy import Proxy
+from tests.harness.siblings import Siblings
 from tests.proxy.lanes import WARM, Ask, both
 from tests.proxy.test_fill_lane_shared import Held
 from tests.proxy.test_fill_lane_variants import BR, GZIP, head, varying
@@ -255,3 +256,32 @@ def test_a_dead_connection_is_the_general_lanes() -> None:
             for value in ("gzip", "br"):
                 assert client.ask("GET", "/a", {"Accept-Encoding": value}).body == value.encode() * 9
         assert proxy._worker.site.flights == {}
+
+
+def test_what_one_worker_knows_to_vary_the_others_know() -> None:
+    go = Signal("the head")
+
+    def rule(request: Any) -> Reply:
+        if request["accept-encoding"] == "zstd":
+            go.wait()
+        return tagged(request)
+
+    with Origin(rule) as origin, Siblings(site(origin)) as node:
+        one, other = (node.client(number) for number in (0, 1))
+        for client in (one, other):
+            client.ask("POST", WARM)
+        for client, value in ((one, "gzip"), (other, "br"), (one, "br"), (other, "gzip")):
+            assert client.ask("GET", "/a", {"Accept-Encoding": value}).body == value.encode() * 9
+            # the answer may be there before it is published
+            eventually(lambda: node.memory.stats()["objects"] == 1 + origin.count("/a"), "it to be stored")
+        assert [worker.stats()["lanes"]["fill"] for worker in node.workers] == [1, 1]
+        assert origin.count("/a") == 2
+        assert origin.last["if-none-match"] == '"gzip"'
+        for client in (one, other):
+            client.request("GET", "/a", {"Accept-Encoding": "zstd"})
+        origin.wait_for(3, "/a")
+        eventually(lambda: sum(worker.stats()["exchanges"] for worker in node.workers) == 2, "both to wait")
+        go.set()
+        for client in (one, other):
+            assert client.read_response().body == b"zstd" * 9
+        assert origin.count("/a") == 3
