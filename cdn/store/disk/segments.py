@@ -290,7 +290,11 @@ class Segments:
         for place, number, _ in self._table.segments():
             if {data_name(number), log_name(number)} <= there or not self._table.leave_at(place, number):
                 continue
-            self._lose(place, number)
+            # nobody else touches it now; since the look its writer may have made its files, and ended
+            if {data_name(number), log_name(number)} <= set(self._files.names()):
+                self._table.seal(place)
+            else:
+                self._lose(place, number)
 
     def _lose(self, place: int, number: int) -> None:
         """Forget a segment that is ours to clear. Its log stays, if there is one: it says what its entries replaced."""

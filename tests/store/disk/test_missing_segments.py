@@ -212,6 +212,27 @@ def test_one_that_a_dead_process_had_not_begun_was_not_removed_by_others(tmp_pat
     assert opened(path, 64 * MIB).whole
 
 
+def test_one_that_was_begun_and_ended_during_the_look_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of files was older than the list of segments: a whole segment of another process was forgotten."""
+    path, said = tmp_path / "cache", list[str]()
+    disk = filled(path, said)
+    late = segments(path)[1]
+    names = disk._files.names
+    stale = [name for name in names() if not name.startswith(late)]
+    looks = [stale]
+    monkeypatch.setattr(disk._files, "names", lambda: looks.pop() if looks else names())
+    disk._reader.missed()
+    eventually(lambda: not looks, "the writer to look")
+    disk.stored(Made(b"key 24", 1, 10))
+    assert disk.flush()
+    assert disk.stats()["lost_segments"] == 0
+    assert all(check(disk, b"key %d" % number) == 1 for number in range(25))
+    disk._table.audit()
+    disk.close()
+
+
 def test_the_roster_says_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     disk = opened(path, 24 * MIB)
