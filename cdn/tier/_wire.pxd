@@ -130,6 +130,7 @@ cdef class Intake:
     cdef int close(self) except -1
     cdef int _watch(self, int what, int fd) except -1
     cdef int _hear(self, Connection conn, bint ends) except -1
+    cdef int _over(self, Connection conn, object error) except -1
 
 
 cdef class Pool:

@@ -6,6 +6,7 @@
 
 cdef enum:
     INTAKE_ROOM = 256 << 10
+    INTAKE_FIRST = 4 << 10      # of what a connection has; the rest follows in a second call
     INTAKE_TURN = 64            # connections that are heard before the loop has its turn
 
 
@@ -70,12 +71,26 @@ cdef class Intake:
                     self.loop.call_exception_handler({"message": "an origin's bytes were not taken", "exception": exc})
 
     cdef int _hear(self, Connection conn, bint ends) except -1:
-        """`ends`: more than bytes were told of. The kernel tells of what is new once: what is left is asked for again."""
-        cdef object transport
-        cdef int fd = conn.fd
-        cdef Py_ssize_t got = recv(fd, self.room, INTAKE_ROOM, MSG_DONTWAIT)
+        """`ends`: more than bytes were told of. The kernel tells of what is new once: what is left is asked for again.
+
+        Where there is much, the first call acknowledges all of it. On this machine the sender then lets go of the pages while
+        they are still queued here, and gets them back, warm, when the second call has read them; with one call for all, they
+        are let go of here in the end, and the sender takes cold ones.
+        """
+        cdef int fd = conn.fd, broke = 0
+        cdef Py_ssize_t more, got = recv(fd, self.room, INTAKE_FIRST, MSG_DONTWAIT)
+        if got == INTAKE_FIRST:
+            more = recv(fd, self.room + got, INTAKE_ROOM - got, MSG_DONTWAIT)
+            if more > 0:
+                got += more
+            elif more == 0 or errno == EINTR:
+                ends = True
+            elif errno != EAGAIN:
+                broke = errno           # told once: the next call would speak of a plain end
         if got > 0:
             conn._take_in(self.room, got)
+            if broke:
+                return self._over(conn, OSError(broke, "the connection broke")) if conn.intake is self else 0
             if (ends or got == INTAKE_ROOM) and conn.intake is self and self.conns.get(fd) is conn:
                 self._watch(EPOLL_CTL_MOD, fd)
             return 0
@@ -83,11 +98,11 @@ cdef class Intake:
             return 0
         if got < 0 and errno == EINTR:
             return self._watch(EPOLL_CTL_MOD, fd)
-        transport = conn.transport
-        if got == 0:
-            conn._ended(None)
-        else:
-            conn._ended(OSError(errno, "the connection broke"))
+        return self._over(conn, None if got == 0 else OSError(errno, "the connection broke"))
+
+    cdef int _over(self, Connection conn, object error) except -1:
+        cdef object transport = conn.transport
+        conn._ended(error)
         self.drop(conn)
         transport.abort()
         return 0
