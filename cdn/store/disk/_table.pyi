@@ -37,6 +37,9 @@ class Table:
     def stored_at(self, hash: int, where: int) -> bool | None:
         """Whether it has been used since it was written; None: that is not its place (any more)."""
 
+    def known(self, hash: int) -> bool:
+        """Whether anything is known of it: stored, on its way or removed."""
+
     def renew(self, hash: int, where: int) -> int:
         """A new serial number for what is stored there and is being copied; 0: it is not there any more."""
 

@@ -312,6 +312,9 @@ cdef class Table:
             return None
         return s.used != 0
 
+    def known(self, uint64_t hash):
+        return self.seek(hash) != NULL
+
     def renew(self, uint64_t hash, uint64_t where):
         cdef Slot* s
         cdef uint64_t serial = 0

@@ -442,7 +442,8 @@ class Segments:
             if record.kind == fmt.ENTRY:
                 gone = self._table.evict(record.hash, fmt.place(place, record.offset, record.length))
                 self.evicted += gone
-                older = older and gone
+                # not known: evicted by a process that died before it could log that
+                older = older and (gone or not self._table.known(record.hash))
             if older:
                 again.append(Gone(record.hash, record.serial))
         return again

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cdn.store.disk import format as fmt
 from cdn.store.disk.roster import Roster, read_roster
 from cdn.store.disk.tier import Disk
 from tests.harness.sync import eventually
@@ -230,6 +231,36 @@ def test_one_that_was_begun_and_ended_during_the_look_is_not_missing(
     assert disk.stats()["lost_segments"] == 0
     assert all(check(disk, b"key %d" % number) == 1 for number in range(25))
     disk._table.audit()
+    disk.close()
+
+
+def test_a_death_between_evicting_and_logging_that_brings_nothing_back(tmp_path: Path) -> None:
+    """Whoever cleared the segment after the dead process found nothing left to evict, and logged nothing."""
+    path = tmp_path / "cache"
+    lives(path, 1, 2, 3)  # segments with versions 1, 2, 3 of "old"
+    disk = opened(path)
+    Notebook(disk)
+    disk.stored(Made(b"other", 1, 50))
+    assert disk.flush()
+    number = int(segments(path)[2], 16)
+    pid = os.fork()
+    if pid == 0:
+        place = next(place for place, n, _ in disk._table.segments() if n == number)
+        disk._table.leave_at(place, number)
+        log = fmt.log_records((path / f"{number:016x}.log").read_bytes()[fmt.RECORD :], number)
+        assert disk._segments is not None
+        disk._segments._evict(place, log)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert check(disk, b"old") is None
+    assert disk._segments is not None
+    leave = disk._table.leave_at
+    place = next(place for place, n, _ in disk._table.segments() if n == number)
+    assert leave(place, number)
+    log = fmt.log_records((path / f"{number:016x}.log").read_bytes()[fmt.RECORD :], number)
+    again = disk._segments._evict(place, log)
+    assert disk._table.hash(b"old") in {gone.hash for gone in again}
+    disk._table.seal(place)
     disk.close()
 
 
