@@ -3,8 +3,8 @@
 
 cdef enum:
     PATIENCE = 3        # attempts to bring pieces together before anything is evicted for where it lies
-    GLANCES = 4         # pages that are compared
-    FEW = 1024          # granules that are moved rather than evicting anybody
+    GLANCES = 2         # pages that are compared
+    FEW = 512           # granules that are moved rather than evicting anybody
 
 
 cdef bint movable(Space* s, uint64_t page) noexcept nogil:
