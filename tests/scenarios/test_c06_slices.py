@@ -495,7 +495,7 @@ def test_a_slice_that_always_breaks_off_cuts_the_client_and_is_not_stored() -> N
         assert got.aborted
         assert got.body == content(1, 0, 3 * S)[: len(got.body)]
         at_rest(proxy)
-        assert slices_stored(proxy) <= 2
+        assert slices_stored(proxy) <= 3  # what lies behind it may have come ahead, whole
         assert asked(origin).count(spans(1)[0]) == 2
         a.cut_at = None
         same(part(proxy, S, S + 5000), S, S + 5000)
