@@ -81,6 +81,8 @@ cdef bint further(FillLane lane, Passage p, Record* r, const char* buf, RequestH
         while count and q < end:
             q += 1 + <unsigned char>q[0]
             count -= 1
+        if q > end:
+            return False
         more = lane.hit.normaliser.append_variant(names, q - names, buf, head, p.way.coding, p.way.coding_len,
                                                   key + n, KEY_ROOM - n)
         if more < 0 or memory.find(key, n + more) != NULL or lane._behind(key, n + more):
