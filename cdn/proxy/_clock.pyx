@@ -7,8 +7,7 @@ lifetimes computed from it are right (RFC 9111 §4.2.3 wants elapsed time, not d
 from libc.stdint cimport int64_t
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-cdef extern from "<time.h>" nogil:
-    int CLOCK_BOOTTIME
+from cdn._system cimport CLOCK_BOOTTIME
 
 
 # hot

@@ -6,6 +6,7 @@ from cpython.object cimport PyObject
 from posix.uio cimport iovec
 
 from cdn._core cimport Chunked, RequestHead
+from cdn._system cimport sockaddr_storage
 from cdn.proxy._lane cimport Answer, HitLane, NameSet
 from cdn.proxy._log cimport HitLog
 from cdn.store.layout cimport Record
@@ -23,11 +24,6 @@ cdef enum BodyKind:
     BODY_NONE = 0
     BODY_LENGTH
     BODY_CHUNKED
-
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr_storage:
-        int ss_family
 
 
 cdef class Board:

@@ -29,105 +29,24 @@ from posix.unistd cimport close
 
 from collections import deque
 
+from cdn._atomics cimport add32_relaxed, load32_relaxed, store32_relaxed
 from cdn._core cimport (
     CHUNK_BAD, CHUNK_DATA, CHUNK_END, CHUNK_MORE, Chunked, F_EXPECT, F_UPGRADE, FieldSpan, MAX_FIELDS,
     RequestHead, chunked_next, scan_error_name, scan_error_status, scan_request,
+)
+from cdn._system cimport (
+    AF_INET, AF_INET6, CLOCK_MONOTONIC_COARSE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, INET6_ADDRSTRLEN, IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE,
+    MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SO_LINGER, SO_SNDBUF, TCP_INFO, accept4,
+    epoll_create1, epoll_ctl, epoll_event, epoll_wait, getpeername, getsockopt, inet_ntop, linger, msghdr, recv, send,
+    sendmsg, setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, tcp_info,
 )
 from cdn.proxy._lane cimport Answer, HitLane, NameSet
 from cdn.proxy._log cimport HitLog
 from cdn.store.layout cimport Record
 
-cdef extern from "<time.h>" nogil:
-    int CLOCK_MONOTONIC_COARSE
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct msghdr:
-        void* msg_name
-        unsigned int msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-        void* msg_control
-        size_t msg_controllen
-        int msg_flags
-    struct linger:
-        int l_onoff
-        int l_linger
-    ctypedef unsigned int socklen_t
-    struct sockaddr:
-        pass
-    int AF_INET
-    int AF_INET6
-    int SOCK_NONBLOCK
-    int SOCK_CLOEXEC
-    int accept4(int fd, sockaddr* peer, socklen_t* size, int flags)
-    int getpeername(int fd, sockaddr* peer, socklen_t* size)
-    ssize_t recv(int fd, void* buf, size_t n, int flags)
-    int MSG_PEEK
-    int getsockopt(int fd, int level, int name, void* value, unsigned int* n)
-    int setsockopt(int fd, int level, int name, const void* value, unsigned int n)
-    int shutdown(int fd, int how)
-    int SHUT_WR
-    int SOL_SOCKET
-    int SO_LINGER
-    int SO_SNDBUF
-    ssize_t send(int fd, const void* buf, size_t n, int flags)
-    ssize_t sendmsg(int fd, const msghdr* message, int flags)
-    int MSG_DONTWAIT
-    int MSG_NOSIGNAL
-    int MSG_MORE
-
-cdef extern from *:
-    """
-    static inline uint32_t board_load(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
-    static inline void board_store(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
-    static inline uint32_t board_add(uint32_t* p, uint32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_RELAXED); }
-    """
-    uint32_t board_load(const uint32_t* p) noexcept nogil
-    void board_store(uint32_t* p, uint32_t v) noexcept nogil
-    uint32_t board_add(uint32_t* p, uint32_t v) noexcept nogil
-
-cdef extern from "<netinet/in.h>" nogil:
-    int IPPROTO_TCP
-    enum: INET6_ADDRSTRLEN
-    struct in_addr:
-        pass
-    struct in6_addr:
-        pass
-    struct sockaddr_in:
-        in_addr sin_addr
-    struct sockaddr_in6:
-        in6_addr sin6_addr
-
-cdef extern from "<arpa/inet.h>" nogil:
-    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
-
 cdef extern from "Python.h":
     str PyUnicode_FromString(const char* text)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    enum: EPOLL_CLOEXEC
-    enum: EPOLL_CTL_ADD
-    enum: EPOLL_CTL_DEL
-    enum: EPOLL_CTL_MOD
-    enum: EPOLLIN
-    enum: EPOLLOUT
-    enum: EPOLLERR
-    enum: EPOLLHUP
-    enum: EPOLLRDHUP
-    enum: EPOLLET
-    union epoll_data_t:
-        uint64_t u64
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int epoll_create1(int flags)
-    int epoll_ctl(int ep, int what, int fd, epoll_event* event)
-    int epoll_wait(int ep, epoll_event* events, int most, int timeout)
-
-cdef extern from "<linux/tcp.h>" nogil:
-    struct tcp_info:
-        uint32_t tcpi_min_rtt   # µs
-    int TCP_INFO
 
 cdef enum:
     SLICE = 256 << 10           # the most that one send takes from the store

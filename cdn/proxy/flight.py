@@ -113,14 +113,19 @@ class Flight:
             self.decide(Broken(error, None))
 
     async def _run(self) -> None:
-        site, asked = self.site, self.asked
-        request_time = site.clock.now()
+        request_time = self.site.clock.now()
+        response = await self._ask(self.asked.fields)
+        await self._digested(response, request_time, self.site.clock.now())
+
+    async def _ask(self, fields: Fields) -> OriginResponse:
+        """Send the request out, with these fields. OriginError."""
+        asked = self.asked
         response = await fetch(
-            site,
+            self.site,
             asked.content,
             self.route,
             asked.request,
-            asked.fields,
+            fields,
             asked.query,
             peer=asked.peer,
             trusted=asked.trusted,
@@ -128,7 +133,7 @@ class Flight:
         )
         self.server = response.server
         self.first_byte_us = int(response.first_byte_ms * 1000)
-        await self._digested(response, request_time, site.clock.now())
+        return response
 
     async def _digested(self, response: OriginResponse, request_time: int, response_time: int) -> None:
         try:

@@ -15,7 +15,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
-from cdn.proxy.content import fetch
 from cdn.proxy.slice_flight import SliceFlight
 from cdn.proxy.splicing import measured
 from cdn.proxy.stored_slices import Sliced
@@ -127,23 +126,11 @@ class RunSlice(SliceFlight):
         return self.boarded > 0 or bool(self.readers)
 
     async def _run(self) -> None:
-        run, asked = self.in_run, self.asked
+        run = self.in_run
         try:
             if self.number == run.first:
                 request_time = self.site.clock.now()
-                response = await fetch(
-                    self.site,
-                    asked.content,
-                    self.route,
-                    asked.request,
-                    run.fields,
-                    asked.query,
-                    peer=asked.peer,
-                    trusted=asked.trusted,
-                    on_interim=self.interims.hear,
-                )
-                self.server = response.server
-                self.first_byte_us = int(response.first_byte_ms * 1000)
+                response = await self._ask(run.fields)
                 answer = run.begin(response, request_time, self.site.clock.now())
             else:
                 await self.go.wait()

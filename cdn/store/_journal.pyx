@@ -22,19 +22,11 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mun
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
+from cdn._atomics cimport fence_acquire, load64_acquire, store64_release
+
 import fcntl
 import os
 import time
-
-cdef extern from *:
-    """
-    #define journal_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
-    #define journal_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-    #define journal_fence() __atomic_thread_fence(__ATOMIC_ACQUIRE)
-    """
-    uint64_t journal_load(uint64_t* p) noexcept nogil
-    void journal_store(uint64_t* p, uint64_t v) noexcept nogil
-    void journal_fence() noexcept nogil
 
 DIGEST = 16     # bytes
 ROOM = 65536    # notes
@@ -95,23 +87,23 @@ cdef class Journal:
 
     @property
     def head(self):
-        return journal_load(&self.top.head)
+        return load64_acquire(&self.top.head)
 
     @property
     def told(self):
-        return journal_load(&self.top.told)
+        return load64_acquire(&self.top.told)
 
     @told.setter
     def told(self, uint64_t word):
-        journal_store(&self.top.told, word)
+        store64_release(&self.top.told, word)
 
     @property
     def applied(self):
-        return journal_load(&self.top.applied)
+        return load64_acquire(&self.top.applied)
 
     @applied.setter
     def applied(self, uint64_t word):
-        journal_store(&self.top.applied, word)
+        store64_release(&self.top.applied, word)
 
     cdef uint32_t bucket_of(self, const char* url, size_t n) noexcept nogil:
         """By a hash of our own that nobody outside can choose by; eight bytes at a time."""
@@ -129,7 +121,7 @@ cdef class Journal:
         return <uint32_t> (h >> 40) & (BUCKETS - 1)
 
     cdef bint is_current(self, uint64_t stamp, const char* url, size_t n) noexcept nogil:
-        return stamp >= journal_load(&self.top.epoch) and stamp >= journal_load(&self.buckets[self.bucket_of(url, n)])
+        return stamp >= load64_acquire(&self.top.epoch) and stamp >= load64_acquire(&self.buckets[self.bucket_of(url, n)])
 
     def current(self, uint64_t stamp, bytes url not None):
         return self.is_current(stamp, PyBytes_AS_STRING(url), PyBytes_GET_SIZE(url))
@@ -146,11 +138,11 @@ cdef class Journal:
                 raise ValueError("a digest is 16 bytes")
         self._lock(patience)
         try:
-            head = journal_load(&self.top.head)
+            head = load64_acquire(&self.top.head)
             stamp = <uint64_t> self.memory.stamp + 1
             if head and self.notes[(head - 1) % self.room].stamp == stamp:
                 # its writer was killed before it was in force
-                journal_store(&self.top.epoch, stamp)
+                store64_release(&self.top.epoch, stamp)
                 self.memory.next_stamp()
                 stamp += 1
             for kind, digest, number, flags in notes:
@@ -159,18 +151,18 @@ cdef class Journal:
                 note.stamp, note.time, note.number, note.kind, note.flags = stamp, now, number, kind, flags
                 head += 1
                 # one by one: a reader that copied a note while it was overwritten finds that out by `head`
-                journal_store(&self.top.head, head)
+                store64_release(&self.top.head, head)
             if url is None:
-                journal_store(&self.top.epoch, stamp)
+                store64_release(&self.top.epoch, stamp)
             else:
-                journal_store(&self.buckets[self.bucket_of(PyBytes_AS_STRING(url), PyBytes_GET_SIZE(url))], stamp)
+                store64_release(&self.buckets[self.bucket_of(PyBytes_AS_STRING(url), PyBytes_GET_SIZE(url))], stamp)
             self.memory.next_stamp()
         finally:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
         return stamp
 
     def restore(self, list notes not None):
-        cdef uint64_t head = journal_load(&self.top.head)
+        cdef uint64_t head = load64_acquire(&self.top.head)
         cdef Note* note
         cdef bytes digest
         if head or len(notes) > <Py_ssize_t> self.room:
@@ -182,7 +174,7 @@ cdef class Journal:
             memcpy(note.digest, PyBytes_AS_STRING(digest), DIGEST_BYTES)
             note.stamp, note.time, note.number, note.kind, note.flags = stamp, at, number, kind, flags
             head += 1
-        journal_store(&self.top.head, head)
+        store64_release(&self.top.head, head)
 
     def read(self, uint64_t since):
         cdef list out = []
@@ -191,7 +183,7 @@ cdef class Journal:
         cdef uint64_t first
         cdef Note note
         while True:
-            head = journal_load(&self.top.head)
+            head = load64_acquire(&self.top.head)
             # the oldest may be overwritten at any moment, before `head` moves
             first = head + 1 - self.room if head >= self.room else 0
             at = since if since > first else first
@@ -201,8 +193,8 @@ cdef class Journal:
                 out.append((note.kind, PyBytes_FromStringAndSize(<char*> note.digest, DIGEST_BYTES), note.number,
                             note.flags, note.stamp, note.time))
                 at += 1
-            journal_fence()
-            if journal_load(&self.top.head) - (head - len(out)) < self.room or not out:
+            fence_acquire()
+            if load64_acquire(&self.top.head) - (head - len(out)) < self.room or not out:
                 return out, head, since < first
 
     def _lock(self, patience):

@@ -49,6 +49,8 @@ outgrown stays until its followers have left.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from cdn._system cimport pthread_mutex_t
+
 cdef enum:
     LAYOUT_VERSION = 4
     GRANULE = 16
@@ -152,10 +154,6 @@ cdef enum:
 cdef struct Table:              # what has grown into blocks
     uint64_t segments           # offset of their numbers
     uint64_t blocks, most
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
 
 cdef struct WorkerSlot:         # 64 bytes, a cache line of its own
     uint32_t attached           # 0: nobody

@@ -25,35 +25,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 
 from cdn cimport _core
+from cdn._system cimport (
+    CLOCK_MONOTONIC_COARSE, EPOLLET, EPOLLIN, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD,
+    MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, epoll_create1, epoll_ctl, epoll_event, epoll_wait, recv, send,
+)
 from cdn.rules.message import Fields, ResponseHead
 from cdn.tier.seam import OWN_FIELDS, Kind, OriginError
-
-cdef extern from "<sys/socket.h>" nogil:
-    enum: MSG_PEEK
-    enum: MSG_DONTWAIT
-    enum: MSG_NOSIGNAL
-    Py_ssize_t send(int fd, const void* buf, size_t n, int flags)
-    Py_ssize_t recv(int fd, void* buf, size_t n, int flags)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    enum: EPOLL_CLOEXEC
-    enum: EPOLL_CTL_ADD
-    enum: EPOLL_CTL_DEL
-    enum: EPOLL_CTL_MOD
-    enum: EPOLLIN
-    enum: EPOLLRDHUP
-    enum: EPOLLET
-    union epoll_data_t:
-        int fd
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int epoll_create1(int flags)
-    int epoll_ctl(int ep, int what, int fd, epoll_event* event)
-    int epoll_wait(int ep, epoll_event* events, int most, int timeout)
-
-cdef extern from "<time.h>" nogil:
-    int CLOCK_MONOTONIC_COARSE
 
 cdef enum:
     MAX_INTERIM = 32                # 1xx responses before the final one

@@ -35,10 +35,10 @@ cdef class Board:
 
     cdef void tell(self, uint32_t open) noexcept nogil:
         if self.me >= 0:
-            board_store(self.words + self.me * BOARD_LINE, open)
+            store32_relaxed(self.words + self.me * BOARD_LINE, open)
 
     cdef int64_t load_of(self, int worker) noexcept nogil:
-        return <int64_t> board_load(self.words + worker * BOARD_LINE) + <int32_t> board_load(self.words + worker * BOARD_LINE + 1)
+        return <int64_t> load32_relaxed(self.words + worker * BOARD_LINE) + <int32_t> load32_relaxed(self.words + worker * BOARD_LINE + 1)
 
     cdef int lighter(self) noexcept nogil:
         """The worker with fewest connections, if this one has more than its share; else -1."""
@@ -68,12 +68,12 @@ cdef class Board:
     def coming(self, int worker, int more=0):
         if not 0 <= worker < self.workers:
             raise ValueError("no such worker")
-        return <int32_t> board_add(self.words + worker * BOARD_LINE + 1, <uint32_t> more)
+        return <int32_t> add32_relaxed(self.words + worker * BOARD_LINE + 1, <uint32_t> more)
 
     def open(self, int worker):
         if not 0 <= worker < self.workers:
             raise ValueError("no such worker")
-        return board_load(self.words + worker * BOARD_LINE)
+        return load32_relaxed(self.words + worker * BOARD_LINE)
 
     def shun(self, int worker, bint on):
         if not 0 <= worker < self.workers:

@@ -10,6 +10,8 @@ lock: a reader that meets a slot in the middle of a change reads bytes that are 
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from cdn._system cimport pthread_mutex_t
+
 cdef enum:
     TABLE_VERSION = 1
     WAYS = 8
@@ -34,7 +36,7 @@ cdef struct Slot:               # 32 bytes
     uint64_t where              # segment << 48 | offset << 24 | length
     uint64_t serial
     uint32_t used               # read since it was written
-    uint32_t owner                  # process that has to write what is pending, or to log what is gone
+    uint32_t owner              # process that has to write what is pending, or to log what is gone
 
 cdef struct Seg:                # 32 bytes
     uint64_t number             # the file's name; counts up and is never given twice
@@ -42,3 +44,17 @@ cdef struct Seg:                # 32 bytes
     uint32_t state
     uint32_t owner              # process that writes or clears it
     uint64_t spare
+
+cdef struct Top:
+    char magic[8]
+    uint32_t version
+    uint32_t nsegments
+    uint64_t size
+    uint64_t nbuckets
+    uint64_t segments, buckets  # offsets
+    uint64_t serial             # the latest given
+    uint64_t number             # of the newest segment
+    uint64_t objects, units     # stored now
+    uint64_t noted              # for whoever writes notes: up to where
+    uint64_t lost               # slots given up because both buckets were full
+    pthread_mutex_t lock

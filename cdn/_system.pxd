@@ -1,0 +1,121 @@
+"""What Linux and its libc offer beyond Cython's own `libc` and `posix`: sockets, epoll, locks, clocks.
+
+Declarations only, each once for all modules. A call that is missing belongs here.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from posix.uio cimport iovec
+
+cdef extern from "<time.h>" nogil:
+    int CLOCK_MONOTONIC_COARSE  # to a few ms
+    int CLOCK_BOOTTIME          # goes on while the machine sleeps
+
+cdef extern from "<errno.h>" nogil:
+    int EOWNERDEAD
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_mutexattr_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
+    ctypedef struct pthread_condattr_t:
+        pass
+    int PTHREAD_PROCESS_SHARED
+    int PTHREAD_MUTEX_ROBUST
+    int pthread_mutexattr_init(pthread_mutexattr_t* attributes)
+    int pthread_mutexattr_setpshared(pthread_mutexattr_t* attributes, int shared)
+    int pthread_mutexattr_setrobust(pthread_mutexattr_t* attributes, int robust)
+    int pthread_mutexattr_destroy(pthread_mutexattr_t* attributes)
+    int pthread_mutex_init(pthread_mutex_t* mutex, const pthread_mutexattr_t* attributes)
+    int pthread_mutex_destroy(pthread_mutex_t* mutex)
+    int pthread_mutex_lock(pthread_mutex_t* mutex)
+    int pthread_mutex_unlock(pthread_mutex_t* mutex)
+    int pthread_mutex_consistent(pthread_mutex_t* mutex)
+    int pthread_cond_init(pthread_cond_t* cond, const pthread_condattr_t* attributes)
+    int pthread_cond_destroy(pthread_cond_t* cond)
+    int pthread_cond_wait(pthread_cond_t* cond, pthread_mutex_t* mutex)
+    int pthread_cond_signal(pthread_cond_t* cond)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum: EPOLL_CLOEXEC
+    enum: EPOLL_CTL_ADD
+    enum: EPOLL_CTL_DEL
+    enum: EPOLL_CTL_MOD
+    enum: EPOLLIN
+    enum: EPOLLOUT
+    enum: EPOLLERR
+    enum: EPOLLHUP
+    enum: EPOLLRDHUP
+    enum: EPOLLET
+    union epoll_data_t:
+        int fd
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int ep, int what, int fd, epoll_event* event)
+    int epoll_wait(int ep, epoll_event* events, int most, int timeout)
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    enum: AF_INET
+    enum: AF_INET6
+    enum: SHUT_WR
+    enum: SOL_SOCKET
+    enum: SO_LINGER
+    enum: SO_SNDBUF
+    enum: SOCK_NONBLOCK
+    enum: SOCK_CLOEXEC
+    enum: MSG_DONTWAIT
+    enum: MSG_MORE
+    enum: MSG_NOSIGNAL
+    enum: MSG_PEEK
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        int ss_family
+    struct linger:
+        int l_onoff
+        int l_linger
+    struct msghdr:
+        void* msg_name
+        unsigned int msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    int accept4(int fd, sockaddr* peer, socklen_t* size, int flags)
+    int getpeername(int fd, sockaddr* peer, socklen_t* size)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
+    int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
+    int shutdown(int fd, int how)
+    ssize_t recv(int fd, void* buf, size_t n, int flags)
+    ssize_t send(int fd, const void* buf, size_t n, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum: IPPROTO_TCP
+    enum: INET6_ADDRSTRLEN
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        in_addr sin_addr
+    struct sockaddr_in6:
+        in6_addr sin6_addr
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
+
+cdef extern from "<linux/tcp.h>" nogil:
+    enum: TCP_INFO
+    struct tcp_info:
+        uint32_t tcpi_min_rtt   # µs
