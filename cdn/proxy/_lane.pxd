@@ -15,6 +15,7 @@ cdef enum:
     SCRATCH = 192 << 10     # a head (<= 64 KiB) and a small body
     COPY_LIMIT = 16 << 10   # bodies up to this are copied behind their head
     TARGET_ROOM = 16 << 10  # longer targets are not for the lane
+    MARKER_AT = 4 * TARGET_ROOM     # in scratch: behind the authority and a path, which may become three times as long
     KEY_ROOM = 6 * TARGET_ROOM
     KEY_SPARE = 64          # behind it, for what a slice's key has more
 

@@ -115,7 +115,7 @@ cdef class HitLane:
         cdef Record* r = self.memory.find(self.key, n)
         cdef Record* found
         cdef Record* marker
-        cdef char* meta = self.scratch + 2 * TARGET_ROOM
+        cdef char* meta = self.scratch + MARKER_AT
         cdef const char* p
         cdef const char* end
         cdef const char* names
@@ -343,6 +343,7 @@ cdef class HitLane:
             hb = h
         age = (now - h.born) // 1000
         ttl = (h.fresh_until - now) // 1000
+        self.located.step = AT_NOTHING      # from here on the answer is written over authority and path
         dst = compose(self.scratch, stored, h.head_len, h.status_line_len, h.lines_304, status,
                       -1 if h.flags & RECORD_NO_BODY else length, first, total, age)
         dst = _literal(dst, self.old_via if h.flags & RECORD_OLD_ORIGIN else self.via, self.via_len)

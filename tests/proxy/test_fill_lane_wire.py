@@ -244,3 +244,32 @@ def origins_of(proxy: Proxy) -> Any:
         stats = proxy.stats()
 
     return origins(Stats)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(
+    "body", [b"zz\r\nhello", b"5\r\0hello", b"5 \r\nhello"], ids=["size", "end", "space"]
+)
+def test_a_body_that_is_broken_where_its_head_ends_is_told_and_not_met_with_silence(
+    cached: bool, body: bytes
+) -> None:
+    """The head waited for its body, and was dropped with it: a client that hears nothing asks again."""
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def rule(request: Any) -> Any:
+        if request.target == WARM:
+            return reply(200, {"Cache-Control": "no-store"}, b"warm")
+        request.conn.send(head + body)
+        request.conn.close()
+        return None
+
+    tree = None if cached else "off"
+    with Origin(rule) as origin, Proxy(site(origin, tree)) as proxy, proxy.client() as client:
+        client.ask("POST", WARM)
+        with proxy.lanes(fill=1), proxy.outcomes(error=1, miss=0):
+            answer = client.ask("GET", "/a")
+        assert answer.status == 502
+        assert proxy._worker.site.flights == {}
+        assert client.ask("POST", WARM).body == b"warm"
+        if cached:
+            assert client.ask("GET", "/a").status == 502

@@ -146,6 +146,7 @@ cdef class Passage(Sink):
 
     cdef int on_fail(self, object error) except -1:
         cdef Connection client = self.client
+        cdef bint silent = not self.answered or self.lane.held != 0     # nothing has left for the client
         self.origin = None
         self.lane.held = 0
         if not self.answered:
@@ -168,7 +169,7 @@ cdef class Passage(Sink):
         if client is None:
             self._rest()
             return 0
-        if not self.answered:
+        if silent:
             forget(self)
             client.hand_over(self.head, self.began)
             handover.failed(self.lane.site, client.stream, error, self.primary)
