@@ -3,12 +3,14 @@
 All workers accept from the same sockets, so whoever looks first takes whatever is in the queue: of connections that
 stay, a worker that is idle for a moment may take nearly all. A new connection is then handed to the worker with fewest,
 before a byte of it is read. What a worker has not taken in time is taken back by the giver, so that nobody waits for
-one that hangs or has died. Must not know what a connection is for.
+one that hangs or has died. Who has no descriptor free takes nothing, since the kernel would drop it. Must not know
+what a connection is for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 
@@ -51,7 +53,12 @@ class Spread:
         self._timers: dict[int, asyncio.TimerHandle] = {}  # until a worker's door is looked at
         self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._giving = True
-        loop.add_reader(doors.inside[self._board.me], self._arrived)
+        self._breath: asyncio.TimerHandle | None = None  # until there may be descriptors again
+        self._listen()
+
+    def _listen(self) -> None:
+        self._breath = None
+        self._loop.add_reader(self._doors.inside[self._board.me], self._arrived)
 
     def give(self, listener: int, fd: int) -> bool:
         """Give a connection, of which nothing has been read, to the worker with fewest. False: it stays here."""
@@ -69,13 +76,19 @@ class Spread:
         return True
 
     def _arrived(self) -> None:
-        self._empty(self._board.me, TURN)
+        me = self._board.me
+        if not self._empty(me, TURN) and not _has_room(self._doors.inside[me]):
+            self._loop.remove_reader(self._doors.inside[me])
+            self._breath = self._loop.call_later(PATIENCE, self._listen)
 
     def _empty(self, worker: int, most: int) -> int:
-        """Serve up to so many of those that wait behind a worker's door; how many there were."""
+        """Serve up to so many of those that wait behind a worker's door; how many it has got."""
+        door = self._doors.inside[worker]
         for n in range(most):
+            if not _has_room(door):
+                return n
             try:
-                message, fds, _, _ = socket.recv_fds(self._doors.inside[worker], 1, 1)
+                message, fds, _, _ = socket.recv_fds(door, 1, 1)
             except OSError:
                 return n
             self._board.coming(worker, -1)
@@ -91,6 +104,8 @@ class Spread:
         if self._empty(worker, 1 << 20) and worker not in self._pauses:
             self._board.shun(worker, True)
             self._pauses[worker] = self._loop.call_later(PAUSE, self._trust, worker)
+        if not _has_room(self._doors.inside[worker]):
+            self._timers[worker] = self._loop.call_later(PATIENCE, self._look_after, worker)
 
     def _trust(self, worker: int) -> None:
         del self._pauses[worker]
@@ -105,5 +120,15 @@ class Spread:
     def close(self) -> None:
         self._giving = False
         self._loop.remove_reader(self._doors.inside[self._board.me])
-        for timer in (*self._timers.values(), *self._pauses.values()):
-            timer.cancel()
+        for timer in (*self._timers.values(), *self._pauses.values(), self._breath):
+            if timer is not None:
+                timer.cancel()
+
+
+def _has_room(door: socket.socket) -> bool:
+    """Whether this process may open another descriptor."""
+    try:
+        os.close(os.dup(door.fileno()))
+    except OSError:
+        return False
+    return True

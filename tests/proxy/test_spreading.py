@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -146,6 +147,57 @@ def test_who_ends_takes_what_waits_behind_any_door() -> None:
             await asyncio.sleep(2 * PATIENCE)  # nothing is left to be looked after
             for sock in taken:
                 sock.close()
+        spread.close()
+        doors.close()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def no_descriptor() -> Iterator[None]:
+    """This process may open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in held:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("whose", ["mine", "another's"])
+def test_what_comes_while_there_is_no_descriptor_for_it_is_not_lost(whose: str) -> None:
+    """The kernel drops what is received then, and the client was met with a closed connection."""
+
+    async def run() -> None:
+        doors = Doors(2)
+        doors.board.sit(0)
+        loaded(doors.board, 20)
+        taken: list[socket.socket] = []
+        spread = Spread(doors, asyncio.get_running_loop(), lambda listener, sock: taken.append(sock))
+        with pair() as (ours, client):
+            if whose == "mine":
+                doors.board.coming(0, 1)
+                socket.send_fds(doors.outside[0], [b"\0"], [ours.fileno()])
+            else:
+                assert spread.give(0, ours.fileno())  # to one that does not take it
+            ours.close()
+            with no_descriptor():
+                await asyncio.sleep(3 * PATIENCE)
+                assert not taken
+            end = asyncio.get_running_loop().time() + 10
+            while not taken and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            (sock,) = taken
+            with sock:
+                sock.send(b"here")
+                assert client.recv(10) == b"here"
+            assert [doors.board.coming(worker) for worker in range(2)] == [0, 0]
         spread.close()
         doors.close()
 
