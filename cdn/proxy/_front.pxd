@@ -198,11 +198,9 @@ cdef class Connection:
     cdef int take_in(self, const char* buf, size_t n, object owner) except -1
     cdef void _behind(self, const char* buf, size_t n)
     cdef int _consume(self, const char* buf, size_t n, object owner) except -1
-    cdef int _feed_body(self, const char* buf, size_t n, size_t* pos)
     cdef void _busy(self, RequestHead* head)
     cdef void _begin(self, const char* buf, RequestHead* head)
     cdef ClientStream hand_over(self, bytes head, int64_t began)
-    cdef int _begin_body(self, RequestHead* head)
     cdef void _refuse(self, int status, str name)
     cdef void _settle(self)
     cdef void _next(self)
@@ -214,9 +212,6 @@ cdef class Connection:
     cdef void _linger(self)
     cdef void _close(self)
     cdef void _abort(self)
-    cdef void _check(self, int64_t now)
-    cdef void _watch(self)
-    cdef bint _too_slow(self, int64_t now)
     cdef void _due(self, int64_t deadline)
 
 

@@ -101,10 +101,6 @@ cdef class Connection:
     cdef int _begin(self, Sink sink, bint for_head, bint has_body, str upgrade) except -1
     cdef int _send(self, const char* head, Py_ssize_t n) except -1
     cdef int _take_in(self, const char* data, Py_ssize_t n) except -1
-    cdef int _feed(self, const char* data, Py_ssize_t n) except -1
-    cdef Py_ssize_t _head(self, const char* data, Py_ssize_t size, Py_ssize_t at) except -1
-    cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1
-    cdef int _interim(self, const char* base, _core.ResponseHead* head) except -1
     cdef void _unhook(self) noexcept
     cdef int _hook(self) except -1
     cdef int _finish(self, bint whole, bint surplus) except -1
@@ -114,9 +110,6 @@ cdef class Connection:
     cdef int _stop_sending(self) except -1
     cdef int _discard(self) except -1
     cdef int _ended(self, object exc) except -1
-    cdef int _watch(self) except -1
-    cdef int _watch_at(self, double now) except -1
-    cdef int _arm(self, double now, double seconds) except -1
     cdef int _waiting_bytes(self) noexcept
 
 

@@ -9,8 +9,6 @@ Rules of these files:
   one beside a Content-Length, one in an HTTP/1.0 message, a 101 nobody asked for.
 - A connection goes back to the pool only from `_finish`, when nothing is left to send and nothing arrived
   behind the end. In the pool any byte or end discards it, and `take` looks into the socket before it is used.
-- One deadline a connection, one timer, armed lazily: data only moves the deadline, the timer looks when it
-  fires.
 """
 
 from collections import deque
@@ -58,6 +56,8 @@ cdef inline double _roughly() noexcept nogil:
 include "wire/request.pyx"
 include "wire/sink.pyx"
 include "wire/connection.pyx"
+include "wire/framing.pyx"
+include "wire/deadline.pyx"
 include "wire/chunks.pyx"
 include "wire/intake.pyx"
 include "wire/pool.pyx"

@@ -1,4 +1,6 @@
-# Part of cdn/proxy/_front.pyx: one client connection, from bytes to requests.
+# Part of cdn/proxy/_front.pyx: one client connection, from bytes to requests, whose turn it is, and how it ends.
+#
+# Must not know how a body is framed (`body`), what a deadline means (`pace`), or how bytes leave (`sending`).
 
 
 cdef class Connection:
@@ -59,7 +61,7 @@ cdef class Connection:
     def pause_writing(self):
         self.paused = True
         if self.state == TUNNEL:
-            self._watch()
+            watch(self)
 
     def resume_writing(self):
         self.paused = False
@@ -101,7 +103,7 @@ cdef class Connection:
         """Bytes that come while a request has the turn: its body, then the requests behind it."""
         cdef size_t pos = 0
         if self.body != BODY_NONE:
-            if self._feed_body(buf, n, &pos) < 0:
+            if feed_body(self, buf, n, &pos) < 0:
                 return
         if pos < n:
             self._keep(buf + pos, n - pos)
@@ -123,7 +125,7 @@ cdef class Connection:
                 # The client does not read its answers: no more requests until it does.
                 self._keep_rest(buf, pos, n, owner)  # python: handover
                 self._hold()  # python: handover
-                self._watch()  # python: handover
+                watch(self)  # python: handover
                 return 0
             got = scan_request(buf + pos, n - pos, &self.resume, self.front.head_limit,
                                self.front.field_limit, &scanned)
@@ -179,7 +181,7 @@ cdef class Connection:
                 return 0
             if self.body != BODY_NONE:
                 after = pos
-                if self._feed_body(buf, n, &after) < 0:  # python: handover
+                if feed_body(self, buf, n, &after) < 0:  # python: handover
                     after = n       # nothing behind it is a request
                 pos = after
             if pos < n:
@@ -214,28 +216,10 @@ cdef class Connection:
 
     cdef void _begin(self, const char* buf, RequestHead* head):
         """Make the request a ClientStream and give it the turn."""
-        cdef ClientStream stream = ClientStream.__new__(ClientStream)
-        cdef FieldSpan* f
-        cdef uint32_t i
+        cdef ClientStream stream = stream_of(self, buf, head)
         self.stream = stream
-        stream.connection = self
-        stream.began = microseconds()
-        stream.method = buf[head.method:head.method + head.method_len].decode("latin-1")
-        stream.target = PyBytes_FromStringAndSize(buf + head.target, head.target_len)
-        stream.version = (1, head.minor)
-        stream.secure = self.front.secure
-        stream.address = self.address
-        stream.fields = []
-        for i in range(head.nfields):
-            f = &head.fields[i]
-            stream.fields.append((
-                buf[f.name:f.name + f.name_len].decode("latin-1"),
-                buf[f.value:f.value + f.value_len].decode("latin-1"),
-            ))
-        stream.upgrade = head.upgrade and (head.present >> F_UPGRADE) & 1
-        stream.length_left = -1
         self._busy(head)
-        if self._begin_body(head) < 0:
+        if begin_body(self, head) < 0:
             return
         if (head.present >> F_EXPECT) & 1 and head.minor == 1:
             if any(n.lower() == "expect" and v.lower() == "100-continue"
@@ -244,79 +228,8 @@ cdef class Connection:
             else:
                 self._refuse(417, "expectation")
 
-    cdef int _begin_body(self, RequestHead* head):
-        cdef ClientStream stream = self.stream
-        self.body_seen = 0
-        self.body = BODY_NONE
-        stream.body_done = True
-        if head.chunked:
-            self.body = BODY_CHUNKED
-            memset(&self.chunked, 0, sizeof(Chunked))
-        elif head.content_length >= 0:
-            stream.body_length = head.content_length
-            if head.content_length > self.front.body_limit:
-                self._refuse(413, "body-limit")
-                return -1
-            if head.content_length > 0:
-                self.body = BODY_LENGTH
-                self.body_left = head.content_length
-        if self.body != BODY_NONE:
-            stream.has_body = True
-            stream.body_done = False
-        return 0
-
-    cdef int _feed_body(self, const char* buf, size_t n, size_t* pos):
-        """Move body bytes from buf[pos:] to the stream (or drop them); -1: the connection is no longer ours."""
-        cdef ClientStream stream = self.stream
-        cdef size_t data = 0, length = 0
-        cdef int step
-        while pos[0] < n and self.body != BODY_NONE:
-            if self.body == BODY_LENGTH:
-                data = pos[0]
-                length = n - data
-                if length > self.body_left:
-                    length = self.body_left
-                self.body_left -= length
-                pos[0] += length
-                step = CHUNK_DATA
-            else:
-                step = chunked_next(&self.chunked, buf, n, pos, &data, &length)
-            if step == CHUNK_BAD:
-                self.body = BODY_NONE
-                self._count("chunked")
-                self._spoil("the request's chunked framing is broken")
-                return -1
-            if step == CHUNK_DATA:
-                self.body_seen += length
-                self.written += length
-                if self.body_seen > self.front.body_limit:
-                    self.body = BODY_NONE
-                    self._count("body-limit")
-                    self._spoil("the request's body is larger than the limit")
-                    return -1
-                if stream is not None and not stream.finished:
-                    stream._push(PyBytes_FromStringAndSize(buf + data, length))
-                    if stream.waiting > BODY_WINDOW:
-                        self._hold()
-            if step == CHUNK_END or (self.body == BODY_LENGTH and self.body_left == 0):
-                self.body = BODY_NONE
-                if stream is not None:
-                    stream._body_end()
-            if step == CHUNK_MORE:
-                break
-        return 0
-
     def _count(self, str name):
         self.front.census.faults[name] = self.front.census.faults.get(name, 0) + 1
-
-    def _spoil(self, str why):
-        """The request body broke its framing: the exchange hears of it, nothing behind it is read as a request."""
-        cdef ClientStream stream = self.stream
-        self.last = True
-        if stream is None or stream.finished:
-            self._linger()
-            return
-        stream._fail(ValueError(why))
 
     cdef void _refuse(self, int status, str name):
         """Answer a fault in framing and close; what follows on this connection is never read as a request."""
@@ -326,17 +239,7 @@ cdef class Connection:
         self.body = BODY_NONE
         self.pending = None
         if stream is None:
-            stream = ClientStream.__new__(ClientStream)
-            stream.connection = self
-            stream.method = "-"
-            stream.target = b"-"
-            stream.version = (1, 1)
-            stream.fields = []
-            stream.address = self.address
-            stream.secure = self.front.secure
-            stream.began = microseconds()
-            stream.length_left = -1
-            self.stream = stream
+            stream = self.stream = stream_of_no_request(self)
         stream.body_done = True
         self.state = BUSY
         self.front.refuse(stream, status, name)
@@ -422,65 +325,6 @@ cdef class Connection:
         self.deadline = deadline
         self.front.wheel.schedule(self, deadline)
 
-    cdef void _check(self, int64_t now):
-        """The wheel calls at or after the deadline, or earlier when it was moved."""
-        if self.transport is None:
-            return
-        if now < self.deadline:
-            self.front.wheel.schedule(self, self.deadline)
-            return
-        if self.state == LINGERING and self.transport.get_write_buffer_size() == 0:
-            if self.emptied:
-                self._abort()
-            else:
-                self.emptied = True
-                self._due(now + LINGER)
-        elif self.state == READING and not self.paused:
-            self.front.census.timeouts += 1
-            if self.pending is not None:
-                self._refuse(408, "head-timeout")
-            else:
-                self._close()
-        elif self.state == DRAINING:
-            self._abort()
-        elif self.state != TUNNEL or self.paused:
-            if self._too_slow(now):
-                self.front.census.timeouts += 1
-                self._abort()
-            else:
-                self._due(now + GRACE)
-
-    cdef void _watch(self):
-        """From now on the peer's rate counts."""
-        cdef uint64_t waits = self.transport.get_write_buffer_size()
-        self.still = self.marked = monotonic()
-        self.mark = self.written - waits if self.written > waits else 0
-        self.slow = 0
-        self._due(self.marked + GRACE)
-
-    cdef bint _too_slow(self, int64_t now):
-        """Whether the peer holds up the transfer.
-
-        While it is the peer's turn to move bytes, moving some but fewer than the minimum rate is too slow; moving none
-        is a pause (a player whose buffer is full), bounded as idleness is.
-        """
-        cdef uint64_t waits = self.transport.get_write_buffer_size()
-        cdef uint64_t moved = self.written - waits if self.written > waits else 0
-        cdef bint theirs = self.paused or waits > 0 or (
-            self.stream is not None and self.stream.reader is not None)
-        cdef bint slow
-        if not theirs or moved != self.mark:
-            self.still = now
-        elif now - self.still >= self.front.idle_timeout:
-            return True
-        slow = theirs and moved > self.mark and (
-            (moved - self.mark) * 1000 < <uint64_t>(self.front.min_rate * (now - self.marked)))
-        self.mark = moved
-        self.marked = now
-        # twice in a row: a pause may end just before we look
-        self.slow = self.slow + 1 if slow else 0
-        return self.slow > 1
-
     # hot
     cdef bint _has_said_all(self) noexcept nogil:
         """Whether nothing has come behind the last request: closing resets what nobody has read, and the answer with it.
@@ -501,7 +345,7 @@ cdef class Connection:
         self.body = BODY_NONE
         self._release()
         self.emptied = self.transport.get_write_buffer_size() == 0
-        self._watch()
+        watch(self)
         if self.emptied:
             self._due(self.marked + LINGER)
         self.transport.write_eof()
@@ -510,7 +354,7 @@ cdef class Connection:
         if self.transport is not None and self.state != CLOSED:
             self.state = CLOSED
             if self.queued:
-                self._watch()       # until what is written has left
+                watch(self)       # until what is written has left
             self.transport.close()
 
     cdef void _abort(self):

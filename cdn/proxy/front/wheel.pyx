@@ -10,7 +10,7 @@ cdef class Wheel:
         self.armed = 0
 
     cdef void schedule(self, Connection connection, int64_t deadline):
-        """See that `connection._check` runs at `deadline` (monotonic ms) or up to a second later."""
+        """See that `check` runs for it at `deadline` (monotonic ms) or up to a second later."""
         cdef int64_t second = deadline // 1000 + 1
         if connection.slot and connection.slot <= second:
             return
@@ -52,7 +52,7 @@ cdef class Wheel:
             for connection in self.buckets.pop(second):
                 connection.slot = 0
                 try:
-                    connection._check(now)
+                    check(connection, now)
                 except Exception as fault:
                     # a fault of ours: told, and the others of this bucket still have their turn
                     self.loop.call_exception_handler({"message": "a deadline's check failed", "exception": fault})

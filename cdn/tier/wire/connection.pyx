@@ -1,4 +1,6 @@
-# One origin connection: framing (RFC 9112 §6.3), reuse, and its one deadline.
+# One origin connection: whose exchange it serves, and whether it may serve another one.
+#
+# Must not know how a response is framed (`framing`, `chunks`), nor how long anything may take (`deadline`).
 
 cdef class Connection:
     """An asyncio protocol: one origin connection, one exchange at a time."""
@@ -38,7 +40,7 @@ cdef class Connection:
         if self.state == S_IDLE or self.state == S_NEW:
             return self._discard()
         try:
-            self._feed(data, n)
+            take_bytes(self, data, n)
             sink = self.sink
             if sink is not None:
                 sink.on_told()
@@ -67,11 +69,11 @@ cdef class Connection:
 
     def pause_writing(self):
         self.writing_paused = True
-        self._watch()
+        watch(self)
 
     def resume_writing(self):
         self.writing_paused = False
-        self._watch()
+        watch(self)
         if self.sink is not None:
             self.sink.on_writable()
 
@@ -84,14 +86,14 @@ cdef class Connection:
             self._fail(Kind.RESET, "the connection was closed before the request")
             return
         self.sent = True
-        self._watch_at(self.asked_at)
+        watch_at(self, self.asked_at)
         self._send(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
 
     cdef int ask(self, Sink sink, const char* head, Py_ssize_t n, bint for_head) except -1:
         """`start` without a body, on a connection that the pool has just given."""
         self._begin(sink, for_head, False, None)
         self.sent = True
-        self._watch_at(self.asked_at)
+        watch_at(self, self.asked_at)
         return self._send(head, n)
 
     cdef int _begin(self, Sink sink, bint for_head, bint has_body, str upgrade) except -1:
@@ -145,7 +147,7 @@ cdef class Connection:
         self.body_open = False
         self.sending = False
         self.sender = None
-        self._watch()
+        watch(self)
 
     def set_sender(self, task):
         """The task to cancel when the body need not be sent any more."""
@@ -213,7 +215,7 @@ cdef class Connection:
                 self.transport.pause_reading()
             else:
                 self.intake.drop(self)
-            self._watch()
+            watch(self)
 
     cdef resume_reading(self):
         if self.reading_paused:
@@ -223,7 +225,7 @@ cdef class Connection:
                     self.transport.resume_reading()
                 else:
                     self.intake.add(self)
-            self._watch()
+            watch(self)
 
     cdef void _unhook(self) noexcept:
         if self.intake is not None:
@@ -244,132 +246,7 @@ cdef class Connection:
         self.intake = self.pool.intake
         return 0
 
-    # -- framing ---------------------------------------------------------------------------------------------
-
-    cdef int _feed(self, const char* data, Py_ssize_t n) except -1:
-        cdef Py_ssize_t at = 0, take
-        cdef Sink sink          # held: it may let go of us inside of a call
-        self.heard_at = _monotonic()
-        if self.answered_at == 0:
-            self.answered_at = self.heard_at
-        self.received = True
-        while self.state == S_HEAD:
-            at = self._head(data, n, at)
-            if at >= n:
-                break
-        if self.state == S_DONE or self.state == S_IDLE or self.sink is None:
-            return 0
-        if self.deadline != 0 and self.state != S_HEAD:
-            self.deadline = self.heard_at + self.between_bytes
-            self.graced = False
-        if at >= n:
-            return 0
-        if self.state == S_LENGTH:
-            take = n - at
-            if <uint64_t>take > self.left:
-                take = <Py_ssize_t>self.left
-            self.left -= take
-            sink = self.sink
-            sink.on_data(data + at, take)
-            if self.left == 0 and self.state == S_LENGTH:
-                self._finish(True, at + take < n)
-        elif self.state == S_CHUNKS:
-            dechunk(self, data, n, at)
-        elif self.state == S_CLOSE or self.state == S_TUNNEL:
-            sink = self.sink
-            sink.on_data(data + at, n - at)
-        return 0
-
-    cdef Py_ssize_t _head(self, const char* data, Py_ssize_t size, Py_ssize_t at) except -1:
-        """Scan one head that starts or goes on at `at`; where its end is, or the end of `data`."""
-        cdef _core.ResponseHead head
-        cdef const char* base
-        cdef size_t n
-        cdef Py_ssize_t before = 0, end
-        cdef bytearray kept = self.partial
-        cdef int got
-        if kept is None:
-            base = data + at
-            n = size - at
-        else:
-            before = PyByteArray_GET_SIZE(kept)
-            kept += data[at:size]
-            base = PyByteArray_AS_STRING(kept)
-            n = PyByteArray_GET_SIZE(kept)
-        got = _core.scan_response(base, n, &self.resume, self.max_head, self.max_fields, &head)
-        if got == 0:
-            if kept is None:
-                self.partial = bytearray(data[at:size])
-            return size
-        if got < 0:
-            detail = _core.scan_error_name(got).decode("ascii")
-            self._fail(Kind.MALFORMED, f"the response head is refused ({detail})")
-            return size
-        end = at + head.length - before
-        self.partial = None
-        self.resume = 0
-        self.behind = size - end
-        self._judge(base, &head, self.behind > 0)
-        return end
-
-    cdef int _judge(self, const char* base, _core.ResponseHead* head, bint more) except -1:
-        """RFC 9112 §6.3: what frames the body, in its order of precedence."""
-        cdef Sink sink
-        cdef bint coded = (head.present >> _core.F_TRANSFER_ENCODING) & 1
-        cdef Framing framing
-        if coded and (head.content_length >= 0 or not head.chunked or head.minor == 0):
-            self._fail(Kind.MALFORMED, "the response's Transfer-Encoding is ambiguous")
-            return 0
-        if head.status < 200:
-            return self._interim(base, head)
-        self.keep = head.minor == 1 and not head.close and self.upgrade is None
-        if self.for_head or head.status == 204 or head.status == 304:
-            framing = BY_NOTHING
-            if head.status == 204 and (coded or head.content_length > 0):
-                self.keep = False       # it may send what it announced
-        elif coded:
-            framing = BY_CHUNKS
-            self.state = S_CHUNKS
-            memset(&self.chunks, 0, sizeof(self.chunks))
-        elif head.content_length >= 0:
-            framing = BY_LENGTH
-            self.left = head.content_length
-            self.state = S_LENGTH
-        else:
-            framing = BY_CLOSE
-            self.state = S_CLOSE
-            self.keep = False
-        if head.status >= 300:
-            self._stop_sending()        # an answer that does not want the rest (RFC 9112 §9.6)
-        self._watch_at(self.heard_at)
-        sink = self.sink
-        sink.on_head(self, base, head, framing)
-        if self.sink is not None and (framing == BY_NOTHING or (framing == BY_LENGTH and self.left == 0)):
-            self._finish(True, more)
-        return 0
-
-    cdef int _interim(self, const char* base, _core.ResponseHead* head) except -1:
-        cdef object fields
-        cdef Sink sink
-        if head.status == 101:
-            fields = _fields(base, head)
-            if self.upgrade is None or not head.upgrade or not _has_token(fields, "upgrade", self.upgrade):
-                self._fail(Kind.MALFORMED, "the origin switched protocols without being asked")
-                return 0
-            self.state = S_TUNNEL
-            self._watch()
-            self.sink.on_tunnel(self, base, head)
-            return 0
-        self.interims += 1
-        if (self.interims > MAX_INTERIM or head.status < 100 or head.content_length > 0
-                or (head.present >> _core.F_TRANSFER_ENCODING) & 1):
-            self._fail(Kind.MALFORMED, "the origin's interim responses are malformed or too many")
-            return 0
-        self._watch()
-        if head.status != 100:
-            sink = self.sink
-            sink.on_interim(head.status, _fields(base, head))
-        return 0
+    # -- the end of an exchange ------------------------------------------------------------------------------
 
     cdef int _finish(self, bint whole, bint surplus) except -1:
         """The response ended. Surplus is dropped and costs the connection, so does an unfinished request."""
@@ -434,64 +311,8 @@ cdef class Connection:
             self._fail(Kind.TRUNCATED, "the response's body is shorter than its framing says")
         return 0
 
-    # -- the deadline ----------------------------------------------------------------------------------------
-
-    cdef int _watch(self) except -1:
-        return self._watch_at(_monotonic())
-
-    cdef int _watch_at(self, double now) except -1:
-        """What is awaited now, and for how long. While our body goes out the origin owes nothing but room."""
-        cdef double seconds = 0
-        if self.state == S_HEAD or self.state == S_LENGTH or self.state == S_CHUNKS or self.state == S_CLOSE:
-            if self.sending:
-                if self.writing_paused:
-                    seconds = self.between_bytes
-                    self.unsent = self.transport.get_write_buffer_size()
-            elif self.state == S_HEAD:
-                seconds = self.first_byte
-            elif not self.reading_paused:
-                seconds = self.between_bytes
-        if seconds == 0:
-            self.deadline = 0
-            return 0
-        self.graced = False
-        self.deadline = now + seconds
-        return self._arm(now, seconds)
-
-    cdef int _arm(self, double now, double seconds) except -1:
-        if self.timer is not None:
-            if self.fires <= self.deadline + 0.001:
-                return 0
-            self.timer.cancel()
-        self.fires = now + seconds
-        self.timer = self.loop.call_later(seconds, self._on_timer)
-        return 0
-
     def _on_timer(self):
-        cdef double left
-        cdef Py_ssize_t unsent
-        self.timer = None
-        if self.deadline == 0 or self.sink is None:
-            return
-        left = self.deadline - _monotonic()
-        if left <= 0.0005 and self.sending:
-            unsent = self.transport.get_write_buffer_size()
-            if unsent < self.unsent:
-                self.unsent = unsent
-                left = self.between_bytes
-                self.deadline = _monotonic() + left
-        if left <= 0.0005 and not self.graced and self._waiting_bytes() > 0:
-            self.graced = True
-            left = GRACE
-            self.deadline = _monotonic() + left
-        if left > 0.0005:
-            self._arm(_monotonic(), left)
-        elif self.state == S_HEAD and not self.sending:
-            self._fail(Kind.FIRST_BYTE_TIMEOUT, f"no response head within {self.first_byte:g} s")
-        elif self.sending:
-            self._fail(Kind.BETWEEN_BYTES_TIMEOUT, f"read nothing for {self.between_bytes:g} s")
-        else:
-            self._fail(Kind.BETWEEN_BYTES_TIMEOUT, f"silent for {self.between_bytes:g} s inside the body")
+        fired(self)
 
     cdef int _waiting_bytes(self) noexcept:
         """1: bytes (under TLS: records) wait in the socket; -1: it ended or broke; 0: neither."""
