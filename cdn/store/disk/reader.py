@@ -17,7 +17,7 @@ from cdn.store.disk import format as fmt
 from cdn.store.disk._table import Table
 from cdn.store.disk.files import Files, OpenFile
 from cdn.store.disk.format import DamagedError, Front
-from cdn.store.disk.segments import data_name
+from cdn.store.disk.segment_files import data_name
 
 FIRST = 64 << 10  # bytes of a longer entry that are read first: nearly always all of its front
 

@@ -16,7 +16,7 @@ from cdn.store.disk import format as fmt
 from cdn.store.disk._table import Table
 from cdn.store.disk.files import Files
 from cdn.store.disk.roster import read_roster
-from cdn.store.disk.segments import data_name, log_name
+from cdn.store.disk.segment_files import data_name, log_name
 
 _NAME = re.compile(r"([0-9a-f]{16})\.(data|log)")
 

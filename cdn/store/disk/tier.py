@@ -26,7 +26,8 @@ from cdn.store.disk.recovery import Recovered
 from cdn.store.disk.roster import NAME as ROSTER
 from cdn.store.disk.roster import NEW as NEW_ROSTER
 from cdn.store.disk.roster import Roster
-from cdn.store.disk.segments import MOST_SEGMENTS, RESERVE, Segments, Storable, segment_bytes
+from cdn.store.disk.segment_files import MOST_SEGMENTS, RESERVE, segment_bytes
+from cdn.store.disk.segments import Segments, Storable
 from cdn.store.disk.times import Times
 from cdn.store.disk.writer import Writer
 from cdn.store.opening import StoreError

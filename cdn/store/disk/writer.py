@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from cdn.store.disk import format as fmt
 from cdn.store.disk._table import Table
 from cdn.store.disk.reader import Reader
-from cdn.store.disk.segments import Gone, Put, Segments, Storable
+from cdn.store.disk.segment_files import Gone
+from cdn.store.disk.segments import Put, Segments, Storable
 from cdn.store.record import Draft
 
 BATCH = 4 << 20  # bytes (or a quarter of the room) that are written before the delay is over

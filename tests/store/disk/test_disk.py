@@ -15,7 +15,7 @@ from cdn.store.disk._crc import crc32c, crc32c_by_table
 from cdn.store.disk._table import Table
 from cdn.store.disk.files import Files
 from cdn.store.disk.reader import ColdError
-from cdn.store.disk.segments import segment_bytes
+from cdn.store.disk.segment_files import segment_bytes
 from tests.store.disk.make import NOW, Clock, Made, body_of, check, opened
 
 

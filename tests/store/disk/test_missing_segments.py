@@ -249,7 +249,7 @@ def test_a_death_between_evicting_and_logging_that_brings_nothing_back(tmp_path:
         disk._table.leave_at(place, number)
         log = fmt.log_records((path / f"{number:016x}.log").read_bytes()[fmt.RECORD :], number)
         assert disk._segments is not None
-        disk._segments._evict(place, log)
+        disk._segments.clearing.evict(place, log)
         os._exit(0)
     os.waitpid(pid, 0)
     assert check(disk, b"old") is None
@@ -258,7 +258,7 @@ def test_a_death_between_evicting_and_logging_that_brings_nothing_back(tmp_path:
     place = next(place for place, n, _ in disk._table.segments() if n == number)
     assert leave(place, number)
     log = fmt.log_records((path / f"{number:016x}.log").read_bytes()[fmt.RECORD :], number)
-    again = disk._segments._evict(place, log)
+    again = disk._segments.clearing.evict(place, log)
     assert disk._table.hash(b"old") in {gone.hash for gone in again}
     disk._table.seal(place)
     disk.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdn.store.disk import format as fmt
-from cdn.store.disk.segments import data_name, log_name
+from cdn.store.disk.segment_files import data_name, log_name
 from tests.store.disk.make import opened
 
 
