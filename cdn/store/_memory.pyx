@@ -561,31 +561,21 @@ cdef class Memory:
         cdef uint64_t here
         cdef Record* r
         cdef uint32_t* list
-        cdef int64_t block = -1
-        if t.body_length > self.largest or not plan(&self.s, t.key_len, t.head_len, t.meta_len, t.body_length,
-                                                    &nblocks, &nquarters, &run_bytes):
+        if (t.body_length > self.largest
+                or not plan(&self.s, t.key_len, t.head_len, t.meta_len, t.body_length, &nblocks, &nquarters, &run_bytes)
+                or not make_pieces(&self.s, &nblocks, &nquarters, &run_bytes)):
             return NULL
         r = make_run(&self.s, granules(run_bytes))
         if r == NULL:
+            give_pieces(&self.s, nblocks, nblocks + nquarters)
             return NULL
         t.body, t.quarters = nblocks, nquarters
         write_run(r, t, key, head, meta)
-        if not make_quarters(&self.s, r):
-            give_run(&self.s, r)
-            return NULL
         list = record_blocks(r)
+        memcpy(list, laid, (nblocks + nquarters) * sizeof(uint32_t))
         for i in range(nblocks):
-            block = make_block(&self.s, block, nblocks - i)
-            if block < 0:
-                while i > 0:
-                    i -= 1
-                    give_block(&self.s, list[i])
-                free_quarters(&self.s, r)
-                give_run(&self.s, r)
-                return NULL
-            list[i] = <uint32_t> block
             here = min(<uint64_t> BLOCK_BYTES, t.body_length - i * BLOCK_BYTES)
-            memcpy(block_bytes(&self.s, block), body + i * BLOCK_BYTES, here)
+            memcpy(block_bytes(&self.s, list[i]), body + i * BLOCK_BYTES, here)
         if nblocks:
             block_refs(&self.s, list[0])[0] = 1
         here = nblocks * BLOCK_BYTES
