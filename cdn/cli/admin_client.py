@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group(
         "the node",
-        "Which admin listener to ask. The token, where it wants one, comes from the environment variable "
+        "Which admin listener to ask. The token, where it wants one, comes from the environment variable\n"
         "CDN_ADMIN_TOKEN, or from the one that CONFIG names.",
     )
     choice = where.add_mutually_exclusive_group()

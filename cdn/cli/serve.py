@@ -15,15 +15,15 @@ DESCRIPTION = """\
 Runs the node that CONFIG describes until a signal ends it. Each listener is one line on stderr.
 
   SIGHUP            reads CONFIG again (a file with mistakes changes nothing) and opens the access log anew
-  SIGTERM, SIGINT   takes no new connections, finishes what is under way and leaves; a second one leaves at
-  once
+  SIGTERM, SIGINT   takes no new connections, finishes what is under way and leaves
+  a second one      leaves at once
 
 A port in use, a file that cannot be read, a certificate that does not fit: one sentence and exit code 2."""
 EXAMPLES = """\
 examples:
   cdn serve site.yaml
-  cdn serve site.yaml > access.log           the access log goes to stdout unless the configuration says
-  otherwise CDN_ADMIN_TOKEN=… cdn serve site.yaml      with admin: {token_env: CDN_ADMIN_TOKEN}
+  cdn serve site.yaml > access.log           the access log goes to stdout unless log.access.to names a file
+  CDN_ADMIN_TOKEN=… cdn serve site.yaml      with admin: {token_env: CDN_ADMIN_TOKEN}
 """
 
 
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=seconds,
         default=None,
-        help="how long SIGTERM waits for what is under way (default: timeouts.drain, 30)",
+        help="how long SIGTERM waits for what is under way (default: timeouts.drain of CONFIG, 30 s)",
     )
 
 

@@ -71,7 +71,8 @@ requests.
 
 def reference() -> str:
     """The whole page as Markdown."""
-    return _INTRODUCTION + "".join(_section(section) for section in all_sections())
+    sections = {section.title: section for section in all_sections()}  # some stand in several places
+    return _INTRODUCTION + "".join(map(_section, sections.values()))
 
 
 def _section(section: Section) -> str:

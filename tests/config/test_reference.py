@@ -32,6 +32,11 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / path).is_file()
 
 
+def test_each_section_stands_there_once() -> None:
+    headings = re.findall(r"^## (.*)$", reference(), re.MULTILINE)
+    assert len(headings) == len(set(headings))
+
+
 def test_the_smallest_example_works() -> None:
     example = re.search(r"```yaml\n(.*?)```", reference(), re.DOTALL)
     assert example is not None
