@@ -36,7 +36,8 @@ from cdn.proxy.site import Prepared, Site
 from cdn.proxy.spreading import Doors, Spread
 from cdn.rules.outcome import Outcome
 from cdn.store import Journal, Memory, open_memory
-from cdn.store.disk.tier import Disk, DiskTroubleError, open_disk
+from cdn.store.disk.folder import DiskTroubleError
+from cdn.store.disk.tier import Disk, open_disk
 from cdn.store.disk.times import Times
 from cdn.store.opening import WORKERS
 

@@ -123,6 +123,10 @@ class Wire:
         except (ConnectionResetError, BrokenPipeError):
             data = b""
             self.was_reset = True
+        return self._take(data)
+
+    def _take(self, data: bytes) -> bool:
+        """What one read gave; False at the end of the stream."""
         if not data:
             self.eof = True
             return False
@@ -246,14 +250,7 @@ class Wire:
             data = self.sock.recv(1 << 16)
         except OSError:
             data = b""
-        if not data:
-            self.eof = True
-            return False
-        self.total += len(data)
-        if len(self.received) < self.KEEP:
-            self.received += data
-        self.buffer += data
-        return True
+        return self._take(data)
 
     def response_head(self, method: str = "GET") -> Response:
         """The next response's head; interim ones before it are collected in `interim`."""

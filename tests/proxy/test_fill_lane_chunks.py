@@ -17,8 +17,8 @@ from tests.core.oracle_fields import BadChunkError, dechunk
 from tests.core.test_chunked import BAD, GOOD
 from tests.harness import Origin, Signal, eventually, reply, request_bytes, site
 from tests.harness.proxy import Proxy
+from tests.proxy.held import Held, leading, outlived
 from tests.proxy.lanes import WARM, Ask
-from tests.proxy.test_fill_lane_shared import Held, leading
 from tests.proxy.test_fill_lane_wire import Said, Several, outcome
 
 GET = request_bytes("GET", "/a")
@@ -216,13 +216,7 @@ def test_it_outlives_its_client(first: int) -> None:
     held = Held(HEAD, in_pieces(body, 700) + LAST, first)
     with leading(held) as (origin, proxy, leader):
         held.before.set()
-        leader.reset()
-        eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
-        held.go()
-        eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
-        with proxy.lanes(hit=1):
-            assert proxy.get("/a").body == body
-        assert origin.count("/a") == 1
+        outlived(held, origin, proxy, leader, body)
 
 
 def test_a_purge_in_the_middle() -> None:

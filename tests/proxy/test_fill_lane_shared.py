@@ -5,56 +5,16 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.harness import Origin, RawClient, Signal, eventually, fresh, reply, request_bytes, site
+from tests.harness import Origin, eventually, fresh, reply, request_bytes, site
 from tests.harness.proxy import Proxy
+from tests.proxy.held import Held, leading, outlived
 from tests.proxy.lanes import WARM
 
 GET = request_bytes("GET", "/a")
-
-
-class Held:
-    """An origin that holds its answer to /a before the head, or in the middle of the body."""
-
-    def __init__(self, head: bytes, body: bytes, first: int = 0) -> None:
-        self.head, self.body, self.first = head, body, first
-        self.before, self.between = Signal("the head"), Signal("the body")
-
-    def go(self) -> None:
-        self.before.set()
-        self.between.set()
-
-    def __call__(self, request: Any) -> Any:
-        if request.target != "/a":
-            return reply(200, {"Cache-Control": "no-store"}, b"warm")
-        self.before.wait()
-        request.conn.send(self.head + self.body[: self.first])
-        self.between.wait()
-        request.conn.send(self.body[self.first :])
-        return None
-
-
-@contextmanager
-def leading(held: Held, **tree: Any) -> Iterator[tuple[Origin, Proxy, RawClient]]:
-    """A request for /a that the fill lane has taken, and its origin has not answered."""
-    with Origin(held) as origin, Proxy(site(origin, **tree)) as proxy:
-        proxy.ask("POST", WARM)
-        with proxy.client() as leader:
-            leader.send(GET)
-            origin.wait_for(1, "/a")
-            assert proxy._worker.fill_lane.active == 1
-            yield origin, proxy, leader
-            held.go()
-        eventually(lambda: proxy._worker.fill_lane.active == 0, "the lane to be idle")
-        assert proxy._worker.site.flights == {}
-        memory = proxy._worker.memory
-        counted = memory.audit()
-        assert counted["filling_runs"] == counted["filling_blocks"] == 0
 
 
 def storable(length: int) -> bytes:
@@ -173,13 +133,7 @@ def test_a_miss_outlives_its_client(first: int) -> None:
         if first:
             held.before.set()
             leader.wire.sock.recv(1, socket.MSG_PEEK)
-        leader.reset()
-        eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
-        held.go()
-        eventually(lambda: proxy._worker.memory.stats()["objects"] == 1, "the response to be stored")
-        with proxy.lanes(hit=1):
-            assert proxy.get("/a").body == body
-        assert origin.count("/a") == 1
+        outlived(held, origin, proxy, leader, body)
 
 
 def test_a_pass_ends_with_its_client() -> None:

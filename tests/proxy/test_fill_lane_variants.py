@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cdn.proxy.variant_cap import VARIANTS
 from tests.harness import Origin, Reply, Signal, eventually, fresh, reply, request_bytes, site
 from tests.harness.proxy import Proxy
+from tests.proxy.held import Held, leading, outlived
 from tests.proxy.lanes import WARM, Ask, both
-from tests.proxy.test_fill_lane_shared import Held, leading
 
 BROWSER = {"Accept-Encoding": "gzip, deflate, br, zstd", "Accept-Language": "de,en;q=0.7", "User-Agent": "x"}
 VARY: dict[str, list[tuple[str, str]]] = {
@@ -172,13 +172,7 @@ def test_it_outlives_its_client(first: int) -> None:
         if first:
             held.before.set()
             eventually(lambda: len(proxy._worker.site.flights) == 2, "the variant's flight")
-        leader.reset()
-        eventually(lambda: proxy.stats()["connections"]["open"] == 0, "the client to be gone")
-        held.go()
-        eventually(lambda: proxy._worker.memory.stats()["objects"] == 2, "marker and variant to be stored")
-        with proxy.lanes(hit=1):
-            assert proxy.get("/a").body == body
-        assert origin.count("/a") == 1
+        outlived(held, origin, proxy, leader, body, objects=2)
 
 
 def test_a_purge_on_its_way() -> None:

@@ -1,5 +1,6 @@
 """The disk tier: what is stored in memory also lies in a folder, and is there again after a start.
 
+    folder.py         whether the folder is ours to use, and in which format it is
     files.py          the write seam: every byte that reaches the folder goes through it
     format.py         the bytes of a segment, its log and an entry
     times.py          wall time on disk, node time in memory

@@ -14,7 +14,7 @@ import pytest
 from cdn.store import StoreError
 from cdn.store.disk import writer as writer_module
 from cdn.store.disk.files import Bytes, Files
-from cdn.store.disk.tier import DiskTroubleError
+from cdn.store.disk.folder import DiskTroubleError
 from tests.harness.mounting import mounted
 from tests.store.disk.make import Made, check, opened
 
