@@ -163,8 +163,34 @@ cdef uint64_t FRAMING = (
 )
 
 
-cdef int scan_request(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,
-                      RequestHead* out) noexcept nogil:
+ctypedef fused Head:        # one text for both, compiled for each
+    RequestHead
+    ResponseHead
+
+
+cdef inline const uint8_t* first_line(Cursor* c, Head* out) noexcept nogil:
+    if Head is RequestHead:
+        return request_line(c, out)
+    else:
+        return status_line(c, out)
+
+
+cdef inline int framing(const Cursor* c, Head* out, const FieldSpan* f) noexcept nogil:
+    if Head is RequestHead:
+        return request_framing(c, out, f)
+    else:
+        return response_framing(c, out, f)
+
+
+cdef inline bint is_request(const Head* out) noexcept nogil:
+    if Head is RequestHead:
+        return True
+    else:
+        return False
+
+
+cdef inline int scan(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,
+                     Head* out) noexcept nogil:
     cdef Cursor c
     cdef FieldSpan spare
     cdef FieldSpan* f
@@ -175,19 +201,19 @@ cdef int scan_request(const char* buf, size_t n, size_t* resume, uint32_t max_he
     cursor_at(&c, buf, n, limit)
     if continue_line(&c, resume[0], &line):
         if line == c.buf:
-            request_line(&c, out)
+            first_line(&c, out)
         else:
             if not (line < c.end and line[0] == 0x0D and line_end(&c, line, line) == NULL):
                 field_line(&c, line, &spare)
-        return wait_or_refuse(&c, line, line == c.buf, n, limit, resume)
+        return wait_or_refuse(&c, line, is_request(out) and line == c.buf, n, limit, resume)
 
     max_fields = min(max_fields, <uint32_t>MAX_FIELDS)
     out.present = 0
     out.content_length = -1
     out.chunked = out.close = out.keep_alive = out.upgrade = False
-    p = request_line(&c, out)
+    p = first_line(&c, out)
     if p == NULL:
-        return wait_or_refuse(&c, c.buf, True, n, limit, resume)
+        return wait_or_refuse(&c, c.buf, is_request(out), n, limit, resume)
     while True:
         line = p
         if p < c.end and p[0] == 0x0D:
@@ -205,63 +231,22 @@ cdef int scan_request(const char* buf, size_t n, size_t* resume, uint32_t max_he
         f.id = known_id(c.buf + f.name, f.name_len)
         if f.id:
             if (FRAMING >> f.id) & 1:
-                c.error = request_framing(&c, out, f)
+                c.error = framing(&c, out, f)
                 if c.error:
                     return -c.error
             out.present |= <uint64_t>1 << f.id
     out.length = p - c.buf
     out.nfields = count
-    if out.minor == 1 and not (out.present >> F_HOST) & 1:
+    if is_request(out) and out.minor == 1 and not (out.present >> F_HOST) & 1:
         return -E_HOST_MISSING
     return 1
 
 
+cdef int scan_request(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,
+                      RequestHead* out) noexcept nogil:
+    return scan(buf, n, resume, max_head, max_fields, out)
+
+
 cdef int scan_response(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,
                        ResponseHead* out) noexcept nogil:
-    cdef Cursor c
-    cdef FieldSpan spare
-    cdef FieldSpan* f
-    cdef const uint8_t* p
-    cdef const uint8_t* line
-    cdef uint32_t limit = min(max_head, <uint32_t>OFFSET_MASK)
-    cdef uint32_t count = 0
-    cursor_at(&c, buf, n, limit)
-    if continue_line(&c, resume[0], &line):
-        if line == c.buf:
-            status_line(&c, out)
-        else:
-            if not (line < c.end and line[0] == 0x0D and line_end(&c, line, line) == NULL):
-                field_line(&c, line, &spare)
-        return wait_or_refuse(&c, line, False, n, limit, resume)
-
-    max_fields = min(max_fields, <uint32_t>MAX_FIELDS)
-    out.present = 0
-    out.content_length = -1
-    out.chunked = out.close = out.keep_alive = out.upgrade = False
-    p = status_line(&c, out)
-    if p == NULL:
-        return wait_or_refuse(&c, c.buf, False, n, limit, resume)
-    while True:
-        line = p
-        if p < c.end and p[0] == 0x0D:
-            p = line_end(&c, p, p)
-            if p == NULL:
-                return wait_or_refuse(&c, line, False, n, limit, resume)
-            break
-        f = &out.fields[count] if count < max_fields else &spare
-        p = field_line(&c, p, f)
-        if p == NULL:
-            return wait_or_refuse(&c, line, False, n, limit, resume)
-        if count == max_fields:
-            return -E_TOO_MANY_FIELDS
-        count += 1
-        f.id = known_id(c.buf + f.name, f.name_len)
-        if f.id:
-            if (FRAMING >> f.id) & 1:
-                c.error = response_framing(&c, out, f)
-                if c.error:
-                    return -c.error
-            out.present |= <uint64_t>1 << f.id
-    out.length = p - c.buf
-    out.nfields = count
-    return 1
+    return scan(buf, n, resume, max_head, max_fields, out)
