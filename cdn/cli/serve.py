@@ -77,7 +77,8 @@ def serve(
     from cdn.control.sink import write_now
     from cdn.control.supervisor import CannotStartError, Supervisor
     from cdn.proxy.log_entry import AccessSink
-    from cdn.proxy.worker import Shared, Worker
+    from cdn.proxy.shared import Shared
+    from cdn.proxy.worker import Worker
 
     log = NodeLog(write_now)
     take_over_logging(log)

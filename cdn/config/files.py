@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from abc import abstractmethod
 from typing import Any
 
 from cdn.config.document import Mapping, Node, Scalar
@@ -48,25 +49,42 @@ class ReadableFile(Kind):
 
 
 class Folder(Kind):
-    """A folder that is there, or can be made in one that is."""
+    """The path of a folder; `wrong_with` says what else has to hold."""
 
     def read(self, node: Node, path: str, reader: Reader) -> Any:
-        text = text_of(node, path, reader, "the path of a folder")
+        text = text_of(node, path, reader, self.describe())
         if text is BAD:
             return BAD
         absolute = absolute_path(text, reader)
-        if os.path.isdir(absolute):
-            return absolute
-        if os.path.lexists(absolute):
-            return reader.wrong(node.line, path, f"is {quote(text)}, which is not a folder")
-        if not os.path.isdir(os.path.dirname(absolute)):
-            return reader.wrong(
-                node.line, path, f"is {quote(text)}, and {quote(os.path.dirname(absolute))} does not exist"
-            )
-        return absolute
+        wrong = self.wrong_with(absolute)
+        if wrong is None and os.path.lexists(absolute) and not os.path.isdir(absolute):
+            wrong = "which is not a folder"
+        return reader.wrong(node.line, path, f"is {quote(text)}, {wrong}") if wrong else absolute
+
+    @abstractmethod
+    def wrong_with(self, absolute: str) -> str | None:
+        """The end of a sentence about it, or None."""
 
     def describe(self) -> str:
         return "the path of a folder"
+
+
+class ReadableFolder(Folder):
+    def wrong_with(self, absolute: str) -> str | None:
+        if not os.path.exists(absolute):
+            return f"which does not exist ({quote(absolute)})"
+        if os.path.isdir(absolute) and not os.access(absolute, os.R_OK | os.X_OK):
+            return "which this user may not read"
+        return None
+
+
+class MakeableFolder(Folder):
+    """One that is there, or can be made in one that is."""
+
+    def wrong_with(self, absolute: str) -> str | None:
+        if os.path.isdir(absolute) or os.path.isdir(os.path.dirname(absolute)):
+            return None
+        return f"and {quote(os.path.dirname(absolute))} does not exist"
 
 
 class LogTarget(Kind):

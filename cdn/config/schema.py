@@ -11,7 +11,7 @@ from typing import Any
 
 from cdn.config import addresses, document, names
 from cdn.config.checks import check_admin
-from cdn.config.files import Folder, LogTarget, ReadableFile, check_listener
+from cdn.config.files import LogTarget, MakeableFolder, ReadableFile, check_listener
 from cdn.config.kinds import (
     BAD,
     Choice,
@@ -125,7 +125,7 @@ DISK = Section(
     (
         Key(
             "path",
-            Folder(),
+            MakeableFolder(),
             "The folder, for this node alone; made when it does not exist. Nobody else may write to it.",
         ),
         Key(

@@ -5,14 +5,13 @@ The keys of both, and what an origin of that kind cannot have beside them.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
 from cdn.config import addresses, names
-from cdn.config.document import Mapping, Node
-from cdn.config.files import absolute_path, text_of
-from cdn.config.kinds import BAD, Kind, Reader, Text
+from cdn.config.document import Mapping
+from cdn.config.files import ReadableFolder
+from cdn.config.kinds import Reader, Text
 from cdn.config.problems import BadValueError, quote
 from cdn.config.sections import Key, ListOf, Section, lines_of
 from cdn.config.values import Bucket, Directory
@@ -32,26 +31,6 @@ NOT_A_FOLDERS = (
     "resolve",
 )
 NOT_A_BUCKETS = ("host", "balance", "backup", "health")
-
-
-class Folder(Kind):
-    def read(self, node: Node, path: str, reader: Reader) -> Any:
-        text = text_of(node, path, reader, "the path of a folder")
-        if text is BAD:
-            return BAD
-        absolute = absolute_path(text, reader)
-        if not os.path.exists(absolute):
-            return reader.wrong(
-                node.line, path, f"is {quote(text)}, which does not exist ({quote(absolute)})"
-            )
-        if not os.path.isdir(absolute):
-            return reader.wrong(node.line, path, f"is {quote(text)}, which is not a folder")
-        if not os.access(absolute, os.R_OK | os.X_OK):
-            return reader.wrong(node.line, path, f"is {quote(text)}, which this user may not read")
-        return absolute
-
-    def describe(self) -> str:
-        return "the path of a folder"
 
 
 def _file_name(text: str) -> str:
@@ -84,7 +63,7 @@ VARIABLE = Text("the name of an environment variable", names.parse_environment_n
 DIRECTORY = Section(
     Directory,
     (
-        Key("path", Folder(), "The folder whose files are answered; nothing outside it ever is."),
+        Key("path", ReadableFolder(), "The folder whose files are answered; nothing outside it ever is."),
         Key(
             "index",
             ListOf(FILE_NAME, "[index.html]"),

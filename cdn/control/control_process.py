@@ -23,7 +23,7 @@ from cdn.control.node import Node, Peer
 from cdn.control.worker_process import FAILED, why
 from cdn.proxy import durable
 from cdn.proxy.purge_log import PurgeLog
-from cdn.proxy.worker import Shared
+from cdn.proxy.shared import Shared
 
 PATIENCE = 5.0  # seconds that the supervisor has to take a configuration
 

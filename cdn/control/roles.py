@@ -20,7 +20,7 @@ from cdn.control.log import NodeLog, take_over_logging
 from cdn.control.seams import WorkerFactory
 from cdn.control.sink import LineSink
 from cdn.control.worker_process import WorkerProcess
-from cdn.proxy.worker import Shared
+from cdn.proxy.shared import Shared
 
 CONTROL = -1  # the number of the control process, beside those of the workers
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from cdn.config.values import Config
 from cdn.proxy.log_entry import AccessSink
-from cdn.proxy.worker import Shared
+from cdn.proxy.shared import Shared
 
 
 class WorkerSeam(Protocol):

@@ -28,8 +28,8 @@ from cdn.control.roles import CONTROL, Inherited
 from cdn.control.seams import WorkerFactory
 from cdn.control.sink import open_target
 from cdn.proxy.listening import BindError, bind
+from cdn.proxy.shared import share, workers_of
 from cdn.proxy.spreading import Doors
-from cdn.proxy.worker import share, workers_of
 from cdn.store import StoreError
 
 SPARE_FILES = 256  # descriptors beside one per client connection

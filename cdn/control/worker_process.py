@@ -20,7 +20,7 @@ from cdn.control.log import NodeLog, describe, loop_exception_handler
 from cdn.control.preflight import explain_bind_error
 from cdn.control.seams import WorkerFactory, WorkerSeam
 from cdn.proxy.listening import BindError
-from cdn.proxy.worker import Shared
+from cdn.proxy.shared import Shared
 from cdn.store import StoreError
 
 FAILED = 1

@@ -49,34 +49,6 @@ cdef int coding_error(const uint8_t* p, size_t n) noexcept nogil:
     return E_TRANSFER_ENCODING
 
 
-cdef int request_framing(const Cursor* c, RequestHead* out, const FieldSpan* f) noexcept nogil:
-    """Take in a field that decides framing; 0 or a ScanError."""
-    cdef const uint8_t* value = c.buf + f.value
-    cdef bint again = (out.present >> f.id) & 1
-    if f.id == F_HOST:
-        if again:
-            return E_HOST_REPEATED
-    elif f.id == F_CONTENT_LENGTH:
-        if again:
-            return E_CONTENT_LENGTH_REPEATED
-        if (out.present >> F_TRANSFER_ENCODING) & 1:
-            return E_TWO_LENGTHS
-        out.content_length = decimal(value, f.value_len)
-        if out.content_length < 0:
-            return E_CONTENT_LENGTH
-    elif f.id == F_TRANSFER_ENCODING:
-        if again or out.minor == 0:
-            return E_TRANSFER_ENCODING
-        if (out.present >> F_CONTENT_LENGTH) & 1:
-            return E_TWO_LENGTHS
-        if not is_chunked(value, f.value_len):
-            return coding_error(value, f.value_len)
-        out.chunked = True
-    elif f.id == F_CONNECTION:
-        connection_options(value, f.value_len, &out.close, &out.keep_alive, &out.upgrade)
-    return 0
-
-
 cdef int response_length(const uint8_t* p, size_t n, int64_t* length) noexcept nogil:
     """One Content-Length line; equal members and lines count as one (RFC 9112 §6.3)."""
     cdef const uint8_t* end = p + n
@@ -100,13 +72,40 @@ cdef int response_length(const uint8_t* p, size_t n, int64_t* length) noexcept n
         p = comma + 1
 
 
-cdef int response_framing(const Cursor* c, ResponseHead* out, const FieldSpan* f) noexcept nogil:
+ctypedef fused Head:        # one text for both, compiled for each
+    RequestHead
+    ResponseHead
+
+
+cdef inline bint is_request(const Head* out) noexcept nogil:
+    if Head is RequestHead:
+        return True
+    else:
+        return False
+
+
+cdef inline int take_length(const uint8_t* value, size_t n, Head* out) noexcept nogil:
+    """A request has one line and one number; of a response's, equal ones count as one."""
+    if Head is RequestHead:
+        if (out.present >> F_CONTENT_LENGTH) & 1:
+            return E_CONTENT_LENGTH_REPEATED
+        out.content_length = decimal(value, n)
+        return E_CONTENT_LENGTH if out.content_length < 0 else 0
+    else:
+        return response_length(value, n, &out.content_length)
+
+
+cdef inline int framing(const Cursor* c, Head* out, const FieldSpan* f) noexcept nogil:
+    """Take in a field that decides framing; 0 or a ScanError."""
     cdef const uint8_t* value = c.buf + f.value
-    if f.id == F_CONTENT_LENGTH:
+    if f.id == F_HOST:
+        if is_request(out) and (out.present >> F_HOST) & 1:
+            return E_HOST_REPEATED
+    elif f.id == F_CONTENT_LENGTH:
         if (out.present >> F_TRANSFER_ENCODING) & 1:
             return E_TWO_LENGTHS
-        return response_length(value, f.value_len, &out.content_length)
-    if f.id == F_TRANSFER_ENCODING:
+        return take_length(value, f.value_len, out)
+    elif f.id == F_TRANSFER_ENCODING:
         if out.chunked or out.minor == 0:
             return E_TRANSFER_ENCODING
         if (out.present >> F_CONTENT_LENGTH) & 1:
@@ -163,30 +162,11 @@ cdef uint64_t FRAMING = (
 )
 
 
-ctypedef fused Head:        # one text for both, compiled for each
-    RequestHead
-    ResponseHead
-
-
 cdef inline const uint8_t* first_line(Cursor* c, Head* out) noexcept nogil:
     if Head is RequestHead:
         return request_line(c, out)
     else:
         return status_line(c, out)
-
-
-cdef inline int framing(const Cursor* c, Head* out, const FieldSpan* f) noexcept nogil:
-    if Head is RequestHead:
-        return request_framing(c, out, f)
-    else:
-        return response_framing(c, out, f)
-
-
-cdef inline bint is_request(const Head* out) noexcept nogil:
-    if Head is RequestHead:
-        return True
-    else:
-        return False
 
 
 cdef inline int scan(const char* buf, size_t n, size_t* resume, uint32_t max_head, uint32_t max_fields,

@@ -21,10 +21,9 @@ cdef list field_list(bytes data, const FieldSpan* fields, uint32_t count):
     ]
 
 
-cdef object request_view(bytes data, const RequestHead* h):
-    return RequestHeadView(
-        data[h.method:h.method + h.method_len].decode("latin-1"),
-        data[h.target:h.target + h.target_len],
+cdef tuple shared_view(bytes data, const Head* h):
+    """What both kinds of head end with."""
+    return (
         h.minor,
         field_list(data, h.fields, h.nfields),
         None if h.content_length < 0 else h.content_length,
@@ -36,18 +35,19 @@ cdef object request_view(bytes data, const RequestHead* h):
     )
 
 
+cdef object request_view(bytes data, const RequestHead* h):
+    return RequestHeadView(
+        data[h.method:h.method + h.method_len].decode("latin-1"),
+        data[h.target:h.target + h.target_len],
+        *shared_view(data, h),
+    )
+
+
 cdef object response_view(bytes data, const ResponseHead* h):
     return ResponseHeadView(
         h.status,
         data[h.reason:h.reason + h.reason_len].decode("latin-1"),
-        h.minor,
-        field_list(data, h.fields, h.nfields),
-        None if h.content_length < 0 else h.content_length,
-        bool(h.chunked),
-        bool(h.close),
-        bool(h.keep_alive),
-        bool(h.upgrade),
-        h.length,
+        *shared_view(data, h),
     )
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import secrets
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdn.config.values import Route
 from cdn.proxy.drafts import draft, stored_of
@@ -98,13 +99,26 @@ class StoredParts:
 
 def find(memory: Memory, found: Found, request: RequestHead) -> StoredParts | None:
     """The parts that match a request; of several the one with the newest Date (RFC 9111 §4.1)."""
-    bases = [variant_key(found.primary, spec, key_extras(spec, request.fields)) for spec in found.specs]
-    best: StoredParts | None = None
-    for base in bases or [found.primary]:
-        held = load(memory, found.primary, base)
-        if held is not None and (best is None or held.stored.date > best.stored.date):
-            best = held
-    return best
+    return newest([load(memory, found.primary, base) for base in bases(found, request)])
+
+
+def bases(found: Found, request: RequestHead) -> list[bytes]:
+    """Where the complete response to a request would be: under one key, or under one of each `Vary` specification."""
+    variants = [variant_key(found.primary, spec, key_extras(spec, request.fields)) for spec in found.specs]
+    return variants or [found.primary]
+
+
+class _Dated(Protocol):
+    @property
+    def stored(self) -> Stored: ...
+
+
+_Held = TypeVar("_Held", bound=_Dated)
+
+
+def newest(held: Iterable[_Held | None]) -> _Held | None:
+    """The first of those with the newest Date."""
+    return max((one for one in held if one is not None), key=lambda one: one.stored.date, default=None)
 
 
 def load(memory: Memory, primary: bytes, base: bytes) -> StoredParts | None:

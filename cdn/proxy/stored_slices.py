@@ -25,15 +25,14 @@ from typing import TYPE_CHECKING, Any
 from cdn.config.values import Route
 from cdn.proxy import stored_parts
 from cdn.proxy.drafts import draft, stored_of, stored_of_draft
-from cdn.proxy.lookup import Found, look_up, variant_key
+from cdn.proxy.lookup import Found, look_up
 from cdn.proxy.purge_log import Grade
-from cdn.proxy.stored_parts import Piece, StoredParts, merged
+from cdn.proxy.stored_parts import Piece, StoredParts, bases, merged, newest
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.partial import Part
 from cdn.rules.ranges import Range
 from cdn.rules.slices import numbers, span_of, validator
 from cdn.rules.stored import MetaError, Stored
-from cdn.rules.vary import key_extras
 from cdn.store import Draft, Entry, Fill, Memory, RecordFlag
 
 if TYPE_CHECKING:
@@ -97,13 +96,7 @@ class Sliced:
 
 def find(memory: Memory, found: Found, request: RequestHead, size: int) -> Sliced | None:
     """What matches a request; of several variants the one with the newest Date (RFC 9111 §4.1)."""
-    bases = [variant_key(found.primary, spec, key_extras(spec, request.fields)) for spec in found.specs]
-    best: Sliced | None = None
-    for base in bases or [found.primary]:
-        held = load(memory, base, size)
-        if held is not None and (best is None or held.stored.date > best.stored.date):
-            best = held
-    return best
+    return newest([load(memory, base, size) for base in bases(found, request)])
 
 
 def load(memory: Memory, base: bytes, size: int) -> Sliced | None:

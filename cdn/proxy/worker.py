@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,66 +30,17 @@ from cdn.proxy.lookup import normal_value
 from cdn.proxy.purge_log import PurgeLog
 from cdn.proxy.purging import drop, equivalent_keys, key_of, named
 from cdn.proxy.relief import Relief
+from cdn.proxy.shared import Shared, share, workers_of
 from cdn.proxy.site import Prepared, Site
-from cdn.proxy.spreading import Doors, Spread
+from cdn.proxy.spreading import Spread
 from cdn.rules.outcome import Outcome
-from cdn.store import Journal, Memory, open_memory
-from cdn.store.disk.folder import DiskTroubleError
-from cdn.store.disk.tier import Disk, open_disk
 from cdn.store.disk.times import Times
-from cdn.store.opening import WORKERS
 
 HANDSHAKE = 10.0  # seconds
 # seconds that a connection has for its first bytes when no more are let in; the kernel tells of silent ones after one
 LAST_WORD = 2.0
 # bytes of memory that may wait for the disk, of all workers together; at most a quarter of it
 DISK_QUEUE = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all workers of a node have in common, made before they are. `sockets` are those of each listener."""
-
-    memory: Memory
-    journal: Journal
-    clock: Clock
-    sockets: tuple[tuple[socket.socket, ...], ...]
-    disk: Disk | None = None  # not started: each worker does that
-    trouble: DiskTroubleError | None = None  # why there is no disk although one is configured
-    doors: Doors | None = None  # through which connections go to other workers
-
-    def close(self) -> None:
-        for sock in itertools.chain(*self.sockets):
-            sock.close()
-
-
-def share(config: Config, sockets: Sequence[Sequence[socket.socket]], clock: Clock | None = None) -> Shared:
-    """Open the store, its journal and the disk beside sockets that listen. store.StoreError, OSError.
-
-    A disk that fails is left out, and what is said of it is in `trouble`.
-    """
-    clock, listening = clock or Clock(), tuple(map(tuple, sockets))
-    if config.store.disk is None:
-        memory = open_memory(config.store, workers=workers_of(config))
-        return Shared(memory, Journal(memory), clock, listening)
-    try:
-        disk = open_disk(config.store.disk, writers=workers_of(config))
-    except DiskTroubleError as error:
-        memory = open_memory(config.store, workers=workers_of(config))
-        return Shared(memory, Journal(memory), clock, listening, trouble=error)
-    try:
-        memory = open_memory(config.store, disk.secret, workers_of(config))
-        journal = Journal(memory)
-        durable.restore(disk, memory, journal, clock)
-    except BaseException:
-        disk.close()
-        raise
-    return Shared(memory, journal, clock, listening, disk)
-
-
-def workers_of(config: Config) -> int:
-    """How many workers a node of this configuration has."""
-    return config.workers or min(len(os.sched_getaffinity(0)), WORKERS)
 
 
 class Worker:

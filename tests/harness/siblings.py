@@ -92,7 +92,7 @@ class Siblings:
                 faults.append(sentence)
 
         worker = Worker(self._config, report=report)
-        with mock.patch("cdn.proxy.worker.open_memory", return_value=self.memory):
+        with mock.patch("cdn.proxy.shared.open_memory", return_value=self.memory):
             await worker.start()
         ended = asyncio.Event()
 
