@@ -369,6 +369,10 @@ cdef inline bint block_taken(Space* s, uint64_t block) noexcept nogil:
     return s.table[page].kind != PAGE_FREE
 
 
+cdef enum:
+    FEW_IDLE = 64   # quarters of free blocks in pages that are begun, with which what is long begins another one
+
+
 cdef int64_t pick_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
     """A free block: the one behind `after` (-1: none), else for what is long (`more` blocks to come) the beginning of
     a free stretch at the upper end, else one of a page begun already. -1: there is none."""
@@ -377,9 +381,9 @@ cdef int64_t pick_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
     cdef int back
     if after >= 0 and block < <uint64_t> s.top.npages * PAGE_BLOCKS and not block_taken(s, block):
         return <int64_t> block
-    page = tree_last(s, RUNS, PAGE_GRANULES) if more >= PAGE_BLOCKS else -1
+    page = tree_last(s, RUNS, PAGE_GRANULES) if more >= PAGE_BLOCKS and s.top.idle < s.top.loose + FEW_IDLE else -1
     if page < 0:
-        page = tree_last(s, BLOCKS, 1)
+        page = tree_fit(s, BLOCKS, 1)
         if page >= 0:
             block = <uint64_t> page * PAGE_BLOCKS
             while block_taken(s, block):
