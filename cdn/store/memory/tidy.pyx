@@ -2,7 +2,8 @@
 
 
 cdef enum:
-    PATIENCE = 3        # attempts to bring pieces together before anything is evicted for where it lies
+    PATIENCE = 3        # attempts to clear a page for a run
+    LONG_PATIENCE = 32  # and to bring pieces together, before anything is evicted for where it lies
     GLANCES = 2         # pages that are compared
     FEW = 512           # granules that are moved rather than evicting anybody
     MOST_COMPACTIONS = 8    # of other pages while one is cleared
@@ -293,7 +294,7 @@ cdef bint make_room(Space* s, int n, Hunt* h) noexcept nogil:
     if enough:
         h.freed = 0
         h.attempts += 1
-        if clear_page(s, n, h.attempts > PATIENCE):
+        if (h.attempts <= PATIENCE or h.attempts > LONG_PATIENCE) and clear_page(s, n, h.attempts > LONG_PATIENCE):
             return True
     tell_crowded(s)
     more = evict_one(s)
