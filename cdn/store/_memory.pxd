@@ -11,7 +11,8 @@ from cdn._core cimport Candidate
 from cdn.store.layout cimport MOST_WORKERS, SLOTS, TREES, Bucket, FillSlot, Page, Record, Super
 
 cdef enum:
-    RUNNERS = 16
+    POOL = 64
+    SIZED_RUNNERS = 4           # kept by worth: more make the choice so exact that large objects lose more bytes than small ones win
     MOST_EXTRA = 26             # candidates beside the sample: runners, the rest of a bucket
 
 cdef struct Sight:              # where a record was found, and what the bucket said before it was looked at
@@ -38,9 +39,10 @@ cdef struct Space:              # the mapping as this process sees it
     Candidate* candidates       # sample + MOST_EXTRA
     uint64_t* where             # of each candidate: bucket * SLOTS + slot
     uint32_t sample
-    uint32_t runners            # the next best of earlier samples, best first: where, and what the slot said
-    uint64_t runner_where[RUNNERS]
-    uint64_t runner_word[RUNNERS]
+    uint32_t runners            # s3fifo-size: the next best of the last sample; lru: the oldest of all samples. Where they were
+    uint64_t runner_where[POOL]
+    uint64_t runner_word[POOL]  # and what the slot said
+    Candidate pool[POOL]        # lru: what they were
     uint64_t random
     int me                      # our worker slot; -1: not attached
     int depth                   # how often we hold the lock

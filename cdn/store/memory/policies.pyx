@@ -1,7 +1,7 @@
 # The policies: who goes next when room is needed. Each is one function of queues, access words and times; none knows
 # pages, HTTP, or who asks for room.
 #
-#   lru           the one unused for longest among a sample
+#   lru           the one unused for longest among a sample and the 64 oldest of all samples before
 #   sieve         one queue; a hand walks from the oldest to the newest, clears the mark of whom it passes and evicts the
 #                 first without one. The queue is two rings: what the hand has passed, and what lies before it with all that
 #                 is new behind (Zhang et al., NSDI 2024)
@@ -181,7 +181,7 @@ cdef uint64_t evict_one(Space* s) noexcept nogil:
     """Evict whom the policy names; how many granules came free. 0: there is nobody."""
     cdef uint64_t freed
     if s.policy == POLICY_LRU:
-        return evict_sampled(s)
+        return evict_oldest(s)
     freed = evict_useless(s)
     if freed:
         return freed

@@ -4,7 +4,6 @@ cdef enum:
     PERSEVERANCE = 8        # buckets looked at for each candidate wanted, once there is one
     GLANCE = 4
     MOST_BUCKETS_AT_A_GLANCE = 8
-    SIZED_RUNNERS = 4       # kept by worth: more make the choice so exact that large objects lose more bytes than small ones win
 
 
 cdef inline uint64_t next_random(Space* s) noexcept nogil:
@@ -107,19 +106,18 @@ cdef inline int choose(Space* s, int n) noexcept nogil:
 
 
 cdef uint64_t evict_sampled(Space* s) noexcept nogil:
-    """Evict whom the choice names; how many granules came free. 0: there is nobody.
+    """Evict whom the choice by worth names; how many granules came free. 0: there is nobody.
 
     Those it would have named next are looked at again next time: that makes a small sample nearly as good as all.
     """
     cdef int n = recall(s, gather(s))
-    cdef uint32_t most = RUNNERS if s.policy == POLICY_LRU else SIZED_RUNNERS
     cdef int i = choose(s, n)
     cdef uint64_t victim
     if i < 0:
         return 0
     victim = s.where[i]
     s.runners = 0
-    while n > 1 and s.runners < most:
+    while n > 1 and s.runners < SIZED_RUNNERS:
         n -= 1
         drop_candidate(s, i, n + 1)
         i = choose(s, n)
@@ -127,6 +125,80 @@ cdef uint64_t evict_sampled(Space* s) noexcept nogil:
         s.runner_word[s.runners] = bucket_at(s, s.where[i] // SLOTS).slot[s.where[i] % SLOTS]
         s.runners += 1
     return evict_at(s, victim)
+
+
+# -- lru: those of all samples that are unused for longest, in no order; what they were then is known of each --------------
+
+cdef inline bint goes_before(Space* s, const Candidate* a, const Candidate* b) noexcept nogil:
+    cdef Candidate both[2]
+    both[0], both[1] = a[0], b[0]
+    return lru_victim(both, 2, access_stamp(s.now), s.top.evict.serial, s.now) == 0
+
+
+cdef int last_to_go(Space* s) noexcept nogil:
+    """Of the pool."""
+    cdef int last = 0
+    cdef int i
+    for i in range(1, <int> s.runners):
+        if goes_before(s, s.pool + last, s.pool + i):
+            last = i
+    return last
+
+
+cdef void put_in_pool(Space* s, int i, int at) noexcept nogil:
+    s.pool[at] = s.candidates[i]
+    s.runner_where[at] = s.where[i]
+    s.runner_word[at] = bucket_at(s, s.where[i] // SLOTS).slot[s.where[i] % SLOTS]
+
+
+cdef void pool_sample(Space* s, int n) noexcept nogil:
+    """Keep those of the pool and of the first n candidates that go first."""
+    cdef int last = last_to_go(s) if s.runners == POOL else 0
+    cdef int i
+    cdef int k
+    for i in range(n):
+        if s.runners == POOL and not goes_before(s, s.candidates + i, s.pool + last):
+            continue
+        for k in range(<int> s.runners):
+            if s.runner_where[k] == s.where[i]:
+                break
+        else:
+            k = <int> s.runners if s.runners < POOL else last
+            s.runners += s.runners < POOL
+        put_in_pool(s, i, k)
+        if s.runners == POOL:
+            last = last_to_go(s)
+
+
+cdef uint64_t evict_oldest(Space* s) noexcept nogil:
+    """Evict the one of the pool that goes first, if it is still what it was; how many granules came free. 0: there is nobody."""
+    cdef uint64_t where
+    cdef Bucket* b
+    cdef int i
+    pool_sample(s, gather(s))
+    while s.runners:
+        i = lru_victim(s.pool, <int> s.runners, access_stamp(s.now), s.top.evict.serial, s.now)
+        where = s.runner_where[i]
+        s.runners -= 1
+        b = bucket_at(s, where // SLOTS) if where < buckets_now(s) * SLOTS else NULL
+        if (b != NULL and same_slot(b.slot[where % SLOTS], s.runner_word[i]) and cdn_load32(&b.access[where % SLOTS]) == s.pool[i].access
+                and not held(s, record_of_slot(s, where))):
+            drop_from_pool(s, i)
+            return evict_at(s, where)
+        drop_from_pool(s, i)        # used since, gone, or held
+    return 0
+
+
+cdef inline bint same_slot(uint64_t word, uint64_t before) noexcept nogil:
+    """It points at a record of the same tag, which may have been moved."""
+    return word != 0 and (word ^ before) >> TAG_SHIFT == 0
+
+
+cdef inline void drop_from_pool(Space* s, int i) noexcept nogil:
+    """`runners` is one less already."""
+    s.pool[i] = s.pool[s.runners]
+    s.runner_where[i] = s.runner_where[s.runners]
+    s.runner_word[i] = s.runner_word[s.runners]
 
 
 cdef uint64_t evict_useless(Space* s) noexcept nogil:
