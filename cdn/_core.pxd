@@ -212,6 +212,9 @@ cdef size_t write_key(bint https, const char* authority, size_t na, const char* 
                       const char* query, int64_t nq, char* dst) noexcept nogil
 cdef void siphash128(const uint8_t* secret, const char* data, size_t n, uint64_t* out) noexcept nogil
 
+# core/rendezvous.pyx: how strongly a place whose name hashes to `seed` claims a key; the highest claim has it.
+cdef double rendezvous_score(uint64_t key, uint64_t seed, double weight) noexcept nogil
+
 # If-None-Match / If-Match: the list against one entity-tag, weak or strong comparison (RFC 9110 §8.8.3.2,
 # §13.1). `*` matches whatever etag is. A stored tag without quotes: see core/conditional.pyx.
 cdef bint etag_list_matches(const char* list, size_t n, const char* etag, size_t ne,

@@ -123,6 +123,10 @@ def cache_key(
 def key_hash(secret: bytes, key: bytes) -> tuple[int, int]:
     """SipHash-2-4-128 of a key under a secret of 16 bytes (else ValueError), as two 64-bit numbers."""
 
+def rendezvous_score(key: int, seed: int, weight: float = 1.0) -> float:
+    """How strongly the place whose name hashes to `seed` claims the key that hashes to `key`: the highest claim has it.
+    `weight` > 0 is its share beside the others'."""
+
 def etag_list_matches(value: bytes, etag: bytes, weak: bool = True) -> bool:
     """An If-None-Match or If-Match value holds `etag` (RFC 9110 §8.8.3.2), or is `*`."""
 

@@ -7,7 +7,7 @@ file in `core/` is one concept; C callers cimport the signatures in `_core.pxd`,
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.math cimport sqrt
+from libc.math cimport INFINITY, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
 
@@ -31,4 +31,5 @@ include "core/dates.pyx"
 include "core/assembly.pyx"
 include "core/eviction.pyx"
 include "core/sha256.pyx"
+include "core/rendezvous.pyx"
 include "core/exports.pyx"

@@ -8,7 +8,7 @@ def _export(function):
 
 for _wrapper in (
     _normal_path, _normal_authority, _etag_list_matches, _parse_range, _parse_http_date, _status_line,
-    _list_has_token, _field_id, _hmac_sha256,
+    _list_has_token, _field_id, _hmac_sha256, _rendezvous_score,
 ):
     _export(_wrapper)
 del _wrapper

@@ -9,7 +9,7 @@ connection".
     take --declined--> the exchange
       | a kept connection, the request's head as bytes
       v
-    Passage --no head, connection was dead--> the exchange, from the beginning
+    Passage --no head, connection was dead, or its server failed--> the exchange, which asks again
       |     --head it does not understand, or of something that only a flight can store--> the exchange, response in hand
       v
     head, body as they arrive: to the client; of a miss that may be stored into its fill, too
@@ -50,9 +50,10 @@ from cdn.rules.norms import CODED_FROM as _CODED_FROM
 from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead as ResponseValue
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import META_VERSION, TAGGED
-from cdn.tier.rendezvous import hash_of
+from cdn.tier.rendezvous import SECRET as _PLACES
 from cdn.tier.seam import Kind
 from cdn.tier.shields import place as place_of
+from cdn.tier.upstream import Attempt
 
 cdef extern from "Python.h":
     enum: PyBUF_READ
@@ -93,6 +94,7 @@ cdef str ROUTE_OFF = NoStoreReason.ROUTE_OFF.value
 cdef str BYPASS = NoStoreReason.BYPASS.value
 cdef int META_TAGGED = TAGGED
 cdef int64_t CODED_FROM = _CODED_FROM
+cdef bytes PLACES = _PLACES        # 16 bytes
 cdef str METHOD = NoStoreReason.METHOD.value
 
 cdef uint64_t CONDITIONAL = (

@@ -283,7 +283,7 @@ cdef class HitLane:
             return 0
         stored = <const char*>(r + 1) + h.key_len
         now = self.clock.read()
-        if now >= h.fresh_until or now < h.born:
+        if now >= h.fresh_until:
             return 0
         total = self._list(r, &h, &size) if sliced else <int64_t>h.body_length
         if total < 0:
@@ -341,7 +341,7 @@ cdef class HitLane:
             at = first % size
         else:
             hb = h
-        age = (now - h.born) // 1000
+        age = (now - h.born) // 1000 if now > h.born else 0     # the clock of whoever stored it may be a little ahead
         ttl = (h.fresh_until - now) // 1000
         self.located.step = AT_NOTHING      # from here on the answer is written over authority and path
         dst = compose(self.scratch, stored, h.head_len, h.status_line_len, h.lines_304, status,

@@ -60,4 +60,5 @@ def ask(
         exchange.stream.address,
         exchange.trusted,
         exchange.content,
+        attempt=exchange.attempted(),
     )

@@ -50,8 +50,8 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
     exchange.entry.key_hash = log_hash(primary)
     given = exchange.taken(route)
     if given is not None:
-        exchange.fwd = "vary-miss" if given.varies else "uri-miss"
-        found = Found(primary, primary, None)
+        exchange.fwd = "vary-miss" if given.specs else "uri-miss"
+        found = Found(primary, given.key or primary, None, given.specs)
         if request.method == "HEAD":
             await passing.answer_head(
                 exchange, route, request, given.response, None, given.request_time, given.response_time

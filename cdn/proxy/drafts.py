@@ -139,6 +139,12 @@ def soft_window(stored: Stored) -> Stored:
     return replace(stored, swr_until=max(stored.fresh_until, stored.swr_until - early))
 
 
+@lru_cache(maxsize=256)  # URLs of a site vary by the same few fields
+def first_marker(spec: tuple[str, ...]) -> bytes:
+    """The meta of a marker that lists one specification."""
+    return encode_vary_marker((spec,))
+
+
 @lru_cache(maxsize=64)  # many URLs have the same in one millisecond
 def vary_marker(specs: tuple[tuple[str, ...], ...], now: int, until: int) -> Draft:
     """What lies under the primary key of a response that varies; kept for as long as its newest variant is of use."""

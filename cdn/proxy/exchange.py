@@ -32,7 +32,7 @@ from cdn.rules.stored import Stored
 from cdn.rules.storing import bypass
 from cdn.rules.use import method_is_cacheable
 from cdn.store import Entry, FillState
-from cdn.tier import OriginError
+from cdn.tier import Attempt, OriginError
 
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE", "PURGE"})
 
@@ -49,6 +49,7 @@ class Exchange:
         self.table = site.table  # the configuration that the route is of: after a reload the site has another
         self.lane = "general"
         self.given = given  # a response that is there already
+        self.attempt: Attempt | None = None  # what another lane has done of asking for it
         self.content: Held | None = None  # of a QUERY
         self.fwd: str | None = None  # why the request goes forward, for Cache-Status
 
@@ -150,6 +151,11 @@ class Exchange:
             return None
         self.given = None
         return given
+
+    def attempted(self) -> Attempt | None:
+        """What another lane has done of asking the origin, for whoever asks first."""
+        attempt, self.attempt = self.attempt, None
+        return attempt
 
     async def _hold(self) -> Held:
         self.content = content = await hold(self.stream)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cdn.config.values import FieldEdits, Origin, Rewrite, Route, Shields
+from cdn.config.values import FieldEdits, Origin, Rewrite, Route
 from cdn.proxy.coding import ENCODERS
 from cdn.proxy.drafts import draft
 from cdn.rules.cache_status import member
@@ -113,26 +113,23 @@ def request_tail(
 
 
 def takes(route: Route, origin: Origin) -> bool:
-    """Whether the lane may ask this route's origin: servers, no deadline for the whole of an answer, and the path as it
-    came."""
-    if (
-        route.rewrite != Rewrite()
-        or not origin.servers
-        or origin.directory is not None
-        or origin.s3 is not None
-    ):
-        return False
-    return origin.timeouts.total is None
-
-
-def takes_shields(shields: Shields) -> bool:
-    """Whether the lane may ask these: no deadline for the whole of an answer."""
-    return shields.timeouts.total is None
+    """Whether the lane may ask this route's origin: servers, and the path as it came."""
+    own = origin.directory is None and origin.s3 is None
+    return own and bool(origin.servers) and route.rewrite == Rewrite()
 
 
 def encoding(value: bytes | None, codings: tuple[str, ...]) -> bytes:
     """The Accept-Encoding that says about these codings what the client's does, all lines joined; None: it has none."""
     return normal_encoding(None if value is None else value.decode("latin-1"), codings).encode("latin-1")
+
+
+def as_it_came(route: Route, request: RequestHead, head: ResponseHead) -> bool:
+    """Whether an answer to HEAD is shown as the origin gave it on a route with codings (`coding.described`), whatever
+    its dates are."""
+    assert route.cache is not None
+    declared = head.fields.all("content-length")
+    length = int(declared[0]) if len(declared) == 1 and declared[0].isdecimal() else None
+    return plan(request, head, route.compress, ENCODERS, length, route.cache.targets).head == head
 
 
 def tagged(lines: list[tuple[str, str]], request: RequestHead | None) -> bytes:

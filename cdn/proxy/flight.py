@@ -120,6 +120,8 @@ class Flight:
     async def _ask(self, fields: Fields) -> OriginResponse:
         """Send the request out, with these fields. OriginError."""
         asked = self.asked
+        if asked.attempt is not None:
+            self.asked = replace(asked, attempt=None)  # for this once
         response = await fetch(
             self.site,
             asked.content,
@@ -130,6 +132,7 @@ class Flight:
             peer=asked.peer,
             trusted=asked.trusted,
             on_interim=self.interims.hear,
+            attempt=asked.attempt,
         )
         self.server = response.server
         self.first_byte_us = int(response.first_byte_ms * 1000)

@@ -1,5 +1,6 @@
 """From the fill lane to the general lane: what the lane has begun and does not carry on itself.
 
+    again      nothing has come yet: an exchange asks again, and goes on counting where the lane began
     given      a response is there, and it is nothing for the lane: an exchange goes on with it
     begun      so is a body that the lane has sent the beginning of: a flight stores the rest, an exchange sends it
     failed     the origin failed before anything was sent to the client
@@ -10,7 +11,7 @@ Decides nothing about responses: the same code judges them as if the general lan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cdn._core import split_target
@@ -26,7 +27,7 @@ from cdn.rules.outcome import NoStoreReason
 from cdn.rules.validation import variants_request
 from cdn.rules.vary import Spec, key_extras
 from cdn.store import Draft, Entry, Fill
-from cdn.tier import OriginError, OriginResponse
+from cdn.tier import Attempt, OriginError, OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.site import Site
@@ -37,7 +38,8 @@ Lines = list[tuple[str, str]]
 @dataclass(slots=True)
 class Given:
     """A response that was fetched for the exchange before it began. `flight` is that of a miss, and flies already;
-    `since` marks the departure of one that nobody should wait for; `varies`: it was asked for a further variant."""
+    `since` marks the departure of one that nobody should wait for. Where it was asked for a further variant `key` is
+    that variant's, and `specs` by what its URL's responses vary."""
 
     route: Route
     response: OriginResponse
@@ -45,7 +47,8 @@ class Given:
     response_time: int
     flight: Flight | None = None
     since: Fill | None = None
-    varies: bool = False
+    key: bytes | None = None
+    specs: tuple[Spec, ...] = ()
 
     def drop(self) -> None:
         """The exchange does not want it."""
@@ -85,9 +88,19 @@ def fly_on(
     site.spawn(site.fly_on(flight, response, request_time, response_time))
 
 
-def restart(site: Site, flight: Flight) -> None:
-    """The kept connection was dead: the flight asks again on its own."""
+def restart(site: Site, flight: Flight, attempt: Attempt) -> None:
+    """The kept connection was dead, or its server has failed: the flight asks again on its own."""
+    flight.asked = replace(flight.asked, attempt=attempt)
     site.spawn(site.fly(flight))
+
+
+def again(site: Site, stream: ClientStream, attempt: Attempt | None) -> None:
+    """Start the exchange of a request that the lane has asked in vain; None: a flight goes on with that."""
+    from cdn.proxy.exchange import Exchange
+
+    made = Exchange(site, stream)
+    made.attempt = attempt
+    stream.task = site.spawn(made.run())
 
 
 def exchange(site: Site, stream: ClientStream, given: Given) -> None:

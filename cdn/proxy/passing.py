@@ -7,9 +7,9 @@ method). What comes back is stored only where `fetch_alone` finds that it may be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdn._core import format_http_date
 from cdn.config.values import CachePolicy, Route
@@ -52,16 +52,21 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
     if given is not None:
         await relay(exchange, given.response, given.response.head, request, Outcome.PASS, reason)
         return
-    response = await site.fetch(
+    response = await _counted(
+        site,
         route,
-        request,
-        request.fields,
-        request.query,
-        peer=stream.address,
-        trusted=exchange.trusted,
-        body=_body(stream, exchange.content) if stream.has_body else None,
-        body_length=stream.body_length,
-        on_interim=lambda status, fields: interim.send(stream, status, fields),
+        site.fetch(
+            route,
+            request,
+            request.fields,
+            request.query,
+            peer=stream.address,
+            trusted=exchange.trusted,
+            body=_body(stream, exchange.content) if stream.has_body else None,
+            body_length=stream.body_length,
+            on_interim=lambda status, fields: interim.send(stream, status, fields),
+            attempt=exchange.attempted(),
+        ),
     )
     if is_unsafe(request.method):
         await invalidate(site, request, response)
@@ -78,16 +83,20 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
     primary = primary_key(request, query, policy)
     request = coding.asked(route, request)
     request_time = site.clock.now()
-    response = await site.fetch(
+    response = await _counted(
+        site,
         route,
-        request,
-        request.fields,
-        request.query,
-        peer=stream.address,
-        trusted=exchange.trusted,
-        body=_body(stream) if stream.has_body else None,
-        body_length=stream.body_length,
-        on_interim=lambda status, fields: interim.send(stream, status, fields),
+        site.fetch(
+            route,
+            request,
+            request.fields,
+            request.query,
+            peer=stream.address,
+            trusted=exchange.trusted,
+            body=_body(stream) if stream.has_body else None,
+            body_length=stream.body_length,
+            on_interim=lambda status, fields: interim.send(stream, status, fields),
+        ),
     )
     await invalidate(site, request, response)
     since = site.departure(primary)  # behind the purge that this very response asked for
@@ -121,6 +130,15 @@ async def invalidate(site: Site, request: RequestHead, response: OriginResponse)
         except BaseException:
             response.abort()
             raise
+
+
+async def _counted(site: Site, route: Route, asking: Coroutine[Any, Any, OriginResponse]) -> OriginResponse:
+    """What is asked for this client alone, with its failure counted, as a flight counts its own."""
+    try:
+        return await asking
+    except OriginError:
+        site.counters.origin(route.origin)["errors"] += 1
+        raise
 
 
 async def _body(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes]:
@@ -232,16 +250,21 @@ async def fetch_alone(
     failure: OriginError | None = None
     response: OriginResponse | None = None
     try:
-        response = await fetch(
+        response = await _counted(
             site,
-            exchange.content,
             route,
-            request,
-            alone(request.fields, route.compress),
-            query,
-            peer=stream.address,
-            trusted=exchange.trusted,
-            on_interim=lambda status, fields: interim.send(stream, status, fields),
+            fetch(
+                site,
+                exchange.content,
+                route,
+                request,
+                alone(request.fields, route.compress),
+                query,
+                peer=stream.address,
+                trusted=exchange.trusted,
+                on_interim=lambda status, fields: interim.send(stream, status, fields),
+                attempt=exchange.attempted(),
+            ),
         )
     except OriginError as error:
         failure = error

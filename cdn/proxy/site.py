@@ -37,7 +37,7 @@ from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.store import Fill, Memory, RecordFlag
-from cdn.tier import OnInterim, OriginRequest, OriginResponse
+from cdn.tier import Attempt, OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
 from cdn.tier.rendezvous import hash_of
 from cdn.tier.shields import ShieldPool
@@ -306,11 +306,13 @@ class Site:
         body: AsyncIterator[bytes] | None = None,
         body_length: int | None = None,
         on_interim: OnInterim | None = None,
+        attempt: Attempt | None = None,
     ) -> Coroutine[Any, Any, OriginResponse]:
-        """Ask the route's origin. `fields` are the client's, or what replaces them."""
+        """Ask the route's origin. `fields` are the client's, or what replaces them; `attempt` is what a lane has done
+        of it already."""
         self.counters.origin(route.origin)["requests"] += 1
 
-        def directly() -> Coroutine[Any, Any, OriginResponse]:
+        def directly(attempt: Attempt | None = None) -> Coroutine[Any, Any, OriginResponse]:
             return self.origins_of(route).fetch(
                 route.origin,
                 self.origin_request(route, request, fields, query, peer=peer, trusted=trusted),
@@ -318,13 +320,20 @@ class Site:
                 body_length=body_length,
                 on_interim=on_interim,
                 key=self.place(route, request, query),
+                attempt=attempt,
             )
 
         if self.shields is None or route.cache is None or not route.shield:
-            return directly()
+            return directly(attempt)
         asked = self.origin_request(route, request, fields, query, peer=peer, trusted=trusted, shield=True)
         return self.shields.fetch(
-            request.scheme, asked, body, directly, body_length=body_length, on_interim=on_interim
+            request.scheme,
+            asked,
+            body,
+            directly,
+            body_length=body_length,
+            on_interim=on_interim,
+            attempt=attempt,
         )
 
     def place(self, route: Route, request: RequestHead, query: str | None) -> int:

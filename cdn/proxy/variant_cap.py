@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 
 from cdn.proxy import stored_parts, stored_slices
-from cdn.proxy.drafts import brief_of, stored_of, vary_marker
+from cdn.proxy.drafts import brief_of, first_marker, stored_of, vary_marker
 from cdn.proxy.lookup import url_part
 from cdn.proxy.purge_log import PurgeLog
 from cdn.rules.stored import MAX_SPECS, Brief, MetaError, Stored, decode_vary_marker
@@ -36,6 +36,10 @@ class VariantCap:
     def filled(self, primary: bytes, key: bytes, vary: Spec, now: int, until: int) -> None:
         """`key` is about to be stored as a variant of `primary` by the fields `vary`, of use until then (node time)."""
         memory, name = self._memory, key.removeprefix(primary)
+        if memory.lookup(primary) is None:
+            first = _LENGTH.pack(len(name)) + name
+            if memory.begin_marker(primary, first_marker(vary), first, now, until):
+                return
         gone: list[bytes] = []
         for turn in range(TURNS):
             marker = memory.lookup(primary)

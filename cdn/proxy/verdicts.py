@@ -13,7 +13,7 @@ from cdn.rules.message import Fields, RequestHead, ResponseHead
 from cdn.rules.outcome import NoStoreReason
 from cdn.rules.stored import Stored
 from cdn.store import Draft, Entry, Fill
-from cdn.tier import OriginError, OriginResponse
+from cdn.tier import Attempt, OriginError, OriginResponse
 
 # Reasons that lie in the leader's request and say nothing about anybody else's.
 OF_THE_REQUEST = frozenset(
@@ -82,7 +82,8 @@ class Asked:
     """What a flight is sent out with.
 
     `query` is the keyed one; `known` the stored response that is validated; `candidates` the variants that were asked
-    about where none of them matches; `completion` the stored parts whose missing bytes are asked for.
+    about where none of them matches; `completion` the stored parts whose missing bytes are asked for; `attempt` what a
+    lane has done of it already.
     """
 
     request: RequestHead
@@ -96,3 +97,4 @@ class Asked:
     trusted: bool
     content: Held | None = None  # of a QUERY
     completion: Completion | None = None
+    attempt: Attempt | None = None

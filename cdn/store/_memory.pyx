@@ -477,6 +477,31 @@ cdef class Memory:
     def publish(self, bytes key not None, draft not None, body=b"", bint tell=True, bint aside=False):
         return self.put(key, draft, body, tell, aside, False, None)
 
+    def begin_marker(self, bytes key not None, bytes meta not None, bytes body not None, int64_t now, int64_t until):
+        cdef Record t
+        cdef Record* r
+        if PyBytes_GET_SIZE(key) > 0xffff or PyBytes_GET_SIZE(meta) > 0xffff or self.tier is not None:
+            return False
+        memset(&t, 0, sizeof(Record))
+        t.born = t.response_time = now
+        t.fresh_until = t.swr_until = t.sie_until = until
+        t.last_modified = INT64_MIN
+        t.flags = RECORD_VARY_MARKER
+        t.status_line_len = PyBytes_GET_SIZE(NO_HEAD)
+        t.stamp = self.epoch()
+        t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(NO_HEAD), PyBytes_GET_SIZE(meta)
+        t.hash0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        t.body_length = PyBytes_GET_SIZE(body)
+        if not take_lock(&self.s, LOCK_WAIT):
+            return False
+        r = NULL
+        if self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) == NULL:
+            r = self.lay(&t, key, NO_HEAD, meta, PyBytes_AS_STRING(body))
+            if r != NULL:
+                self.reveal(r)
+        drop_lock(&self.s)
+        return r != NULL
+
     def exchange(self, bytes key not None, Entry old, draft not None, body=b""):
         return self.put(key, draft, body, True, False, True, old)
 

@@ -15,9 +15,11 @@ from cdn.tier.seam import (
     Tunnel,
     allowed_upgrade,
 )
+from cdn.tier.upstream import Attempt
 
 __all__ = [
     "DEFAULT_UPGRADES",
+    "Attempt",
     "Kind",
     "OnInterim",
     "OriginError",

@@ -30,6 +30,8 @@ cdef class Member:
     cdef public Tally figures
     cdef public Standing health
     cdef public object limit
+    cdef public uint64_t seed           # its name's hash
+    cdef public int weight
     cdef readonly frozenset suspect     # statuses that speak against it
     cdef int answered(self, double first_byte_ms, int status) except -1
 
@@ -37,4 +39,6 @@ cdef class Member:
 cdef class Choice:
     cdef public Member only
     cdef public Member promised
+    cdef public tuple homes             # among which a key's hash decides
+    cpdef Member home(self, uint64_t key)
     cdef Connection take_plain(self)

@@ -34,6 +34,8 @@ class Member:
     figures: Figures
     health: Health
     limit: int | None
+    seed: int
+    weight: int
     @property
     def suspect(self) -> frozenset[int]: ...
     def watch(self, statuses: Iterable[int]) -> None: ...
@@ -42,3 +44,5 @@ class Member:
 class Choice:
     only: OwnServer | None
     promised: OwnServer | None
+    homes: tuple[OwnServer, ...]
+    def home(self, key: int) -> OwnServer | None: ...

@@ -6,6 +6,7 @@ they have decided, and what is counted where nothing is to be decided. Must not 
 
 from libc.stdint cimport uint64_t
 
+from cdn._core cimport rendezvous_score
 from cdn.tier._wire cimport Connection, Pool
 
 
@@ -61,7 +62,21 @@ cdef class Member:
 
 
 cdef class Choice:
-    """`only`: the server, where there is no other; `promised`: picked, but not asked yet."""
+    """`only`: the server, where there is no other; `promised`: picked, but not asked yet; `homes`: among which a key's hash
+    decides."""
+
+    cpdef Member home(self, uint64_t key):
+        """The server that a key with this hash belongs to, as `balance.hashed` says; None where something speaks against
+        one of them."""
+        cdef Member one, best = None
+        cdef double claim, most = 0
+        for one in self.homes:
+            if not one.health.plain:
+                return None
+            claim = rendezvous_score(key, one.seed, one.weight)
+            if best is None or claim > most:
+                best, most = one, claim
+        return best
 
     cdef Connection take_plain(self):
         """A kept connection to the only server where there is nothing to weigh; None: ask `kept`."""

@@ -61,6 +61,7 @@ cdef class Connection:
     cdef uint32_t max_fields
     cdef double first_byte          # seconds
     cdef double between_bytes
+    cdef double total               # 0: no end is set to an exchange
     cdef public double connect_ms
     cdef double idle_since
     cdef readonly bint lost
@@ -87,6 +88,7 @@ cdef class Connection:
     cdef readonly bint writing_paused
     # the one deadline
     cdef double deadline            # loop time; 0: nothing is awaited
+    cdef double until               # when the exchange has to be over, loop time; 0: whenever
     cdef double fires
     cdef object timer
     cdef bint graced
@@ -95,7 +97,8 @@ cdef class Connection:
     cdef int ask(self, Sink sink, const char* head, Py_ssize_t n, bint for_head) except -1
     cpdef start(self, Sink sink, bytes head, bint for_head, bint has_body, str upgrade)
     cpdef abort(self)
-    cdef give_back(self)
+    cpdef limit(self, double at)
+    cpdef give_back(self)
     cdef pause(self)
     cdef resume_reading(self)
     cdef int _begin(self, Sink sink, bint for_head, bint has_body, str upgrade) except -1

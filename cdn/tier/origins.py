@@ -30,7 +30,7 @@ from cdn.tier.seam import (
     Tunnel,
     allowed_upgrade,
 )
-from cdn.tier.upstream import Upstream
+from cdn.tier.upstream import Attempt, Upstream
 
 
 class Origins:
@@ -101,6 +101,7 @@ class Origins:
         body_length: int | None,
         on_interim: OnInterim | None = None,
         key: int = 0,
+        attempt: Attempt | None = None,
     ) -> OriginResponse:
         """Send one request and wait for the final response's head. Raises OriginError.
 
@@ -109,7 +110,8 @@ class Origins:
         `body_length` None it is sent in chunks, otherwise with this Content-Length. An exception that `body`
         raises before the response's head came is raised here as it is; after that, `read` raises
         OriginError(REQUEST_BODY) caused by it. `on_interim` hears 102, 103 and other interim responses but
-        100 (RFC 9110 §15.2). `key` is `rendezvous.hash_of` the cache key, for origins that are `keyed`.
+        100 (RFC 9110 §15.2). `key` is `rendezvous.hash_of` the cache key, for origins that are `keyed`;
+        `attempt` what a lane has done of it already.
         """
         upstream = self.upstream(origin)
         if origin in self._folders:
@@ -121,7 +123,7 @@ class Origins:
             host = host_value(upstream.origin, server.address, head)
             return await server.fetch(Call(head, host, body, body_length, on_interim))
 
-        return await upstream.ask(head.method, body is not None, key, one)
+        return await upstream.ask(head.method, body is not None, key, one, attempt)
 
     async def upgrade(
         self, origin: str, head: OriginRequest, *, protocol: str = "websocket", key: int = 0

@@ -32,6 +32,7 @@ from cdn.tier.sending import send_body
 
 MAX_HEAD = 64 << 10
 MAX_FIELDS = 256
+MOST_SPARE = 256  # connections with which no more are made beforehand
 PROBE_BODY = 64 << 10  # what a health check reads of an answer
 
 # Failures that say nothing of the server.
@@ -55,24 +56,9 @@ class WireResponse(OriginResponse):
     def read(self) -> Coroutine[Any, Any, bytes]:
         return self._stream.read()
 
-    def limit(self, loop: asyncio.AbstractEventLoop, at: float, total: int) -> None:
+    def limit(self, at: float) -> None:
         """The body has to be whole at `at`, loop time."""
-        stream, server, over = self._stream, self.server, self._stream.over
-        if stream.finished:
-            return
-
-        def late() -> None:
-            what = f"not finished within {total / 1000:g} s"
-            stream.fail(OriginError(Kind.TOTAL_TIMEOUT, what, server=server, sent=True, received=True))
-
-        timer = loop.call_at(at, late)
-
-        def ended(error: OriginError | None) -> None:
-            timer.cancel()
-            if over is not None:
-                over(error)
-
-        stream.over = ended
+        self._stream.limit(at)
 
     def abort(self) -> None:
         self._stream.abort()
@@ -157,6 +143,7 @@ class OwnServer(Member):
         self._connecting = 0
         self.watch(origin.eject.statuses)
         self._refresher: asyncio.TimerHandle | None = None
+        self._spare: asyncio.Task[None] | None = None
         address = self.address = server.address
         self.name = str(address)
         self.backup = backup
@@ -318,6 +305,23 @@ class OwnServer(Member):
             self._refresher = self._loop.call_later(self.addresses.good_for, self._refresh)
         return conn
 
+    def spare(self) -> None:
+        """Make one more connection, to be kept: a lane has found none, and its request goes on without waiting for it.
+
+        What connects for itself takes one that has come back meanwhile, so there would never be more of them.
+        """
+        if self._spare is None and self.limit is None and 0 < self.pool.live_count < MOST_SPARE:
+            self._spare = self._loop.create_task(self._connect_spare())
+
+    async def _connect_spare(self) -> None:
+        try:
+            conn = await self.connect()
+        except OriginError:
+            return  # whoever needs one finds out by itself
+        finally:
+            self._spare = None
+        conn.give_back()
+
     async def probe(self, call: Call) -> int:
         """The status of one answer on a connection of its own, for a health check. Raises OriginError."""
         request = call.request
@@ -351,6 +355,8 @@ class OwnServer(Member):
         if self._refresher is not None:
             self._refresher.cancel()
             self._refresher = None
+        if self._spare is not None:
+            self._spare.cancel()
         if self.addresses is not None:
             self.addresses.close()
         self._probes.close()

@@ -22,11 +22,9 @@ from cdn.tier.call import Call
 from cdn.tier.own import OwnServer
 from cdn.tier.rendezvous import hash_of
 from cdn.tier.seam import Kind, OnInterim, OriginError, OriginRequest, OriginResponse
-from cdn.tier.upstream import Upstream, repeatable
+from cdn.tier.upstream import Attempt, Upstream, repeatable
 
 Direct = Callable[[], Awaitable[OriginResponse]]
-MOST_FAILED = 256
-GOES_ON = 0.5  # seconds within which a request that a lane's shield has failed is asked again
 
 
 class SecretError(ValueError):
@@ -90,8 +88,6 @@ class ShieldPool:
         self._upstream.start_checks()
         self._asked = 0
         self._direct = 0
-        # by place: the shield that failed a lane, how long that took, and when
-        self._failed: dict[int, tuple[OwnServer, float, float]] = {}
 
     # --- a lane that asks by itself ---
 
@@ -111,15 +107,14 @@ class ShieldPool:
             place=self._place(),
         )
 
-    def again(self, server: OwnServer, error: OriginError, seconds: float, home: int) -> bool:
-        """Whether a GET or HEAD that `server` has failed after so long is asked once more, by `fetch`, at once: of
-        another shield, or directly."""
-        if not repeatable(error, "GET", False):
-            return False
-        if len(self._failed) >= MOST_FAILED:
-            self._failed.clear()
-        self._failed[home] = (server, seconds, self._loop.time())
-        return True
+    def again(self, server: OwnServer, error: OriginError, since: float) -> Attempt | None:
+        """What `fetch` goes on with for a GET or HEAD that left at `since`, loop time, and that `server` has failed: it
+        asks another shield, or directly. None: nobody else is asked."""
+        return Attempt(since, server, None) if repeatable(error, "GET", False) else None
+
+    def late(self) -> OriginError:
+        """No shield has answered within the time for all of it."""
+        return self._upstream.late()
 
     def asked(self, count: int) -> None:
         """So many were asked by lanes."""
@@ -134,8 +129,12 @@ class ShieldPool:
         *,
         body_length: int | None,
         on_interim: OnInterim | None = None,
+        attempt: Attempt | None = None,
     ) -> OriginResponse:
-        """Ask the shield that `scheme://host/target` belongs to; `direct` asks the origin. Raises OriginError."""
+        """Ask the shield that `scheme://host/target` belongs to; `direct` asks the origin. Raises OriginError.
+
+        `attempt`: what a lane has done of that already.
+        """
         host = head.host or ""
         method, target = head.method, head.target
         self._asked += 1
@@ -149,23 +148,18 @@ class ShieldPool:
             return await server.fetch(Call(asked, host, body, body_length, on_interim))
 
         key = place(scheme, host, target)
-        before = self._before(key) if self._failed and body is None else None
-        if before is not None and not self._upstream.another(1, before[1]):
+        failed = attempt is not None and attempt.failed is not None
+        if attempt and failed and not self._upstream.another(1, self._loop.time() - attempt.since):
             self._direct += 1
             return await direct()
         try:
-            return await self._upstream.ask(method, body is not None, key, one, before)
+            return await self._upstream.ask(method, body is not None, key, one, attempt)
         except OriginError as error:
             busy = error.kind in (Kind.QUEUE_FULL, Kind.QUEUE_TIMEOUT, Kind.NO_SERVER) and not error.sent
             if not (busy or repeatable(error, method, body is not None)):
                 raise
             self._direct += 1
             return await direct()
-
-    def _before(self, key: int) -> tuple[OwnServer, float] | None:
-        """The shield that has just failed this request in a lane, and how long that took."""
-        server, seconds, when = self._failed.pop(key, (None, 0.0, 0.0))
-        return None if server is None or self._loop.time() > when + GOES_ON else (server, seconds)
 
     def _healthy(self) -> bool:
         now = int(self._loop.time() * 1000)

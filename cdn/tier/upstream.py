@@ -12,6 +12,7 @@ import math
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cdn.config.values import Origin
@@ -38,6 +39,16 @@ POLICIES: dict[str, Callable[[Sequence[OwnServer], int, int], OwnServer]] = {
     "least_connections": least_connections,
     "hash": hashed,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a lane has done for a request that `ask` goes on with: since when (loop time), which server has failed it
+    (None: none that counts, its kept connection was dead), and which is asked next (None: not chosen yet)."""
+
+    since: float
+    failed: OwnServer | None
+    other: OwnServer | None
 
 
 class _Waiter:
@@ -104,6 +115,7 @@ class Upstream(Choice):
         self.only = self.servers[0] if len(self.servers) == 1 else None
         self.promised = None
         self._promised_at = 0.0
+        self.homes = tuple(primaries) if origin.balance == "hash" else ()
         for _ in range(start % max(1, sum(one.weight for one in primaries))):
             round_robin(primaries, 0, 0)
         self._turn = -1
@@ -190,6 +202,7 @@ class Upstream(Choice):
         if conn is None:
             self.promised = server
             self._promised_at = self._loop.time()
+            server.spare()
             return None
         self._budget.request(self._now())
         return server, conn
@@ -199,12 +212,12 @@ class Upstream(Choice):
 
         None: `ask` decides for the same key, too, and nothing is promised.
         """
-        for one in self.servers:
-            if not one.health.plain:
-                return None
-        server = self.pick(key)
-        conn = None if server is None else server.pool.take()
-        if server is None or conn is None:
+        server = self.home(key)
+        if server is None or self._queue or server.full:
+            return None
+        conn = server.pool.take()
+        if conn is None:
+            server.spare()
             return None
         self._budget.request(self._now())
         return server, conn
@@ -216,19 +229,26 @@ class Upstream(Choice):
             return None
         return server
 
-    def again(self, server: OwnServer, error: OriginError, seconds: float, key: int = 0) -> bool:
-        """Whether a GET or HEAD that `server` has failed after so long is asked again by `ask`, of another server."""
+    def again(self, server: OwnServer, error: OriginError, since: float, key: int = 0) -> Attempt | None:
+        """What `ask` goes on with for a GET or HEAD that left at `since`, loop time, and that `server` has failed.
+
+        None: no other server is asked.
+        """
         retry = self.origin.retry
-        if len(self.servers) == 1 or retry.tries < 2 or seconds >= retry.within / 1000:
-            return False
+        if len(self.servers) == 1 or retry.tries < 2 or self._loop.time() - since >= retry.within / 1000:
+            return None
         if not repeatable(error, "GET", False):
-            return False
+            return None
         other = self._pick(key, [server])
         if other is None or not self._budget.spend(self._now()):
-            return False
-        self.promised = other
-        self._promised_at = self._loop.time()
-        return True
+            return None
+        return Attempt(since, server, other)
+
+    def late(self) -> OriginError:
+        """No server has answered within the time for all of it."""
+        total = (self.origin.timeouts.total or 0) / 1000
+        what = f"origin {self.origin.name} gave no answer within {total:g} s"
+        return OriginError(Kind.TOTAL_TIMEOUT, what, sent=True)
 
     # --- a place in the queue ---
 
@@ -301,43 +321,57 @@ class Upstream(Choice):
         has_body: bool,
         key: int,
         one: Ask[Answer],
-        before: tuple[OwnServer, float] | None = None,
+        attempt: Attempt | None = None,
     ) -> Answer:
         """Let `one` ask a server, and another one while that is safe and worth it. Raises OriginError.
 
-        `before`: a server that has failed the same request already, which took so many seconds; `another` has said yes.
+        `attempt`: what a lane has done of that already; where a server has failed it, the budget has paid for the next.
         """
         began = self._loop.time()
         tried: list[OwnServer] = []
-        if before is None:
+        first: OwnServer | None = None
+        if attempt is None:
             self._budget.request(int(began * 1000))
+            if self.promised is not None:
+                first = self._promise()
         else:
-            tried.append(before[0])
-            began -= before[1]
+            began = attempt.since
+            # after a reload they may be another configuration's
+            if attempt.failed in self.servers:
+                tried.append(attempt.failed)
+            if attempt.other in self.servers and not attempt.other.full:
+                first = attempt.other
         total = self.origin.timeouts.total
         if total is None:
-            return await self._ask(method, has_body, key, one, began, tried)
+            return await self._ask(method, has_body, key, one, began, tried, first)
         try:
             async with asyncio.timeout_at(began + total / 1000) as limit:
-                answer = await self._ask(method, has_body, key, one, began, tried)
+                answer = await self._ask(method, has_body, key, one, began, tried, first)
         except TimeoutError:
             if not limit.expired():
                 raise
-            what = f"origin {self.origin.name} gave no answer within {total / 1000:g} s"
-            error = OriginError(Kind.TOTAL_TIMEOUT, what, sent=True)
+            error = self.late()
             if tried:
                 tried[-1].failed(error)
             raise error from None
         if isinstance(answer, WireResponse):
-            answer.limit(self._loop, began + total / 1000, total)
+            answer.limit(began + total / 1000)
         return answer
 
     async def _ask(
-        self, method: str, has_body: bool, key: int, one: Ask[Answer], began: float, tried: list[OwnServer]
+        self,
+        method: str,
+        has_body: bool,
+        key: int,
+        one: Ask[Answer],
+        began: float,
+        tried: list[OwnServer],
+        first: OwnServer | None,
     ) -> Answer:
+        """`first` is asked first."""
         failure = OriginError(Kind.NO_SERVER, f"origin {self.origin.name} has no server to ask")
         while True:
-            server = self._promise() if self.promised is not None and not tried else None
+            server, first = first, None
             if server is None:
                 server = self.pick(key, tried)
             waited = server is None

@@ -86,6 +86,37 @@ def test_one_that_may_not_be_stored() -> None:
     both(rule, [ae(value) for value in ("gzip", "br", "zstd", "br", "zstd", "gzip", None)], fill=3)
 
 
+@pytest.mark.parametrize("then", ["stored", "by another field", "by none", "never"])
+def test_variants_that_could_not_be_stored(then: str) -> None:
+    """Nobody waits for the next one; the lane asks for it all the same, with the client's own fields."""
+    fields = {
+        "stored": {"Cache-Control": "max-age=60", "Vary": "Accept-Encoding"},
+        "by another field": {"Cache-Control": "max-age=60", "Vary": "Accept-Language"},
+        "by none": {"Cache-Control": "max-age=60"},
+        "never": {"Cache-Control": "no-store", "Vary": "Accept-Encoding"},
+    }
+
+    def rule(request: Any) -> Reply:
+        if request["accept-encoding"] == "gzip":
+            return tagged(request)
+        private = request["x-n"] in ("0", "1", "2")
+        return reply(200, fields["never" if private else then], (request["x-n"] or "").encode())
+
+    def tree(origin: Origin) -> dict[str, Any]:
+        return site(origin, route={"cache": {"key": {"query": {"ignore": ["u*"]}}}})
+
+    asks = [
+        Ask("/a?u=1", method, {"Accept-Encoding": "br", "X-N": str(n)})
+        for n in range(5)
+        for method in ("GET", "HEAD")
+    ]
+    # what turns out storable is the general lane's: the lane hands it over
+    seen = both(rule, [ae("gzip"), *asks], tree, fill=11 if then == "never" else None)
+    assert seen.stats["lanes"]["fill"] >= 7
+    questions = [any(name == "If-None-Match" for name, _ in fields) for _, _, fields in seen.asked]
+    assert questions[:4] == [False, True, False, False]
+
+
 VARY = {
     "encoding": "Accept-Encoding",
     "both": "Accept-Encoding, Accept-Language",

@@ -132,3 +132,21 @@ def test_a_rule_by_cookie_costs_others_no_lane() -> None:
             client.ask("GET", "/a", {"Cookie": "theme=dark"})
         lanes = proxy.stats()["lanes"]
         assert (lanes["hit"], lanes["fill"], lanes["general"]) == (2, 1, 1)
+
+
+def test_what_a_worker_whose_clock_is_ahead_has_just_stored_is_a_hit() -> None:
+    """Each worker reads the wall clock once: what one had stored within that difference the others declined."""
+    with (
+        Origin(lambda request: fresh(60, b"x")) as origin,
+        Proxy(site(origin)) as proxy,
+        proxy.client() as client,
+    ):
+        client.get("/a")
+        proxy.clock.advance(-3)
+        with proxy.lanes(hit=1):
+            hit = client.get("/a")
+        proxy._worker.lane.enabled = False
+        with proxy.lanes(general=1):
+            general = client.get("/a")
+        assert (hit.fields, hit.body) == (general.fields, general.body)
+        assert hit["age"] == "0"

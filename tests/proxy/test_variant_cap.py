@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cdn.proxy.drafts import first_marker, vary_marker
 from cdn.proxy.lookup import variant_key
 from cdn.proxy.purge_log import PurgeLog
 from cdn.proxy.variant_cap import LISTED, VARIANTS, VariantCap
@@ -84,6 +85,11 @@ class Others:
             self._then.pop()()
         return self._memory.exchange(*args)
 
+    def begin_marker(self, *args: Any) -> bool:
+        if self._then:
+            self._then.pop()()
+        return self._memory.begin_marker(*args)
+
 
 class Everything(PurgeLog):
     def __init__(self) -> None:
@@ -141,3 +147,27 @@ def test_one_that_is_stored_again_is_not_the_first_to_go() -> None:
         memory.publish(one, draft(one, 1), b"")
     assert memory.lookup(key(("x-a",), b"0")) is not None
     assert memory.lookup(key(("x-a",), b"1")) is None
+
+
+@pytest.mark.parametrize("vary", [("accept-encoding",), ("a", "b" * 60, "c")])
+def test_a_first_marker_is_what_any_other_would_be(vary: tuple[str, ...]) -> None:
+    memory = Memory(8 << 20, bytes(16))
+    assert memory.begin_marker(URL, first_marker(vary), b"names", 5_000, 9_000)
+    shorter = memory.lookup(URL)
+    memory.publish(b"other", vary_marker((vary,), 5_000, 9_000), b"names")
+    longer = memory.lookup(b"other")
+    assert shorter is not None
+    assert longer is not None
+    assert (shorter.draft(), shorter.read()) == (longer.draft(), longer.read())
+    memory.audit()
+
+
+def test_a_first_marker_takes_the_place_of_nothing() -> None:
+    memory = Memory(8 << 20, bytes(16))
+    memory.publish(URL, draft(URL, 1), b"there")
+    assert not memory.begin_marker(URL, first_marker(("a",)), b"names", 5_000, 9_000)
+    entry = memory.lookup(URL)
+    assert entry is not None
+    assert entry.read() == b"there"
+    assert not memory.begin_marker(bytes(1 << 17), first_marker(("a",)), b"", 5_000, 9_000)
+    memory.audit()

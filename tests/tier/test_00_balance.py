@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from cdn.tier.balance import hashed, least_connections, round_robin
 from cdn.tier.rendezvous import hash_of, order, score
+
+WORD = st.integers(0, (1 << 64) - 1)
 
 
 @dataclass(eq=False)
@@ -127,3 +130,40 @@ def test_the_same_on_every_node() -> None:
     """Fixed for ever: nodes of two versions must agree."""
     assert hash_of(b"http://shield-1:8080") == 6215759187643103828
     assert order(hash_of(b"key"), [hash_of(b"%d" % n) for n in range(8)]) == [7, 5, 0, 4, 1, 3, 2, 6]
+
+
+# --- the leaf against plain Python
+
+MASK = (1 << 64) - 1
+STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def mixed(x: int) -> int:
+    for shift, factor in STEPS:
+        x = ((x ^ (x >> shift)) * factor) & MASK
+    return x ^ (x >> 31)
+
+
+def unmixed(x: int) -> int:
+    """What `mixed` makes this of."""
+    x = x ^ (x >> 31) ^ (x >> 62)
+    for shift, factor in reversed(STEPS):
+        x = (x * pow(factor, -1, 1 << 64)) & MASK
+        x = x ^ (x >> shift) ^ (x >> 2 * shift)
+    return x
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORD, WORD, st.one_of(st.integers(1, 100), st.floats(0.01, 100)))
+def test_a_claim_as_its_twin(key: int, seed: int, weight: float) -> None:
+    u = (mixed(key ^ seed) + 0.5) / 2.0**64
+    assert score(key, seed, weight) == (-weight / math.log(u) if u < 1 else math.inf)
+
+
+@given(WORD, st.integers(0, 3000))
+def test_the_highest_claims_are_no_division_by_zero(seed: int, below: int) -> None:
+    x = MASK - below
+    assert mixed(unmixed(x)) == x
+    claim = score(unmixed(x) ^ seed, seed)
+    assert claim == (math.inf if (x + 0.5) / 2.0**64 == 1.0 else -1 / math.log((x + 0.5) / 2.0**64))
+    assert claim > 0

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from cdn.config.values import Address, Connections, Eject, HealthCheck, Origin, Retry, Server
-from cdn.tier import Kind, OriginError, OriginRequest, Origins
+from cdn.tier import Attempt, Kind, OriginError, OriginRequest, Origins
+from cdn.tier.balance import hashed
+from cdn.tier.own import OwnServer
 from cdn.tier.rendezvous import hash_of
 from tests.tier.scripted import FAST, Peer, Scripted, drain, free_port, run, scripted, until
 
@@ -445,6 +447,103 @@ def test_total_bounds_tries_and_the_body() -> None:
                 await asyncio.sleep(0.3)  # an answer that was whole in time is not cut afterwards
                 assert await ask(origins) == "a"
                 assert found[0].origin.connections == 2
+
+    run(main())
+
+
+# --- what a lane begins and `ask` goes on with
+
+
+async def name_of(server: OwnServer) -> OwnServer:
+    return server
+
+
+def test_the_home_of_a_key_is_what_the_policy_says() -> None:
+    async def main() -> None:
+        servers = [
+            Server(Address("http", "127.0.0.1", port), weight) for port, weight in ((1, 1), (2, 3), (3, 1))
+        ]
+        origin = Origin(
+            "app", tuple(servers), backup=(Server(Address("http", "127.0.0.1", 4)),), balance="hash"
+        )
+        origins = Origins({"app": origin})
+        upstream = origins.upstream("app")
+        primaries = upstream.servers[:3]
+        keys = [hash_of(b"%d" % n) for n in range(500)]
+        assert [upstream.home(key) for key in keys] == [hashed(primaries, 0, key) for key in keys]
+        assert len({upstream.home(key) for key in keys}) == 3
+        primaries[1].health.plain = False
+        assert {upstream.home(key) for key in keys} == {None}
+        await origins.close()
+
+    run(main())
+
+
+def test_another_request_does_not_take_the_server_that_a_failed_one_is_to_have() -> None:
+    """What was promised to whoever asked next went to any request of the same turn."""
+
+    async def main() -> None:
+        async with sites(2) as found, pool(*found) as origins:
+            upstream = origins.upstream("app")
+            for _ in range(4):
+                a, b = upstream.servers
+                since = asyncio.get_running_loop().time()
+                reset = OriginError(Kind.RESET, "gone", sent=True)
+                attempt = upstream.again(a, reset, since)
+                assert attempt == Attempt(since, a, b)
+                await upstream.ask("GET", False, 0, name_of)
+                assert await upstream.ask("GET", False, 0, name_of, attempt) is b
+
+    run(main())
+
+
+def test_an_attempt_of_another_configuration_is_asked_anew() -> None:
+    async def main() -> None:
+        async with sites(1) as found, pool(*found) as before, pool(*found) as after:
+            (old,), (new,) = before.upstream("app").servers, after.upstream("app").servers
+            attempt = Attempt(asyncio.get_running_loop().time(), old, old)
+            assert await after.upstream("app").ask("GET", False, 0, name_of, attempt) is new
+
+    run(main())
+
+
+def test_the_time_for_all_of_it_begins_with_the_attempt() -> None:
+    async def main() -> None:
+        async with sites(1) as found, pool(*found, timeouts=replace(FAST, total=5_000)) as origins:
+            (server,) = origins.upstream("app").servers
+            attempt = Attempt(asyncio.get_running_loop().time() - 6, None, server)
+            with pytest.raises(OriginError) as caught:
+                await origins.fetch("app", GET, None, body_length=None, attempt=attempt)
+            assert caught.value.kind is Kind.TOTAL_TIMEOUT
+            attempt = Attempt(asyncio.get_running_loop().time(), None, server)
+            got = await drain(await origins.fetch("app", GET, None, body_length=None, attempt=attempt))
+            assert got.body == b"a"
+
+    run(main())
+
+
+def test_a_lane_that_finds_no_kept_connection_has_one_more_made() -> None:
+    """With turns the servers had as many as were under way on the mean, and whatever came above that was declined."""
+
+    async def main() -> None:
+        async with sites(2) as found, pool(*found, timeouts=FAST) as origins:
+            upstream = origins.upstream("app")
+            assert upstream.kept() is None
+            assert all(
+                server.pool.live_count == 0 for server in upstream.servers
+            )  # not even one was needed yet
+            assert Counter(await turns(origins, 4)) == {"a": 2, "b": 2}
+            taken = [upstream.kept() for _ in range(2)]
+            assert {one[0] for one in taken if one} == set(upstream.servers)
+            assert upstream.kept() is None
+            server = upstream.promised
+            assert server is not None
+            await until(lambda: server.pool.idle_count == 1)
+            assert server.pool.live_count == 2
+            assert upstream.kept() is not None
+            for one in taken:
+                assert one is not None
+                one[1].give_back()
 
     run(main())
 

@@ -137,7 +137,7 @@ cdef class FillLane(Lane):
             word = way.shields.say(scheme, "GET" if head.method_id == M_GET else "HEAD", host, target).encode("latin-1")
             asking = _with_word(self.space, asking, word)
         elif way.keyed:
-            home = hash_of(self._place(at, p))
+            home = self._home(at, p)
             kept = way.upstream.kept_for(home)
             if kept is None:
                 return False
@@ -185,15 +185,20 @@ cdef class FillLane(Lane):
         c._busy(head)
         c.turn = p
         conn.ask(p, self.space, asking, p.for_head)
+        p.left_at = conn.asked_at
         return True
 
-    cdef bytes _place(self, Located* at, Passage p):
-        """What chooses a server where that goes by the key: the key of what its origin is asked for (`Site.place`)."""
-        cdef char* room = self.space + ROOM // 2
-        if p.kind != PASSED:
-            return p.primary
-        return PyBytes_FromStringAndSize(room, write_key(at.secure, at.authority, at.authority_len, at.path, at.path_len,
-                                                         at.query, at.query_len, room))
+    cdef uint64_t _home(self, Located* at, Passage p) noexcept:
+        """What chooses a server where that goes by the key: the hash of what its origin is asked for (`Site.place`)."""
+        cdef char* key = self.space + ROOM // 2
+        cdef size_t n
+        cdef uint64_t h[2]
+        if p.kind == PASSED:
+            n = write_key(at.secure, at.authority, at.authority_len, at.path, at.path_len, at.query, at.query_len, key)
+        else:
+            key, n = PyBytes_AS_STRING(p.primary), PyBytes_GET_SIZE(p.primary)
+        _core.siphash128(<const uint8_t*>PyBytes_AS_STRING(PLACES), key, n, h)
+        return h[0]
 
     cdef bint _behind(self, char* key, size_t n) noexcept:
         """Whether parts or slices lie under this key, which has room behind it."""

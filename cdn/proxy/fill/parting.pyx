@@ -12,14 +12,14 @@ cdef int forget(Passage passage) except -1:
     return passage._rest()
 
 
-cdef int restart(Passage passage) except -1:
-    """The origin had closed the connection before it saw the request: as if nothing had happened."""
+cdef int restart(Passage passage, object attempt) except -1:
+    """The connection had been closed before the origin saw the request, or its server has failed: it is asked again."""
     cdef Connection client = passage.client
-    cdef object shared = passage.shared
+    cdef object shared = passage.shared, site = passage.lane.site
     if passage.since is not None:
         passage.since.abort("restarted")
     if shared is not None:
-        handover.restart(passage.lane.site, shared)
+        handover.restart(passage.lane.site, shared, attempt)
     elif passage.fill is not None:
         passage._landed()
         passage.fill.abort("restarted")
@@ -28,7 +28,7 @@ cdef int restart(Passage passage) except -1:
         return 0
     passage.lane.handed_over += 1
     forget(passage)
-    client.front.exchange(client.hand_over(passage.head, passage.began))
+    handover.again(site, client.hand_over(passage.head, passage.began), None if shared is not None else attempt)
     return 0
 
 
@@ -55,7 +55,7 @@ cdef int give(Passage passage, _wire.Connection conn, const char* base, Response
         passage._rest()
         return 0
     given = handover.Given(passage.way.route, response, passage.request_time, passage.response_time, flight,
-                           passage.since, passage.specs is not None)
+                           passage.since, passage.key, passage.specs or ())
     forget(passage)
     handover.exchange(site, client.hand_over(passage.head, passage.began), given)
     return 0

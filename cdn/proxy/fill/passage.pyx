@@ -34,6 +34,7 @@ cdef class Passage(Sink):
     cdef Line line
     cdef str reason             # why it is not stored
     cdef int64_t began          # µs
+    cdef double left_at         # when the request left, loop time
     cdef int64_t request_time, response_time            # ms of node time
     cdef bint answered          # the response's head was heard
     cdef bint chunked           # the client gets chunks
@@ -82,6 +83,8 @@ cdef class Passage(Sink):
             return relay(self, shape, base, head, framing,
                          self.way.off_status if self.reason is ROUTE_OFF else self.way.bypass_status)
         if self.kind == TOLD:
+            if self.way.codings and not shape.as_it_came(self, base, head):
+                return give(self, conn, base, head, framing)
             return relay(self, shape, base, head, framing,
                          self.lane.unstored_line(head.status, METHOD, self.specs is not None))
         return judge(self, conn, shape, base, head, framing)
@@ -151,10 +154,14 @@ cdef class Passage(Sink):
         self.lane.held = 0
         if not self.answered:
             if error.kind is Kind.RESET and not error.received:
-                return restart(self)      # it had been closed on the other side while it was kept
+                # it had been closed on the other side while it was kept
+                return restart(self, Attempt(self.left_at, None, self.asked))
+            if error.kind is Kind.TOTAL_TIMEOUT:
+                error = self._pool().late()
             self.asked.failed(error)
-            if self._again(error, (microseconds() - self.began) / 1e6):
-                return restart(self)
+            attempt = self._again(error)
+            if attempt is not None:
+                return restart(self, attempt)
             self.way.requests += 1
         else:
             self.asked.failed(error)
@@ -179,11 +186,14 @@ cdef class Passage(Sink):
         self._cut()
         return 0
 
-    cdef bint _again(self, object error, double seconds) except -1:
-        """Whether the general lane asks once more, knowing that this server has failed."""
+    cdef object _again(self, object error):
+        """What the general lane asks once more with, knowing that this server has failed; None: it does not."""
         if self.way.shields is not None:
-            return self.way.shields.again(self.asked, error, seconds, self.home)
-        return self.way.upstream.again(self.asked, error, seconds, self.home or 0)
+            return self.way.shields.again(self.asked, error, self.left_at)
+        return self.way.upstream.again(self.asked, error, self.left_at, self.home or 0)
+
+    cdef object _pool(self):
+        return self.way.upstream if self.way.shields is None else self.way.shields
 
     # --- what the client does ---
 

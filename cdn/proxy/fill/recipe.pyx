@@ -66,6 +66,21 @@ cdef class Shape:
     cdef bint away
     cdef int date, age, etag, modified      # lines, -1: none
     cdef dict recipes
+    cdef dict told              # on a route with codings: whether a HEAD's answer is shown as it came, by the same key
+
+    cdef bint as_it_came(self, Passage passage, const char* base, ResponseHead* head) except -1:
+        """Whether the answer to a HEAD needs no words about a coding that the answer to a GET would get."""
+        cdef bint counted = _one_length(base, head)
+        cdef bytes key = self.key(base, head, passage.authorized, passage.encoding,
+                                  not counted or head.content_length >= CODED_FROM)
+        cdef object known = None if key is None else self.told.get(key)
+        if known is None:
+            known = filling.as_it_came(passage.way.route, request_of(passage), response_of(base, head))
+            if key is not None:
+                if len(self.told) >= MOST_RECIPES:
+                    self.told.clear()
+                self.told[key] = known
+        return known
 
     cdef bytes key(self, const char* base, ResponseHead* head, bint authorized, bytes encoding, bint long_enough):
         """What a recipe is remembered by; None: too long. On a route with codings also the `encoding` that was asked for, and

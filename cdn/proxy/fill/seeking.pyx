@@ -22,21 +22,19 @@ cdef bint seek(FillLane lane, Passage p, const char* buf, RequestHead* head, Loc
         p.primary = p.key = PyBytes_FromStringAndSize(at.key, at.key_len)
         if site.disk is not None and lane._on_disk(p.key):
             return False
-    elif alone or not further(lane, p, r, buf, head, at, h):
+    elif not further(lane, p, r, buf, head, at, h):
         return False
     p.door = p.key
+    if p.way.codings:
+        p.encoding = p.way.encoding(buf, head)
     if head.method_id == M_HEAD:
-        if p.way.codings:
-            return False
         p.kind = TOLD
         p.reason = METHOD
         return True
     if p.key in site.flights:
         return False
     p.kind = ALONE if alone else MISSED
-    if p.way.codings:
-        p.encoding = p.way.encoding(buf, head)
-    if p.specs is not None:
+    if p.specs is not None and not alone:       # whoever goes alone asks with its own fields
         p.entries, briefs = about(site, p.primary, encodings_of(p, buf, head), p.way.codings)
         if briefs:
             p.question = filling.asks_about(briefs)

@@ -37,7 +37,7 @@ cdef class Way:
         self.bypasses = not self.passes
         if not self.passes and route.shield and site.shields is not None:
             self.shields = site.shields
-            takes = filling.takes_shields(site.config.shields)
+            takes = True
         else:
             takes = origin is not None and filling.takes(route, origin)
             self.edits = route.headers.request
@@ -139,6 +139,7 @@ cdef Shape _shape(const char* base, ResponseHead* head, object route):
         elif head.fields[i].id == F_LAST_MODIFIED:
             s.modified = i
     s.recipes = {}
+    s.told = {}
     return s
 
 

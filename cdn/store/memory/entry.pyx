@@ -1,6 +1,9 @@
 # A stored response as Python sees it, and a draft as the store sees it.
 
 
+cdef bytes NO_HEAD = b"\r\n"
+
+
 cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):
     """Fill a record's header from a Draft; returns (head, meta), or None where they fit no run. Hash and
     body are left to the caller.

@@ -13,6 +13,7 @@ cdef class Connection:
         self.max_fields = min(max_fields, <uint32_t>_core.MAX_FIELDS)
         self.first_byte = timeouts.first_byte / 1000.0
         self.between_bytes = timeouts.between_bytes / 1000.0
+        self.total = (timeouts.total or 0) / 1000.0
         self.state = S_NEW
         self.fd = -1
 
@@ -90,9 +91,11 @@ cdef class Connection:
         self._send(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
 
     cdef int ask(self, Sink sink, const char* head, Py_ssize_t n, bint for_head) except -1:
-        """`start` without a body, on a connection that the pool has just given."""
+        """`start` without a body, on a connection that the pool has just given; the time for all of it begins now."""
         self._begin(sink, for_head, False, None)
         self.sent = True
+        if self.total > 0:
+            self.until = self.asked_at + self.total
         watch_at(self, self.asked_at)
         return self._send(head, n)
 
@@ -112,6 +115,7 @@ cdef class Connection:
         self.state = S_HEAD
         self.asked_at = _monotonic()
         self.answered_at = 0
+        self.until = 0
         if (self.intake is None and self.fd >= 0 and not self.secure and upgrade is None and self.pool.ttl > 0
                 and not self.transport.is_closing()):
             self._hook()
@@ -190,6 +194,11 @@ cdef class Connection:
         if self.sink is sink:
             self.abort()
 
+    cpdef limit(self, double at):
+        """The exchange under way has to be over at `at`, loop time, whoever hears of it by then."""
+        self.until = at
+        watch(self)
+
     cdef int _discard(self) except -1:
         if self.state == S_IDLE:
             self.pool.forget(self)
@@ -203,7 +212,7 @@ cdef class Connection:
             self.transport.abort()
         return 0
 
-    cdef give_back(self):
+    cpdef give_back(self):
         """It was taken from the pool and not used."""
         self.state = S_IDLE
         self.pool.give(self)

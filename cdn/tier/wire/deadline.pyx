@@ -17,6 +17,8 @@ cdef int watch_at(Connection conn, double now) except -1:
             seconds = conn.first_byte
         elif not conn.reading_paused:
             seconds = conn.between_bytes
+        if conn.until != 0 and (seconds == 0 or now + seconds > conn.until):
+            seconds = max(conn.until - now, 0.001)
     if seconds == 0:
         conn.deadline = 0
         return 0
@@ -42,6 +44,8 @@ cdef int fired(Connection conn) except -1:
     conn.timer = None
     if conn.deadline == 0 or conn.sink is None:
         return 0
+    if conn.until != 0 and _monotonic() > conn.until - 0.0005:
+        return conn._fail(Kind.TOTAL_TIMEOUT, f"not finished within {conn.total:g} s")
     left = conn.deadline - _monotonic()
     if left <= 0.0005 and conn.sending:
         unsent = conn.transport.get_write_buffer_size()

@@ -17,8 +17,11 @@ cdef int take_bytes(Connection conn, const char* data, Py_ssize_t n) except -1:
     if conn.state == S_DONE or conn.state == S_IDLE or conn.sink is None:
         return 0
     if conn.deadline != 0 and conn.state != S_HEAD:
-        conn.deadline = conn.heard_at + conn.between_bytes
-        conn.graced = False
+        if conn.until != 0:
+            watch_at(conn, conn.heard_at)
+        else:
+            conn.deadline = conn.heard_at + conn.between_bytes
+            conn.graced = False
     if at >= n:
         return 0
     if conn.state == S_LENGTH:

@@ -120,11 +120,6 @@ cdef class Stream(Sink):
             finally:
                 self.room_waiter = None
 
-    @property
-    def finished(self):
-        """Whether no byte can come any more."""
-        return self.ended or self.error is not None
-
     def broken(self):
         """What ended the exchange, or None."""
         return self.error
@@ -140,14 +135,10 @@ cdef class Stream(Sink):
             conn.detach()
         return chunks, self.ended
 
-    def fail(self, error):
-        """End it from our side with `error`, unless it has ended; what had arrived is still read first."""
-        cdef Connection conn = self.conn
-        if self.ended or self.error is not None:
-            return
-        if conn is not None:
-            conn.abort()
-        self.on_fail(error)
+    def limit(self, double at):
+        """It has to be whole at `at`, loop time, or it breaks; what had arrived is still read first."""
+        if self.conn is not None:
+            self.conn.limit(at)
 
     def abort(self):
         cdef Connection conn = self.conn
