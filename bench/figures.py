@@ -1,7 +1,7 @@
 """Samples to figures: medians over rounds, ratios taken within each round, noise.
 
-Two servers are only ever compared within one round, where both met the same machine; the median of those
-ratios is the figure. Knows no format.
+Two servers are only ever compared within one round, and only in rounds in which both met a machine of the same
+pace; where there is no such round, in all of them. The median of those ratios is the figure. Knows no format.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from bench.pace import alike
 from bench.peers import LIMIT, OURS
 from bench.rows import Head, Row
 from bench.runner import Sample
@@ -76,7 +77,9 @@ class Figures:
         value: Callable[[Sample], float] = lambda s: s.per_second,
     ) -> Ratio | None:
         a, b = self._samples.get(ours, {}), self._samples.get(theirs, {})
-        by_round = [value(a[n]) / value(b[n]) for n in a if n in b]
+        both = [(a[n], b[n]) for n in a if n in b]
+        fair = [(x, y) for x, y in both if alike(x.pace_us, y.pace_us)] or both
+        by_round = [value(x) / value(y) for x, y in fair]
         if not by_round:
             return None
         return Ratio(median(by_round), min(by_round), max(by_round), len(by_round))
@@ -84,6 +87,12 @@ class Figures:
     def foreign_shares(self) -> list[float]:
         """What other processes took meanwhile, in cores, run by run."""
         return sorted(s.foreign_share for by_round in self._samples.values() for s in by_round.values())
+
+    def paces(self) -> list[float]:
+        """How fast the machine itself was around each run in which that was looked at, in µs (bench.pace)."""
+        return sorted(
+            s.pace_us for by_round in self._samples.values() for s in by_round.values() if s.pace_us
+        )
 
     def spreads(self) -> list[float]:
         """(highest − lowest) / median over the rounds of each cell with several."""

@@ -15,6 +15,7 @@ from statistics import median
 from bench import latency
 from bench.figures import Figures, Ratio
 from bench.latency import Steady
+from bench.pace import ALIKE
 from bench.peers import LIMIT, OURS, PEERS, Peer
 from bench.rows import BROWSER, BROWSER_BAR, Head, Row
 from bench.runner import Gap, Sample, Settings
@@ -60,7 +61,15 @@ def page(
 
 def noise(figures: Figures) -> str:
     """How far the machine was ours, in words."""
-    return quiet_or_not(figures.foreign_shares(), figures.spreads())
+    words, paces = quiet_or_not(figures.foreign_shares(), figures.spreads()), figures.paces()
+    if not paces:
+        return words
+    tenth = len(paces) // 10
+    return (
+        f"{words} The machine itself took between {paces[tenth]:.1f} and {paces[-1 - tenth]:.1f} µs (the outer tenths "
+        "left out) for one and the same copy through a socket; two servers are compared only in rounds in which it "
+        f"was as fast for both (within {ALIKE - 1:.0%})."
+    )
 
 
 def quiet_or_not(foreign: Sequence[float], spreads: Sequence[float]) -> str:

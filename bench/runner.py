@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench import load
 from bench.load import Door, WrongAnswerError
+from bench.pace import pace
 from bench.peers import LIMIT, Peer, Place, Running, start, start_origin
 from bench.processes import Guard, Server, StartError, machine_busy_seconds
 from bench.rows import Head, Row
@@ -51,6 +52,7 @@ class Sample:
     server_share: float
     load_share: float
     foreign_share: float  # what others took of the machine's cores meanwhile
+    pace_us: float = 0.0  # of the machine itself around the run (bench.pace); 0: not taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class Runner:
         try:
             length = load.probe(door, row, head, _first(row, name))
             asked = load.count_requests(origin.port)
+            pace_us = pace(self._settings.load_core)
             busy, server, behind = machine_busy_seconds(), one.server.cpu_seconds(), origin.cpu_seconds()
             begin = time.monotonic()
             count = load.run(
@@ -190,6 +193,7 @@ class Runner:
             elapsed = time.monotonic() - begin
             busy, server = machine_busy_seconds() - busy, one.server.cpu_seconds() - server
             behind = origin.cpu_seconds() - behind
+            pace_us = (pace_us + pace(self._settings.load_core)) / 2
             judge(row, count, length, load.count_requests(origin.port) - asked)
         except WrongAnswerError as error:
             self.gaps.append(Gap(row.id, head, one.peer.id, str(error)))
@@ -208,6 +212,7 @@ class Runner:
             server_share=server / elapsed,
             load_share=(behind + count.cpu_seconds) / elapsed,
             foreign_share=max(0.0, busy - ours) / elapsed,
+            pace_us=pace_us,
         )
         self.samples.append(sample)
         self._progress.step(

@@ -12,7 +12,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from bench import latency, micro_page, plot, report, scale, scale_page, written
 from bench.figures import Figures
 from bench.latency import Steady
 from bench.load import Door, WrongAnswerError, count_requests, probe
+from bench.pace import alike, pace
 from bench.peers import PEERS
 from bench.processes import Guard, Server, free_port
 from bench.rows import ROWS, Head, chosen
@@ -56,6 +57,28 @@ def test_a_round_that_only_one_of_them_has_does_not_count() -> None:
     assert ratio is not None
     assert ratio.rounds == 1
     assert figures.ratio(HIT, "bare", "varnish") is None
+
+
+def test_a_round_in_which_the_machine_was_slower_for_one_of_them_does_not_count() -> None:
+    ours, theirs = rounds("cdn", 100, 100, 60), rounds("nginx", 100, 50, 100)
+    ours = [replace(s, pace_us=p) for s, p in zip(ours, (10.0, 10.5, 13.0), strict=True)]
+    theirs = [replace(s, pace_us=p) for s, p in zip(theirs, (10.2, 13.1, 10.0), strict=True)]
+    ratio = Figures(ours + theirs).ratio(HIT, "bare", "nginx")
+    assert ratio is not None
+    assert (ratio.middle, ratio.rounds) == (1.0, 1)
+    never = Figures(ours[1:] + theirs[1:]).ratio(HIT, "bare", "nginx")
+    assert never is not None
+    assert never.rounds == 2  # rather than no figure: all of them
+    assert "between 10.0 and 13.1 µs" in report.noise(Figures(ours + theirs))
+
+
+def test_the_pace_of_the_machine_is_that_of_a_copy_and_leaves_us_where_we_were() -> None:
+    mine = os.sched_getaffinity(0)
+    assert 0.5 < pace(CORE) < 10_000
+    assert os.sched_getaffinity(0) == mine
+    assert alike(10.0, 10.7)
+    assert not alike(10.0, 11.0)
+    assert alike(0.0, 11.0)
 
 
 def test_the_limit_and_ourselves_are_not_peers() -> None:
