@@ -98,6 +98,8 @@ class ClientStream:
     bytes_sent: int
     async def read(self) -> bytes:
         """The next bytes of the request body, b"" at its end; ValueError when its framing broke or it is too large."""
+    def whole(self) -> bytes | None:
+        """All of it, where it is here, of a declared length, and not read from; else None."""
     def interim(self, head: bytes) -> None: ...
     def start(self, head: bytes, status: int, length: int | None) -> None:
         """Write the final head, given without framing fields; `length` None when unknown, < 0 for no framing field."""

@@ -227,6 +227,9 @@ class CodedBody:
     async def _next(self) -> bytes | None:
         """What the origin sends next; None when it pauses while the encoder holds something back."""
         if self._reading is None:
+            data = self._response.ready()
+            if data is not None:
+                return data
             self._reading = asyncio.ensure_future(self._response.read())
         try:
             done, _ = await asyncio.wait({self._reading}, timeout=PAUSE if self._held else None)

@@ -62,7 +62,7 @@ async def forward(exchange: Exchange, route: Route, request: RequestHead, reason
             request.query,
             peer=stream.address,
             trusted=exchange.trusted,
-            body=_body(stream, exchange.content) if stream.has_body else None,
+            body=_content(stream, exchange.content),
             body_length=stream.body_length,
             on_interim=lambda status, fields: interim.send(stream, status, fields),
             attempt=exchange.attempted(),
@@ -93,7 +93,7 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
             request.query,
             peer=stream.address,
             trusted=exchange.trusted,
-            body=_body(stream) if stream.has_body else None,
+            body=_content(stream),
             body_length=stream.body_length,
             on_interim=lambda status, fields: interim.send(stream, status, fields),
         ),
@@ -139,6 +139,14 @@ async def _counted(site: Site, route: Route, asking: Coroutine[Any, Any, OriginR
     except OriginError:
         site.counters.origin(route.origin)["errors"] += 1
         raise
+
+
+def _content(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes] | bytes | None:
+    """The request's body: at once where all of it is here, else as it comes; None where there is none."""
+    if not stream.has_body:
+        return None
+    whole = stream.whole() if held is None else None
+    return _body(stream, held) if whole is None else whole
 
 
 async def _body(stream: ClientStream, held: Held | None = None) -> AsyncIterator[bytes]:

@@ -303,7 +303,7 @@ class Site:
         *,
         peer: str,
         trusted: bool,
-        body: AsyncIterator[bytes] | None = None,
+        body: AsyncIterator[bytes] | bytes | None = None,
         body_length: int | None = None,
         on_interim: OnInterim | None = None,
         attempt: Attempt | None = None,

@@ -16,11 +16,11 @@ from cdn.tier.seam import OnInterim, OriginRequest
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request for an origin. `body_length` is None where it is not known beforehand: it is sent in
-    chunks."""
+    chunks. A body that is there as bytes leaves with the head, and has that length."""
 
     request: OriginRequest
     host: str
-    body: AsyncIterator[bytes] | None = None
+    body: AsyncIterator[bytes] | bytes | None = None
     body_length: int | None = None
     on_interim: OnInterim | None = None
 

@@ -96,7 +96,7 @@ class Origins:
         self,
         origin: str,
         head: OriginRequest,
-        body: AsyncIterator[bytes] | None,
+        body: AsyncIterator[bytes] | bytes | None,
         *,
         body_length: int | None,
         on_interim: OnInterim | None = None,

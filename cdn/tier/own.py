@@ -56,6 +56,9 @@ class WireResponse(OriginResponse):
     def read(self) -> Coroutine[Any, Any, bytes]:
         return self._stream.read()
 
+    def ready(self) -> bytes | None:
+        return self._stream.ready()
+
     def limit(self, at: float) -> None:
         """The body has to be whole at `at`, loop time."""
         self._stream.limit(at)
@@ -234,6 +237,8 @@ class OwnServer(Member):
             length = CHUNKED if call.body_length is None else call.body_length
         request = call.request
         head = request_head(request.method, request.target, call.host, request.fields, length)
+        if isinstance(call.body, bytes):
+            head += call.body
         kept = self.pool.take()
         if kept is not None:
             try:
@@ -280,9 +285,10 @@ class OwnServer(Member):
         self, conn: Connection, stream: Stream, call: Call, head: bytes, upgrade: str | None
     ) -> None:
         try:
-            conn.start(stream, head, call.request.method == "HEAD", call.body is not None, upgrade)
-            if call.body is not None:
-                sending = send_body(conn, stream, call.body, call.body_length)
+            body = None if isinstance(call.body, bytes) else call.body
+            conn.start(stream, head, call.request.method == "HEAD", body is not None, upgrade)
+            if body is not None:
+                sending = send_body(conn, stream, body, call.body_length)
                 conn.set_sender(self._loop.create_task(sending))
             await stream.answer()
         except asyncio.CancelledError:

@@ -155,6 +155,10 @@ class OriginResponse(ABC):
         256 KiB wait.
         """
 
+    def ready(self) -> bytes | None:
+        """What `read` would give at once, or None: it has to be waited for, or has failed. While nobody reads."""
+        return None
+
     @abstractmethod
     def abort(self) -> None:
         """Give up the rest: the connection is closed at once, unless the body was whole. Idempotent."""

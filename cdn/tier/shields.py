@@ -124,7 +124,7 @@ class ShieldPool:
         self,
         scheme: str,
         head: OriginRequest,
-        body: AsyncIterator[bytes] | None,
+        body: AsyncIterator[bytes] | bytes | None,
         direct: Direct,
         *,
         body_length: int | None,

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cdn.rules.message import Fields
+from cdn.tier.call import Call
 from cdn.tier.own import OwnServer
-from cdn.tier.seam import OriginError
+from cdn.tier.seam import Kind, OriginError, OriginRequest
 from tests.tier.certificates import secured
-from tests.tier.scripted import Peer, asking, origin_of, pieces, run, scripted, until
+from tests.tier.scripted import Peer, asking, drain, origin_of, pieces, run, scripted, until
 
 BOTH = pytest.mark.parametrize("client", ["own", "tls"])
 DONE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"
@@ -59,6 +60,71 @@ def test_framed_anew(client: str, length: int | None) -> None:
         assert not any(
             line.startswith((b"expect", b"user-agent", b"accept", b"content-type")) for line in lines
         )
+
+
+@pytest.mark.parametrize("size", [1, 1024, 200_000])
+def test_one_that_is_there_leaves_with_its_head(size: int) -> None:
+    data = bytes(n % 251 for n in range(size))
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        while head := await peer.request():
+            assert b"\r\nContent-Length: %d\r\n" % size in head
+            assert await peer.reader.readexactly(size) == data
+            asked += 1
+            if asked == 3:
+                peer.reset()
+                return
+            await peer.send(DONE)
+
+    async def main() -> None:
+        async with scripted(script) as origin:
+            configured = origin_of(origin.port)
+            server = OwnServer(configured, configured.servers[0], asyncio.get_running_loop())
+            call = Call(OriginRequest("POST", "/", "www.example.com"), "www.example.com", data, size)
+            for _ in range(2):
+                got = await drain(await server.fetch(call))
+                assert (got.body, got.kind) == (b"done", None)
+            with pytest.raises(OriginError) as caught:  # what may have been done is not done twice
+                await server.fetch(call)
+            assert caught.value.kind is Kind.RESET
+            assert (origin.connections, asked) == (1, 3)
+            await server.close()
+
+    run(main())
+
+
+def test_what_is_ready_is_what_would_be_read() -> None:
+    more = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while await peer.request():
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+            await more.wait()
+            await peer.send(b"done")
+            await peer.send(b"done")
+
+    async def main() -> None:
+        async with scripted(script) as origin:
+            configured = origin_of(origin.port)
+            server = OwnServer(configured, configured.servers[0], asyncio.get_running_loop())
+            call = Call(OriginRequest("GET", "/", "www.example.com"), "www.example.com")
+            response = await server.fetch(call)
+            assert response.ready() is None
+            reading = asyncio.ensure_future(response.read())
+            await asyncio.sleep(0)
+            assert response.ready() is None  # nothing is there, and another reads
+            more.set()
+            body = await reading
+            await until(lambda: response.complete)
+            while (piece := response.ready()) != b"":
+                assert piece is not None
+                body += piece
+            assert (body, response.ready()) == (b"donedone", b"")
+            await server.close()
+
+    run(main())
 
 
 @BOTH

@@ -32,6 +32,13 @@ cdef class ClientStream:
                 self.reader = None
         return self._take()
 
+    def whole(self):
+        """All of the body, where it is here and its length was declared, and nothing of it was read; else None."""
+        if (not self.body_done or self.body_error is not None or self.body_length is None or not self.chunks
+                or self.waiting != <size_t>self.body_length):
+            return None
+        return self._take()
+
     def _take(self):
         cdef bytes data = b"".join(self.chunks) if len(self.chunks) > 1 else self.chunks[0]
         self.chunks.clear()

@@ -111,6 +111,19 @@ cdef class Stream(Sink):
             finally:
                 self.read_waiter = None
 
+    def ready(self):
+        """What `read` would give at once, or None."""
+        cdef bytes chunk
+        if self.read_waiter is not None:
+            return None
+        if self.chunks:
+            chunk = self.chunks.popleft()
+            self.waiting -= PyBytes_GET_SIZE(chunk)
+            if self.conn is not None and self.waiting <= QUEUE_LOW:
+                self.conn.resume_reading()
+            return chunk
+        return b"" if self.ended and self.error is None else None
+
     async def room(self, Connection conn not None):
         """Wait until the transport takes more; returns at once, too, when the exchange ended."""
         while conn.writing_paused and self.error is None and not (self.ended and not self.tunnel):
