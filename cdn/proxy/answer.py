@@ -92,6 +92,8 @@ async def _body(stream: ClientStream, source: Source, offset: int, end: int | No
             return
         stream.write(data)
         offset += len(data)
+        if offset == end:
+            return  # the last piece is the connection's to send: what is held for the answer is let go of
         await stream.drain()
 
 

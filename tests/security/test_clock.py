@@ -74,3 +74,13 @@ def test_a_clock_that_goes_back_extends_nothing() -> None:
         proxy.advance(HOUR + 601)
         assert not is_hit(proxy.get("/a"))
         assert origin.count() in (2, 3)
+
+
+@pytest.mark.parametrize("back", [1, 30, HOUR])
+def test_what_was_born_in_the_future_is_no_age_old(back: int) -> None:
+    """In the hit lane, which counts in whole seconds and has no sign to write."""
+    with Origin(fresh(600)) as origin, Proxy(site(origin)) as proxy:
+        proxy.get("/a")
+        proxy.advance(-back)
+        with proxy.lanes(hit=1):
+            assert proxy.get("/a")["age"] == "0"
