@@ -44,6 +44,7 @@ cdef struct Space:              # the mapping as this process sees it
     uint64_t runner_word[POOL]  # and what the slot said
     Candidate pool[POOL]        # lru: what they were
     uint64_t random
+    uint64_t given              # the page where this process gave back a run last
     int me                      # our worker slot; -1: not attached
     int depth                   # how often we hold the lock
     bint doubtful               # the last attempt to get it was in vain

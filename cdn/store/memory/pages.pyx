@@ -282,7 +282,10 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
 
 
 cdef Record* take_run(Space* s, int n) noexcept nogil:
-    cdef int64_t page = tree_fit(s, RUNS, n)
+    cdef int64_t page
+    if s.tree[RUNS][s.given] == n:      # who went has left just what comes, as where all are as long, and its page is at hand
+        return carve(s, s.given, n)
+    page = tree_fit(s, RUNS, n)
     return NULL if page < 0 else carve(s, page, n)
 
 
@@ -295,6 +298,7 @@ cdef void give_run(Space* s, const Record* r) noexcept nogil:
     cdef int above = spans[i - 1].at if i else PAGE_GRANULES
     cdef int below = spans[i + 1].at + spans[i + 1].n if i + 1 < <int> p.runs else p.lines * LINE_GRANULES
     cdef bint full = p.runs == p.lines * LINE_SPANS
+    s.given = page
     p.runs -= 1
     memmove(spans + i, spans + i + 1, (p.runs - i) * sizeof(Span))
     cdn_step(STEP_GIVEN)
