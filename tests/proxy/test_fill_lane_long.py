@@ -175,6 +175,7 @@ def test_a_reset_that_is_there_with_the_last_bytes_is_no_plain_end(total: int, f
 def test_what_comes_behind_a_body_is_nobodys_response(pause: float) -> None:
     """A second response in the same segment, or right behind it, goes to nobody, and its connection is not kept."""
     evil = OK + b"Content-Length: 4\r\n\r\nevil"
+    sent = [Signal(f"the origin has sent more, {n}") for n in range(8)]
 
     def rule(request: Any) -> Any:
         if not request.target.endswith("more"):
@@ -186,6 +187,7 @@ def test_what_comes_behind_a_body_is_nobodys_response(pause: float) -> None:
             request.conn.send(evil)
         else:
             request.conn.send(data + evil)
+        sent[int(request.target.split("/")[-1].removesuffix("more"))].set()
         return None
 
     with Origin(rule) as origin, Proxy(off(origin)) as proxy, proxy.client() as client:
@@ -193,6 +195,7 @@ def test_what_comes_behind_a_body_is_nobodys_response(pause: float) -> None:
         for n in range(8):
             target = f"/100000/{n}more"
             assert client.get(target).body == body_of(target, 100_000)
+            sent[n].wait()
             time.sleep(2 * pause)
             assert client.get(f"/100000/{n}").body == body_of(f"/100000/{n}", 100_000)
         on = {request.connection for request in origin.requests if request.target.endswith("more")}
