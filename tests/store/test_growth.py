@@ -152,6 +152,17 @@ def test_a_ring_grows_in_the_middle_of_its_round(name: str) -> None:
     assert set(memory.audit().values()) == {0}
 
 
+@pytest.mark.parametrize("length", [1960, 1984, 2000, 2016])
+def test_a_page_takes_more_runs_than_its_list_has_room_for(length: int) -> None:
+    """Where the lowest run lies right behind it. All pages of large ones were of no use to small ones."""
+    memory = Memory(8 << 20, bytes(16), objects=100_000, policy="s3fifo")
+    put(memory, 0, 5000, length)
+    assert memory.stats()["evictions"] > 1000
+    put(memory, 10_000, 30_000, 30)
+    assert memory.stats()["used"] > 0.98 * memory.size
+    memory.audit()
+
+
 def test_there_are_as_many_fills_as_are_wanted() -> None:
     """More than the table of fills begins with; those that have ended make room for others."""
     memory = Memory(64 << 20, bytes(16), workers=2)

@@ -188,6 +188,32 @@ cdef bint slide(Space* s, uint64_t page, int first, int behind) noexcept nogil:
     return done
 
 
+cdef bint lift(Space* s, uint64_t page, int most) noexcept nogil:
+    """Move the lowest run of a page into a gap above, out of the way of its list. False: it fits into none, or somebody holds it."""
+    cdef Span* spans = spans_of(s, page)
+    cdef int last = <int> s.table[page].runs - 1
+    cdef int n = spans[last].n
+    cdef int top = PAGE_GRANULES
+    cdef int k
+    cdef Record* r = record_of(s, page, last)
+    if n > most or cdn_load32(&r.pins) != 0:
+        return False
+    for k in range(last):
+        if top - spans[k].at - spans[k].n >= n:
+            break
+        top = spans[k].at
+    else:
+        return top - spans[last].at - n >= LINE_GRANULES and slide(s, page, last, last + 1)
+    if not arrest(s, r):
+        return False
+    move_record(s, r, <Record*> (page_bytes(s, page) + (top - n) * GRANULE))
+    memmove(spans + k + 1, spans + k, (last - k) * sizeof(Span))
+    spans[k].at, spans[k].n = top - n, n
+    cdn_step(STEP_COMPACTED)
+    tree_set(s, RUNS, page, longest_run(s, page))
+    return True
+
+
 cdef bint compact(Space* s, int n, int most) noexcept nogil:
     """Bring together what is free in a page until n granules are, if that takes moving no more than `most`."""
     cdef int free = tree_most(s, FREES)
@@ -198,9 +224,10 @@ cdef bint compact(Space* s, int n, int most) noexcept nogil:
 
 
 cdef bint compact_near(Space* s, uint64_t page, int n, int most) noexcept nogil:
-    """The same in one of the pages that share a node of the tree with this one."""
+    """The same in this page, or in one of those that share a node of the tree with it."""
     cdef const Page* p
-    cdef uint64_t at = page // TREE_FANOUT * TREE_FANOUT
+    cdef uint64_t node = page // TREE_FANOUT * TREE_FANOUT
+    cdef uint64_t at
     cdef uint64_t best = 0
     cdef int first = 0
     cdef int behind = 0
@@ -210,15 +237,18 @@ cdef bint compact_near(Space* s, uint64_t page, int n, int most) noexcept nogil:
     cdef int looked = 0
     cdef int i
     for i in range(TREE_FANOUT):
-        if s.tree[FREES][at + i] >= n and looked < GLANCES:
-            p = &s.table[at + i]
-            if spans_of(s, at + i)[p.runs - 1].at < ground(p):
-                continue        # its list can become no longer
+        at = node + (page + <uint64_t> i) % TREE_FANOUT
+        if s.tree[FREES][at] >= n and looked < GLANCES:
+            p = &s.table[at]
+            if spans_of(s, at)[p.runs - 1].at < ground(p):      # its list can become no longer
+                if lift(s, at, most):
+                    return True
+                continue
             looked += 1
-            cost = cdn_least_to_move(<const uint16_t*> spans_of(s, at + i), p.runs, PAGE_GRANULES, ground(p), n, most, &a, &b)
+            cost = cdn_least_to_move(<const uint16_t*> spans_of(s, at), p.runs, PAGE_GRANULES, ground(p), n, most, &a, &b)
             if cost >= 0:
                 most = cost - 1
-                best, first, behind = at + i, a, b
+                best, first, behind = at, a, b
                 if cost == 0:
                     break
     return behind > first and slide(s, best, first, behind)
