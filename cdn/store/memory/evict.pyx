@@ -20,6 +20,10 @@ cdef inline Bucket* other_bucket(Space* s, const Record* r, const Bucket* b) noe
     return first if first != b else second_bucket(s, r.hash0)
 
 
+cdef enum:
+    DEPTH = 1       # beyond the two buckets of those beside it: with the index as full as it may be one in millions finds no room
+
+
 cdef int displace(Space* s, Bucket* b) noexcept nogil:
     """Empty a slot of a full bucket by pointing at its record from the other bucket of that key; -1: no room there."""
     cdef Bucket* other
@@ -27,6 +31,8 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
     cdef int i
     cdef int j
     for i in range(SLOTS):
+        if b.slot[i] == 0:
+            return i
         r = record_at(s, b.slot[i] & GRANULE_MASK)
         other = other_bucket(s, r, b)
         for j in range(SLOTS):
@@ -38,15 +44,15 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
     return -1
 
 
-cdef int displace_further(Space* s, Bucket* b) noexcept nogil:
-    """The same where all those other buckets are full: one of them is made to have room first."""
+cdef int displace_further(Space* s, Bucket* b, int depth) noexcept nogil:
+    """The same where all those other buckets are full: one of them is made to have room first, in the same way."""
     cdef Bucket* other
     cdef Record* r
     cdef int i
     for i in range(SLOTS):
         r = record_at(s, b.slot[i] & GRANULE_MASK)
         other = other_bucket(s, r, b)
-        if other != b and displace(s, other) >= 0:
+        if other != b and (displace(s, other) >= 0 or (depth > 0 and displace_further(s, other, depth - 1) >= 0)):
             return displace(s, b)
     return -1
 
@@ -68,7 +74,7 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
             return at
     for turn in range(2):
         bucket[0] = first_bucket(s, r.hash0) if turn == 0 else second_bucket(s, r.hash0)
-        at = displace_further(s, bucket[0])
+        at = displace_further(s, bucket[0], DEPTH)
         if at >= 0:
             return at
     b = first_bucket(s, r.hash0)

@@ -6,7 +6,7 @@
 # the extent has changed. It never shrinks.
 
 cdef enum:
-    FULL_OF_16 = 12         # of 16 slots taken: it grows
+    FULL_OF_16 = 13         # of 16 slots taken: it grows
     STEPS_A_RECORD = 2      # buckets that one more record may add
 
 
