@@ -35,7 +35,7 @@ from cdn.proxy._lane cimport AT_KEY, AT_NOTHING, HitLane, KEY_ROOM, Located
 from cdn.proxy._log cimport HitLog, Line, Text, line_of
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
 from cdn.store._memory cimport Fill, Memory
-from cdn.store.layout cimport RECORD_VARY_MARKER, Record
+from cdn.store.layout cimport RECORD_VARY_MARKER, Record, record_time
 from cdn.tier cimport _wire
 from cdn.tier._standing cimport Choice, Member
 from cdn.tier._wire cimport BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING, Framing, Sink, Stream

@@ -23,7 +23,7 @@ from cdn.proxy._variants cimport Normaliser
 from cdn.proxy._words cimport NO_WORD, Words
 from cdn.store._journal cimport Journal
 from cdn.store._memory cimport Memory, Sight
-from cdn.store.layout cimport RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record
+from cdn.store.layout cimport NO_TIME, RECORD_NO_BODY, RECORD_OLD_ORIGIN, RECORD_VARY_MARKER, Record
 
 cdef enum:
     LISTING = 20                # bytes of a list of slices
@@ -298,7 +298,7 @@ cdef class HitLane:
                 if etag_list_matches(buf + f.value, f.value_len, stored + h.etag, h.etag_len, True):
                     status = 304
             elif head.present & (1ULL << F_IF_MODIFIED_SINCE):
-                if h.last_modified == INT64_MIN:
+                if h.last_modified == NO_TIME:
                     return 0        # compared with Date, which is not in the record
                 f = _only(head, F_IF_MODIFIED_SINCE)
                 if f == NULL:

@@ -27,7 +27,7 @@ from enum import IntEnum
 
 from cdn.store.record import Draft
 
-assert sizeof(Record) == 112 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(FillSlot) == 176 and sizeof(Super) <= 4096
+assert sizeof(Record) == 96 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(FillSlot) == 176 and sizeof(Super) <= 4096
 
 include "memory/pages.pyx"
 include "memory/sync.pyx"
@@ -57,6 +57,7 @@ cdef str BUSY = "the memory store is held by a process that does not run: kill i
 
 cdef enum:
     LEAST_SIZE = 1 << 20
+    MOST_SIZE_BITS = 42             # blocks and granules have numbers that reach so far
     PIECES = 64
     MOST_REFS = 255
     BASE_PART = 512                 # the index begins with this part of what it may become
@@ -85,6 +86,8 @@ cdef class Memory:
             raise ValueError("the store's secret is 16 bytes")
         if size < LEAST_SIZE:
             raise ValueError("the memory store takes at least 1 MiB")
+        if size > <uint64_t> 1 << MOST_SIZE_BITS:
+            raise ValueError("the memory store takes at most 4 TiB")
         if not 1 <= sample <= 1 << 20:
             raise ValueError("an eviction chooses among 1 to 1048576 entries")
         if not 0 <= hash_bits <= 64:
@@ -546,7 +549,7 @@ cdef class Memory:
         text = read_draft(draft, self.epoch(), key, &t)
         if text is None or not take_lock(&self.s, LOCK_WAIT):
             return None
-        t.hash0, t.body_length, t.body = old.hash0, old.body_length, old.body
+        t.hash0, t.body_length, t.body, t.stretches = old.hash0, old.body_length, old.body, old.stretches
         # what is pinned is not evicted for this
         r = NULL if cdn_load32(&old.pins) & PIN_RETIRED else self.lay_over(&t, old, key, text[0], text[1])
         fresh = self.publish_run(r)
@@ -585,27 +588,26 @@ cdef class Memory:
         cdef uint64_t i
         cdef uint64_t here
         cdef Record* r
-        cdef uint32_t* list
         if (t.body_length > self.largest
                 or not plan(&self.s, t.key_len, t.head_len, t.meta_len, t.body_length, &nblocks, &nquarters, &run_bytes)
                 or not make_pieces(&self.s, &nblocks, &nquarters, &run_bytes)):
             return NULL
-        r = make_run(&self.s, granules(run_bytes))
+        t.body, t.quarters, t.stretches = nblocks, nquarters, join_blocks(laid, nblocks, NULL)
+        r = make_run(&self.s, granules(run_bytes - sizeof(uint32_t) * (nblocks - t.stretches)))
         if r == NULL:
             give_pieces(&self.s, nblocks, nblocks + nquarters)
             return NULL
-        t.body, t.quarters = nblocks, nquarters
         write_run(r, t, key, head, meta)
-        list = record_blocks(r)
-        memcpy(list, laid, (nblocks + nquarters) * sizeof(uint32_t))
+        join_blocks(laid, nblocks, record_blocks(r))
+        memcpy(record_quarters(r), laid + nblocks, nquarters * sizeof(uint32_t))
         for i in range(nblocks):
             here = min(<uint64_t> BLOCK_BYTES, t.body_length - i * BLOCK_BYTES)
-            memcpy(block_bytes(&self.s, list[i]), body + i * BLOCK_BYTES, here)
+            memcpy(block_bytes(&self.s, laid[i]), body + i * BLOCK_BYTES, here)
         if nblocks:
-            block_refs(&self.s, list[0])[0] = 1
+            block_refs(&self.s, laid[0])[0] = 1
         here = nblocks * BLOCK_BYTES
-        for i in range(nblocks, nblocks + nquarters):
-            memcpy(quarter_bytes(&self.s, list[i]), body + here, min(<uint64_t> QUARTER_BYTES, t.body_length - here))
+        for i in range(nquarters):
+            memcpy(quarter_bytes(&self.s, record_quarters(r)[i]), body + here, min(<uint64_t> QUARTER_BYTES, t.body_length - here))
             here += QUARTER_BYTES
         if here < t.body_length:
             memcpy(record_body(r), body + here, t.body_length - here)
@@ -616,12 +618,12 @@ cdef class Memory:
         cdef uint64_t whole = old.body * <uint64_t> BLOCK_BYTES
         cdef uint64_t tail = 0 if old.body_length <= whole else old.body_length - whole
         cdef uint64_t nquarters = tail // QUARTER_BYTES
-        cdef uint64_t run_bytes = lead(t.key_len, t.head_len, t.meta_len, old.body + nquarters) + tail % QUARTER_BYTES
+        cdef uint64_t run_bytes = lead(t.key_len, t.head_len, t.meta_len, old.stretches + nquarters) + tail % QUARTER_BYTES
         cdef uint64_t i
         cdef Record* r
         cdef bytes body
         # the new head is so much longer that the body has to be laid anew, or there are too many to share it
-        if run_bytes > MOST_RUN or (old.body and block_refs(&self.s, record_blocks(old)[0])[0] == MOST_REFS):
+        if run_bytes > MOST_RUN or (old.body and block_refs(&self.s, first_of(record_blocks(old)[0]))[0] == MOST_REFS):
             body = read_body(&self.s, old, 0, old.body_length)
             return self.lay(t, key, head, meta, PyBytes_AS_STRING(body))
         r = make_run(&self.s, granules(run_bytes))
@@ -633,12 +635,12 @@ cdef class Memory:
             give_run(&self.s, r)
             return NULL
         for i in range(nquarters):
-            copy_body(&self.s, old, whole, quarter_bytes(&self.s, record_blocks(r)[r.body + i]), QUARTER_BYTES)
+            copy_body(&self.s, old, whole, quarter_bytes(&self.s, record_quarters(r)[i]), QUARTER_BYTES)
             whole += QUARTER_BYTES
         copy_body(&self.s, old, whole, record_body(r), tail % QUARTER_BYTES)
         if old.body:
-            memcpy(record_blocks(r), record_blocks(old), old.body * sizeof(uint32_t))
-            block_refs(&self.s, record_blocks(r)[0])[0] += 1
+            memcpy(record_blocks(r), record_blocks(old), old.stretches * sizeof(uint32_t))
+            block_refs(&self.s, first_of(record_blocks(r)[0]))[0] += 1
         return r
 
     # -- leaving --------------------------------------------------------------------------------------------------
@@ -673,8 +675,7 @@ cdef class Memory:
         if r == NULL:
             return False
         if now == INT64_MIN:
-            cdn_lower64(&r.swr_until, now)
-            cdn_lower64(&r.sie_until, now)
+            never_stale(r)
         if r.fresh_until > now:
             cdn_lower64(&r.fresh_until, now)
         unpin_record(&self.s, r)

@@ -1,11 +1,11 @@
 """The one mapping of a node, byte by byte: what a process needs to read or write it, and nothing process-local.
 
-Everything is addressed by offsets from the start of the mapping, in granules of 16 bytes; no Python object, no pointer.
+Everything is addressed by offsets from the start of the mapping, in granules of 8 bytes; no Python object, no pointer.
 
     0                 Super         magic, version, geometry, counters, the lock of all who write
     workers           WorkerSlot[]  who is attached; none in a store that one process uses alone
     pins              uint64_t[]    a table for each worker: granules of the records that it holds; 0: free
-    fill_tags         uint64_t[]    for each fill slot: its key's hash with bit 0 set; 0: free
+    fill_tags         uint32_t[]    for each fill slot: half of its key's hash with bit 0 set; 0: free
     fill_numbers      uint16_t[]    and which FillSlot it has
     fills             FillSlot[]    the bodies that are on their way in: the first FILL_BASE; the others come as they are needed,
                                     and lie in blocks
@@ -20,16 +20,17 @@ Everything is addressed by offsets from the start of the mapping, in granules of
     queues            uint32_t[]    what the eviction policy keeps: rings of slot numbers, oldest first; their beginnings
     ghosts            uint32_t[8]   and fingerprints of what was evicted before anybody asked for it again; the first groups
     table_blocks      uint32_t[]    which blocks hold the rest of fills, rings and ghosts
-    bounce            20 KiB        where a record lies for a moment that is moved by less than its own length
+    bounce            8 KiB         where a record lies for a moment that is moved by less than its own length
     pages             128 KiB each  runs of granules, blocks of large bodies, or what is more of a table than its beginning
 
 A stored response is one run of granules inside one page:
 
-    Record (112) | key | head | meta | pad to 4 | numbers of blocks, of quarters (uint32_t each) | the rest of the body
+    Record (96) | key | head | meta | pad to 4 | stretches of blocks, quarters (uint32_t each) | the rest of the body
 
 Whole 16 KiB of a body lie in blocks, and whole 4 KiB of what is left in quarters of blocks: what a hole is to be found for
 is short then, and holes are shorter the shorter it is. Both are listed in the run and numbered through all pages, so that
-neighbours in number are neighbours in memory; the first block counts the records that share them all, quarters are of one
+neighbours in number are neighbours in memory; up to 16 blocks that are (a *stretch*) are listed as one, by the first of them and how many
+more there are in the upper 4 bits; the first block counts the records that share them all, quarters are of one
 record each; where many lie about that make up no block, they take the place of a body's last blocks. A body on its way in
 has blocks only, its rest lies in the run. Neither is ever moved, runs are: every run begins with a Record, so that a page can be read without the index (compaction, rebuilding). A page of
 runs begins with the list of them, the highest first: it grows upwards, a line of 8 at a time, and runs are taken from the
@@ -52,22 +53,25 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from cdn._system cimport pthread_mutex_t
 
 cdef enum:
-    LAYOUT_VERSION = 4
-    GRANULE = 16
-    GRANULE_SHIFT = 4
+    LAYOUT_VERSION = 5
+    GRANULE = 8
+    GRANULE_SHIFT = 3
     PAGE_BYTES = 131072
     PAGE_SHIFT = 17
-    PAGE_GRANULES = 8192
+    PAGE_GRANULES = 16384
     LINE_SPANS = 8          # of the list of runs of a page
-    LINE_GRANULES = 2
+    LINE_GRANULES = 4
     MOST_RUN = 131040       # bytes: a page but for one line
     BLOCK_BYTES = 16384
-    BLOCK_GRANULES = 1024
+    BLOCK_GRANULES = 2048
     PAGE_BLOCKS = 8
     QUARTER_BYTES = 4096
-    QUARTER_GRANULES = 256
+    QUARTER_GRANULES = 512
     PAGE_QUARTERS = 32
     RUN_BYTES = 16384       # what arrives and is not longer, all told, is one run; longer bodies go to blocks
+    STRETCH_SHIFT = 28      # so there are at most 2**28 blocks
+    STRETCH_MASK = 0x0fffffff
+    MOST_STRETCH = 16
     MOST_BLOCKS = 14336     # of one body: their numbers take less than half of the longest run
     SLOTS = 5
     SEGMENT_SHIFT = 8       # buckets of the index that fill a block
@@ -83,7 +87,7 @@ cdef enum:
     MOST_WORKERS = 64       # one bit each in a word
     TREE_LEVELS = 6         # 32**6 pages = 128 TiB
     TREES = 4
-    BOUNCE_BYTES = 20480
+    BOUNCE_BYTES = 8192
     ACCESS_SHIFT = 4        # access stamps count 16 ms
 
 # Record.flags. Bits 0-7 mean something to the store; the others are the rules' and the lane's, and opaque to it.
@@ -112,23 +116,60 @@ cdef enum PageKind:
     PAGE_BLOCK = 2
     PAGE_CLEARING = 3
 
-cdef struct Record:             # 112 bytes
-    uint64_t hash0              # the first half of siphash128 of the key with the node's secret
-    uint64_t stamp              # decision epoch
-    int64_t born                # ms of node time; age = now - born
-    int64_t fresh_until, swr_until, sie_until
-    int64_t response_time
-    int64_t last_modified       # seconds, INT64_MIN when none
-    uint64_t body_length
-    uint64_t lines_304          # bit i: line i of the head's field lines belongs in a 304
-    uint32_t flags
-    uint32_t pins               # private to the store, atomic
-    uint16_t body, quarters     # how many blocks of it are listed in the run, and quarters; private to the store
-    uint16_t run                # granules of this run; private to the store
-    uint16_t key_len, head_len, meta_len
-    uint16_t status, status_line_len
-    uint16_t etag, etag_len     # offset in head; etag_len 0: none
-    uint32_t place              # lru: serial; else queue << PLACE_SHIFT | position; private to the eviction
+# Times that a record holds in 48 bits are as late as never (or as early) where they are further away than those reach.
+cdef extern from *:
+    """
+    #ifndef CDN_RECORD
+    #define CDN_RECORD
+    typedef struct {
+        int64_t born : 48; uint64_t flags : 16;
+        int64_t response_time : 48; uint64_t head_len : 16;
+        int64_t swr_until : 48; uint64_t meta_len : 16;
+        int64_t sie_until : 48; uint64_t run : 16;
+        int64_t last_modified : 48; uint64_t quarters : 16;
+        uint64_t body_length : 38, status : 10, body : 16;
+        uint64_t lines_304;
+        uint16_t stretches, status_line_len, etag, etag_len;
+        int64_t fresh_until;
+        uint64_t stamp : 48, key_len : 16;
+        uint32_t pins, place;
+        uint64_t hash0;         /* beside the key, which is looked at with it */
+    } Record;
+    _Static_assert(sizeof(Record) == 96, "a record has 96 bytes");
+    #define CDN_NO_TIME (-((int64_t)1 << 47))
+    static inline int64_t cdn_time(int64_t t) {
+        return t < CDN_NO_TIME ? CDN_NO_TIME : t > -1 - CDN_NO_TIME ? -1 - CDN_NO_TIME : t;
+    }
+    static inline uint64_t cdn_stamp(uint64_t stamp) { return stamp >> 48 ? 0 : stamp; }
+    /* Of a record that others read: stale is too old from now on. The upper 16 bits of both times make them negative. */
+    static inline void cdn_never_stale(Record* r) {
+        __atomic_store_n((uint16_t*) ((char*) r + 20), 0x8000, __ATOMIC_RELAXED);
+        __atomic_store_n((uint16_t*) ((char*) r + 28), 0x8000, __ATOMIC_RELAXED);
+    }
+    #endif
+    """
+    const int64_t NO_TIME "CDN_NO_TIME"
+    int64_t record_time "cdn_time" (int64_t t) noexcept nogil   # as a record holds it
+    uint64_t record_stamp "cdn_stamp" (uint64_t stamp) noexcept nogil    # 0, which is older than all, where it is too great
+    void never_stale "cdn_never_stale" (Record* r) noexcept nogil
+    ctypedef struct Record:         # 96 bytes
+        uint64_t hash0              # the first half of siphash128 of the key with the node's secret
+        int64_t fresh_until, swr_until, sie_until
+        uint64_t lines_304          # bit i: line i of the head's field lines belongs in a 304
+        uint64_t stamp              # decision epoch
+        int64_t born                # ms of node time; age = now - born
+        int64_t response_time
+        int64_t last_modified       # seconds, NO_TIME when none
+        uint64_t body_length
+        uint16_t flags
+        uint16_t body, quarters     # how many blocks and quarters its body has; private to the store
+        uint16_t stretches          # in how many stretches the blocks are listed; as many as blocks while it arrives
+        uint16_t run                # granules of this run; private to the store
+        uint16_t key_len, head_len, meta_len
+        uint16_t status, status_line_len
+        uint16_t etag, etag_len     # offset in head; etag_len 0: none
+        uint32_t pins               # private to the store, atomic
+        uint32_t place              # lru: serial; else queue << PLACE_SHIFT | position; private to the eviction
 
 cdef struct Bucket:             # 64 bytes, one cache line
     uint64_t slot[SLOTS]        # tag << 40 | moving << 39 | granule, 0 when empty; one atomic store publishes

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from cdn.store import Draft
 
-FAR = 1 << 50
+FAR = 1 << 46
 
 
 def body(key: bytes, version: int, n: int) -> bytes:

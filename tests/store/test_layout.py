@@ -66,6 +66,7 @@ def test_the_hash_is_keyed() -> None:
     [
         ((1 << 20, b"short"), "16 bytes"),
         ((1000, bytes(16)), "at least 1 MiB"),
+        (((1 << 42) + 1, bytes(16)), "at most 4 TiB"),
         ((1 << 20, bytes(16), 1_000_000), "more than half"),
         ((1 << 20, bytes(16), 0), "one object"),
         ((1 << 20, bytes(16), 100, 0), "chooses among"),

@@ -90,11 +90,11 @@ def test_every_number_comes_back(memory: Memory) -> None:
         status_line_len=24,
         born=-5,
         fresh_until=1 << 60,
-        swr_until=(1 << 60) + 1,
-        sie_until=(1 << 60) + 2,
+        swr_until=(1 << 46) + 1,
+        sie_until=(1 << 47) - 1,
         response_time=77,
-        flags=0xFFFFFFFF,
-        stamp=(1 << 64) - 1,
+        flags=0xFFFF,
+        stamp=(1 << 48) - 1,
         last_modified=-62135596800,
         lines_304=(1 << 64) - 1,
         meta=bytes(range(256)),
@@ -104,6 +104,20 @@ def test_every_number_comes_back(memory: Memory) -> None:
     assert entry.draft() == one
     assert entry.etag is None
     assert memory.now == 77
+
+
+def test_what_is_too_far_away_for_a_record_comes_back_as_far_as_it_goes(memory: Memory) -> None:
+    far = (1 << 63) - 1
+    one = dataclasses.replace(
+        draft(b"k", 1), fresh_until=far, swr_until=far, sie_until=-far, stamp=(1 << 64) - 1
+    )
+    entry = memory.publish(b"k", dataclasses.replace(one, last_modified=1 << 60, born=-(1 << 60)))
+    assert entry is not None
+    assert (entry.fresh_until, entry.swr_until, entry.sie_until) == (far, (1 << 47) - 1, -(1 << 47))
+    assert (entry.last_modified, entry.born) == ((1 << 47) - 1, -(1 << 47))
+    assert entry.stamp == 0, "decided again"
+    assert memory.purge(b"k", soft=True, now=5) == 1
+    assert (entry.fresh_until, entry.swr_until) == (5, (1 << 47) - 1)
 
 
 @pytest.mark.parametrize(

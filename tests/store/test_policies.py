@@ -14,7 +14,7 @@ from tests.store.test_eviction import zipf
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 TICK = 16
-RECORD = 112
+RECORD = 96
 QUEUES = [name for name in POLICIES if name != "lru"]
 
 
@@ -24,7 +24,7 @@ def draft(now: int, fresh: int = FAR, stale: int | None = None, **validator: int
 
 
 def weight(key: bytes, length: int) -> int:
-    return (RECORD + len(key) + len(HEAD) + length + 15) // 16 * 16
+    return (RECORD + len(key) + len(HEAD) + length + 7) // 8 * 8
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -27,8 +27,9 @@ cdef class Drafted:
     cdef void record(self, Record* t) noexcept:
         """What a record says before its key, its head and its body are laid."""
         memset(t, 0, sizeof(Record))
-        t.born, t.fresh_until, t.swr_until, t.sie_until = self.born, self.fresh_until, self.swr_until, self.sie_until
-        t.response_time, t.last_modified = self.response_time, self.last_modified
+        t.born, t.fresh_until = record_time(self.born), self.fresh_until
+        t.swr_until, t.sie_until = record_time(self.swr_until), record_time(self.sie_until)
+        t.response_time, t.last_modified = record_time(self.response_time), record_time(self.last_modified)
         t.lines_304, t.flags, t.status = self.lines_304, self.flags, self.status
         t.status_line_len, t.etag, t.etag_len = self.status_line_len, self.etag_offset, self.etag_len
 

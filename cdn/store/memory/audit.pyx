@@ -64,13 +64,16 @@ cdef str audit_page(Space* s, uint64_t page, dict found):
                 if (slot_of(s, r, &b) < 0) != ((r.pins & PIN_RETIRED) != 0):
                     return f"page {page}: the record at {top} and the index do not agree"
                 if r.body:
-                    i = record_blocks(r)[0]
+                    i = first_of(record_blocks(r)[0])
                     found["uses"][i] = found["uses"].get(i, 0) + 1
-                    found["listed"].update(quarters_of([record_blocks(r)[j] for j in range(r.body)]))
+                    listed = [first_of(record_blocks(r)[j]) + n for j in range(r.stretches) for n in range(length_of(record_blocks(r)[j]))]
+                    if len(set(listed)) != r.body:
+                        return f"page {page}: a body of {r.body} blocks of which {len(set(listed))} are listed"
+                    found["listed"].update(quarters_of(listed))
                 for i in range(<uint64_t> r.quarters):
-                    if record_blocks(r)[r.body + i] in found["own"]:
+                    if record_quarters(r)[i] in found["own"]:
                         return f"page {page}: a quarter of two records"
-                    found["own"].add(record_blocks(r)[r.body + i])
+                    found["own"].add(record_quarters(r)[i])
         used += sum([spans[k].n for k in range(<int> p.runs)])
         if run != longest_run(s, page) or p.runs > p.lines * LINE_SPANS or blocks != 0 or (kind == PAGE_FREE) != (used == 0):
             return f"page {page}: the trees do not know its runs"

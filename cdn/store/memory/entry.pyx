@@ -3,6 +3,9 @@
 
 cdef bytes NO_HEAD = b"\r\n"
 
+cdef enum:
+    MOST_STATUS = 999
+
 
 cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):
     """Fill a record's header from a Draft; returns (head, meta), or None where they fit no run. Hash and
@@ -12,20 +15,23 @@ cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):
     """
     cdef bytes head = draft.head
     cdef bytes meta = draft.meta
+    cdef uint16_t status = draft.status
     memset(t, 0, sizeof(Record))
     if max(PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)) > 0xffff:
         return None
     t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
-    t.stamp = stamp if draft.stamp is None else draft.stamp
-    t.born = draft.born
+    t.stamp = record_stamp(stamp if draft.stamp is None else draft.stamp)
+    t.born = record_time(draft.born)
     t.fresh_until = draft.fresh_until
-    t.swr_until = draft.swr_until
-    t.sie_until = draft.sie_until
-    t.response_time = draft.response_time
-    t.last_modified = INT64_MIN if draft.last_modified is None else draft.last_modified
+    t.swr_until = record_time(draft.swr_until)
+    t.sie_until = record_time(draft.sie_until)
+    t.response_time = record_time(draft.response_time)
+    t.last_modified = NO_TIME if draft.last_modified is None else record_time(draft.last_modified)
     t.lines_304 = draft.lines_304
     t.flags = draft.flags
-    t.status = draft.status
+    if status > MOST_STATUS:
+        raise OverflowError("a status of more than three digits")
+    t.status = status
     t.status_line_len = draft.status_line_len
     t.etag = draft.etag_offset
     t.etag_len = draft.etag_len
@@ -84,7 +90,7 @@ cdef draft_of(const Record* r):
         status=r.status, head=PyBytes_FromStringAndSize(record_head(r), r.head_len),
         status_line_len=r.status_line_len, born=r.born, fresh_until=r.fresh_until, swr_until=r.swr_until,
         sie_until=r.sie_until, response_time=r.response_time, flags=r.flags, stamp=r.stamp,
-        last_modified=None if r.last_modified == INT64_MIN else r.last_modified,
+        last_modified=None if r.last_modified == NO_TIME else r.last_modified,
         etag_offset=r.etag, etag_len=r.etag_len, lines_304=r.lines_304,
         meta=PyBytes_FromStringAndSize(record_meta(r), r.meta_len),
     )
@@ -164,7 +170,7 @@ cdef class Entry:
     @property
     def last_modified(self):
         cdef int64_t value = self.record().last_modified
-        return None if value == INT64_MIN else value
+        return None if value == NO_TIME else value
 
     @property
     def etag_offset(self):

@@ -22,6 +22,7 @@ cdef enum:
     FIRST_RUN = 4096        # bytes of the first run of a body whose length is unknown,
     SECOND_RUN = 16384      # and of the second; then it goes to blocks
     FIRST_LIST = 1024       # of which so many can be listed at first
+    WORTH_JOINING = 4       # entries that a list becomes shorter by: then it is laid anew
 
 WAITING, STREAMING, COMMITTED, DONE, ABORTED = FillState
 cdef tuple STATES = tuple(FillState)
@@ -220,7 +221,7 @@ cdef class Fill:
                 nblocks = 0
                 run_bytes = lead(t.key_len, t.head_len, t.meta_len, 0)
             t.hash0 = self.slot.hash0
-            t.body = nblocks
+            t.body = t.stretches = nblocks
             t.body_length = body
             if ((run_bytes > MOST_RUN or not self.begin_run(&t, text[0], text[1], run_bytes))
                     and not self.slot.flags & FILL_DETACHED):
@@ -322,7 +323,7 @@ cdef class Fill:
         if max(PyBytes_GET_SIZE(self.key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)) > 0xffff:
             return False
         t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(self.key), PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(meta)
-        t.stamp, t.hash0, t.body_length = self.stamp, f.hash0, n
+        t.stamp, t.hash0, t.body_length = record_stamp(self.stamp), f.hash0, n
         if not plan(NULL, t.key_len, t.head_len, t.meta_len, n, &nblocks, &nquarters, &run_bytes) or nblocks:
             return False
         if not take_lock(s, LOCK_WAIT):
@@ -567,7 +568,7 @@ cdef class Fill:
         run = r.run
         memcpy(r, old, sizeof(Record) + text)
         r.run = run
-        r.body = nblocks
+        r.body = r.stretches = nblocks
         if nblocks == 0:
             memcpy(record_body(r), record_body(old), f.arrived)
         elif old.body:
@@ -602,6 +603,7 @@ cdef class Fill:
         cdef uint64_t nquarters
         cdef uint64_t run_bytes
         cdef uint64_t shared
+        cdef uint64_t stretches
         cdef uint64_t whole
         cdef uint64_t listed
         cdef int64_t block = -1
@@ -610,11 +612,13 @@ cdef class Fill:
         if not plan(s if f.followers == 0 else NULL, t.key_len, t.head_len, t.meta_len, t.body_length,
                     &nblocks, &nquarters, &run_bytes):
             return NULL
-        t.body, t.quarters = nblocks, nquarters
+        t.body, t.quarters, t.stretches = nblocks, nquarters, nblocks
         whole = nblocks * BLOCK_BYTES
         listed = whole + nquarters * QUARTER_BYTES
+        shared = min(nblocks, <uint64_t> f.nblocks)
+        stretches = join_blocks(fill_list(s, f), shared, NULL)
         if (old.head_len == t.head_len and old.meta_len == t.meta_len and old.body == nblocks == f.nblocks and nquarters == 0
-                and (f.followers == 0 or same_text(old, head, meta))):
+                and nblocks - stretches < WORTH_JOINING and (f.followers == 0 or same_text(old, head, meta))):
             # it lies where it belongs: cut what is too much
             spare = old.run - granules(run_bytes)
             if spare > 0:
@@ -623,29 +627,31 @@ cdef class Fill:
             if nblocks:
                 block_refs(s, record_blocks(old)[0])[0] = 1
             return old
-        r = make_run(s, granules(run_bytes))
-        if r == NULL:
-            return NULL
         if nblocks > f.nblocks:         # the tail was to lie in the run, but the head has grown
             block = make_block(s, <int64_t> fill_list(s, f)[f.nblocks - 1] if f.nblocks else -1, 1)
             if block < 0:
-                give_run(s, r)
                 return NULL
+            stretches += 1
             fill_copy(s, f, f.nblocks * BLOCK_BYTES, block_bytes(s, block), t.body_length - f.nblocks * BLOCK_BYTES)
+        t.stretches = stretches
+        r = make_run(s, granules(run_bytes - sizeof(uint32_t) * (nblocks - stretches)))
+        if r == NULL:
+            if block >= 0:
+                give_block(s, block)
+            return NULL
         write_run(r, t, self.key, head, meta)
         if not make_quarters(s, r):
             if block >= 0:
                 give_block(s, block)
             give_run(s, r)
             return NULL
-        shared = min(nblocks, <uint64_t> f.nblocks)
         if nblocks:
-            memcpy(record_blocks(r), fill_list(s, f), shared * sizeof(uint32_t))
+            join_blocks(fill_list(s, f), shared, record_blocks(r))
             if block >= 0:
-                record_blocks(r)[shared] = <uint32_t> block
-            block_refs(s, record_blocks(r)[0])[0] = 1
+                record_blocks(r)[stretches - 1] = <uint32_t> block
+            block_refs(s, first_of(record_blocks(r)[0]))[0] = 1
         while whole < listed:
-            fill_copy(s, f, whole, quarter_bytes(s, record_blocks(r)[nblocks + nquarters - (listed - whole) // QUARTER_BYTES]),
+            fill_copy(s, f, whole, quarter_bytes(s, record_quarters(r)[nquarters - (listed - whole) // QUARTER_BYTES]),
                       min(<uint64_t> QUARTER_BYTES, t.body_length - whole))
             whole += QUARTER_BYTES
         if t.body_length > listed:

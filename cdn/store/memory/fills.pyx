@@ -13,8 +13,8 @@ cdef inline FillSlot* fill_slot(Space* s, uint64_t number) noexcept nogil:
     return <FillSlot*> table_block(s, TABLE_FILLS, number // FILLS_A_BLOCK) + number % FILLS_A_BLOCK
 
 
-cdef inline uint64_t* fill_tags(Space* s) noexcept nogil:
-    return <uint64_t*> (s.base + s.top.fill_tags)
+cdef inline uint32_t* fill_tags(Space* s) noexcept nogil:
+    return <uint32_t*> (s.base + s.top.fill_tags)
 
 
 cdef inline uint16_t* fill_numbers(Space* s) noexcept nogil:
@@ -57,13 +57,13 @@ cdef inline uint32_t own_name(Space* s) noexcept nogil:
 
 cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """The fill that others may join under this key."""
-    cdef const uint64_t* tags = fill_tags(s)
+    cdef const uint32_t* tags = fill_tags(s)
     cdef FillSlot* f
     cdef uint64_t k
     cdef uint64_t at
     for k in range(FILL_WINDOW):
         at = fill_place(s, h0, k)
-        if tags[at] == h0 | 1:
+        if tags[at] == <uint32_t> h0 | 1:
             f = fill_at(s, at)
             # purged first, and not to be found under its key only then: who follows it already would follow it twice
             if (f.flags & (FILL_REGISTERED | FILL_PURGED) == FILL_REGISTERED and f.era == cdn_load64(&s.top.era)
@@ -84,7 +84,7 @@ cdef uint64_t registered_fills(Space* s) noexcept nogil:
 
 cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """A slot and a run with the key in it. NULL: the table is full there, or the store of what cannot go."""
-    cdef const uint64_t* tags = fill_tags(s)
+    cdef const uint32_t* tags = fill_tags(s)
     cdef FillSlot* f
     cdef uint64_t k
     cdef uint64_t number
@@ -111,7 +111,7 @@ cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexce
     f.place = <uint32_t> fill_place(s, h0, k)
     fill_numbers(s)[f.place] = <uint16_t> number
     r.hash0 = h0
-    r.key_len, r.head_len, r.meta_len, r.body, r.quarters = n, 0, 0, 0, 0
+    r.key_len, r.head_len, r.meta_len, r.body, r.quarters, r.stretches = n, 0, 0, 0, 0, 0
     memcpy(<char*> (r + 1), key, n)
     f.run = granule_of(s, r)
     s.top.serial += 1
@@ -123,13 +123,26 @@ cdef FillSlot* new_fill(Space* s, uint64_t h0, const char* key, size_t n) noexce
     f.flags = FILL_REGISTERED
     s.top.filling += 1
     cdn_step(STEP_FILL_BEGUN)
-    fill_tags(s)[f.place] = h0 | 1
+    fill_tags(s)[f.place] = <uint32_t> h0 | 1
     return f
 
 
 cdef inline uint32_t* fill_list(Space* s, const FillSlot* f) noexcept nogil:
     """The number of the block at index i of the body is at i - f.base."""
     return record_blocks(fill_run(s, f))
+
+
+cdef uint64_t fill_number(Space* s, const FillSlot* f, uint64_t at) noexcept nogil:
+    """The same of one that may have been laid out for publishing already."""
+    cdef const Record* r = fill_run(s, f)
+    cdef const uint32_t* list = record_blocks(r)
+    cdef uint64_t i = 0
+    if r.stretches == r.body:
+        return first_of(list[at - f.base])
+    while i < r.stretches and at >= length_of(list[i]):
+        at -= length_of(list[i])
+        i += 1
+    return first_of(list[i]) + at if i < r.stretches else STRETCH_MASK
 
 
 cdef inline char* fill_block(Space* s, const FillSlot* f, uint64_t offset) noexcept nogil:
@@ -146,7 +159,7 @@ cdef void fill_copy(Space* s, const FillSlot* f, uint64_t offset, char* to, uint
     cdef const Record* r = fill_run(s, f)
     cdef uint64_t whole = (<uint64_t> r.body + f.base) * BLOCK_BYTES
     cdef uint64_t here
-    if r.quarters:      # published
+    if r.quarters or r.stretches != r.body:     # published
         copy_body(s, r, offset, to, n)
         return
     while n:
@@ -175,9 +188,8 @@ cdef void outgrow(Space* s, FillSlot* f, Record* r) noexcept nogil:
 
 cdef void give_blocks(Space* s, FillSlot* f, uint32_t upto) noexcept nogil:
     """Those of the body before index `upto`."""
-    cdef uint32_t* list = fill_list(s, f)
     while f.gone < upto:
-        give_block(s, list[f.gone - f.base])
+        give_block(s, fill_number(s, f, f.gone))
         f.gone += 1
 
 

@@ -34,7 +34,7 @@ cdef uint64_t lay_out(Super* t, uint64_t npages, uint64_t nbuckets) noexcept nog
     t.workers = 4096
     t.pins = t.workers + t.nworkers * sizeof(WorkerSlot)
     t.fill_tags = t.pins + t.nworkers * t.pin_lines * PIN_WAYS * sizeof(uint64_t)
-    t.fill_numbers = t.fill_tags + t.nfills * sizeof(uint64_t)
+    t.fill_numbers = t.fill_tags + t.nfills * sizeof(uint32_t)
     t.fills = rounded(t.fill_numbers + t.nfills * sizeof(uint16_t), 8)
     t.uncacheable = rounded(t.fills + FILL_BASE * sizeof(FillSlot), 64)
     t.index = rounded(t.uncacheable + t.nremembered * sizeof(Remembered), 64)

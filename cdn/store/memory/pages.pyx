@@ -218,6 +218,11 @@ cdef int span_of(Space* s, const Record* r) noexcept nogil:
     return low if low < <int> s.table[page].runs and spans[low].at == at else -1
 
 
+cdef inline int lowest_gap(Space* s, uint64_t page) noexcept nogil:
+    """What is free between the list of a page and its lowest run."""
+    return spans_of(s, page)[s.table[page].runs - 1].at - s.table[page].lines * LINE_GRANULES
+
+
 cdef int longest_run(Space* s, uint64_t page) noexcept nogil:
     """How long a run can be that is still to be had; PAGE_GRANULES: nothing is in use."""
     cdef const Page* p = &s.table[page]
@@ -236,7 +241,7 @@ cdef int longest_run(Space* s, uint64_t page) noexcept nogil:
 
 
 cdef enum:
-    NEARLY = 4      # granules that a gap may be too long for a run: none better is looked for
+    NEARLY = 8      # granules that a gap may be too long for a run: none better is looked for
 
 
 cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
@@ -274,8 +279,10 @@ cdef Record* carve(Space* s, uint64_t page, int n) noexcept nogil:
     p.free -= n
     s.top.used_granules += n
     tree_set(s, FREES, page, p.free)
-    if gap >= s.tree[RUNS][page] or p.runs == 1 or p.runs == p.lines * LINE_SPANS:
+    if gap >= s.tree[RUNS][page] or p.runs == 1 or (p.runs == p.lines * LINE_SPANS and lowest_gap(s, page) >= s.tree[RUNS][page]):
         tree_set(s, RUNS, page, longest_run(s, page))
+    elif p.runs == p.lines * LINE_SPANS and lowest_gap(s, page) < LINE_GRANULES:
+        tree_set(s, RUNS, page, 0)
     r.run = n
     r.pins = PIN_FILLING
     return r
@@ -313,8 +320,10 @@ cdef void give_run(Space* s, const Record* r) noexcept nogil:
         tree_set(s, RUNS, page, PAGE_GRANULES)
         return
     tree_set(s, FREES, page, p.free)
-    if full:
+    if full and s.tree[RUNS][page] == 0:
         tree_set(s, RUNS, page, longest_run(s, page))
+    elif full and lowest_gap(s, page) > max(<int> s.tree[RUNS][page], above - below):
+        tree_set(s, RUNS, page, lowest_gap(s, page))
     elif above - below > s.tree[RUNS][page]:
         tree_set(s, RUNS, page, above - below)
 

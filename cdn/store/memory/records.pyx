@@ -11,9 +11,37 @@ cdef inline uint32_t* record_blocks(const Record* r) noexcept nogil:
     return <uint32_t*> (<char*> r + rounded(lead(r.key_len, r.head_len, r.meta_len, 0), 4))
 
 
+cdef inline uint32_t* record_quarters(const Record* r) noexcept nogil:
+    return record_blocks(r) + r.stretches
+
+
 cdef inline char* record_body(const Record* r) noexcept nogil:
     """The body, or what of it lies in neither blocks nor quarters."""
-    return <char*> r + lead(r.key_len, r.head_len, r.meta_len, r.body + r.quarters)
+    return <char*> r + lead(r.key_len, r.head_len, r.meta_len, r.stretches + r.quarters)
+
+
+cdef inline uint64_t first_of(uint32_t stretch) noexcept nogil:
+    return stretch & STRETCH_MASK
+
+
+cdef inline uint64_t length_of(uint32_t stretch) noexcept nogil:
+    return (stretch >> STRETCH_SHIFT) + 1
+
+
+cdef uint64_t join_blocks(const uint32_t* blocks, uint64_t n, uint32_t* to) noexcept nogil:
+    """List n blocks as stretches; how many those are. `to` may be NULL."""
+    cdef uint64_t made = 0
+    cdef uint64_t i = 0
+    cdef uint64_t k
+    while i < n:
+        k = 1
+        while i + k < n and k < MOST_STRETCH and blocks[i + k] == blocks[i] + k:
+            k += 1
+        if to != NULL:
+            to[made] = blocks[i] | <uint32_t> (k - 1) << STRETCH_SHIFT
+        made += 1
+        i += k
+    return made
 
 
 cdef enum:
@@ -25,8 +53,8 @@ cdef enum:
 
 cdef bint plan(Space* s, uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t body,
                uint64_t* nblocks, uint64_t* nquarters, uint64_t* run_bytes) noexcept nogil:
-    """How a body of that length is laid: blocks, quarters, and bytes of the run. False: it fits no run. s may be NULL: its
-    blocks are there already."""
+    """How a body of that length is laid: blocks, quarters, and bytes of the run where each block is listed by itself. False: it
+    fits no run. s may be NULL: its blocks are there already."""
     cdef int loosened = 0
     nblocks[0] = body // BLOCK_BYTES
     nquarters[0] = body % BLOCK_BYTES // QUARTER_BYTES
@@ -74,7 +102,7 @@ cdef inline int granules(uint64_t n) noexcept nogil:
 
 
 cdef uint64_t free_quarters(Space* s, const Record* r) noexcept nogil:
-    cdef uint32_t* list = record_blocks(r) + r.body
+    cdef uint32_t* list = record_quarters(r)
     cdef int i
     for i in range(<int> r.quarters):
         give_quarter(s, list[i])
@@ -87,12 +115,14 @@ cdef uint64_t free_record(Space* s, Record* r) noexcept nogil:
     cdef uint32_t* list = record_blocks(r)
     cdef uint8_t* refs
     cdef uint64_t i
+    cdef uint64_t k
     if r.body:
-        refs = block_refs(s, list[0])
+        refs = block_refs(s, first_of(list[0]))
         refs[0] -= 1
         if refs[0] == 0:
-            for i in range(r.body):
-                give_block(s, list[i])
+            for i in range(r.stretches):
+                for k in range(length_of(list[i])):
+                    give_block(s, first_of(list[i]) + k)
             freed += r.body * BLOCK_GRANULES
     freed += free_quarters(s, r)
     give_run(s, r)
@@ -127,7 +157,10 @@ cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t of
     cdef uint64_t whole = h.body * <uint64_t> BLOCK_BYTES
     cdef uint64_t listed = whole + h.quarters * <uint64_t> QUARTER_BYTES
     cdef uint64_t here
-    cdef uint32_t number
+    cdef uint64_t number
+    cdef uint64_t block
+    cdef uint64_t at = 0        # a stretch,
+    cdef uint64_t begins = 0    # and with which of its blocks
     cdef uint64_t done = 0
     cdef char* p
     cdef int n = 0
@@ -135,22 +168,32 @@ cdef int64_t body_pieces(Space* s, const Record* r, const Record* h, uint64_t of
         length = 0
     elif length > h.body_length - offset:
         length = h.body_length - offset
+    if offset < listed:
+        list = <uint32_t*> (<char*> r + rounded(lead(h.key_len, h.head_len, h.meta_len, 0), 4))
+        if h.stretches == h.body and offset < whole:
+            at = begins = offset // BLOCK_BYTES
     while done < length:
-        if offset < listed:
-            list = <uint32_t*> (<char*> r + rounded(lead(h.key_len, h.head_len, h.meta_len, 0), 4))
         if offset < whole:
-            if list[offset // BLOCK_BYTES] >= s.top.npages * PAGE_BLOCKS:
+            block = offset // BLOCK_BYTES
+            while at < h.stretches and block >= begins + length_of(list[at]):
+                begins += length_of(list[at])
+                at += 1
+            if at == h.stretches:
                 break
-            p = block_bytes(s, list[offset // BLOCK_BYTES]) + offset % BLOCK_BYTES
-            here = BLOCK_BYTES - offset % BLOCK_BYTES
+            number = first_of(list[at]) + block - begins
+            here = begins + length_of(list[at]) - block
+            if number + here > s.top.npages * <uint64_t> PAGE_BLOCKS:
+                break
+            p = block_bytes(s, number) + offset % BLOCK_BYTES
+            here = min(here * BLOCK_BYTES, whole - block * BLOCK_BYTES) - offset % BLOCK_BYTES
         elif offset < listed:
-            number = list[h.body + (offset - whole) // QUARTER_BYTES]
+            number = list[h.stretches + (offset - whole) // QUARTER_BYTES]
             if number >= s.top.npages * <uint64_t> PAGE_QUARTERS:
                 break
             p = quarter_bytes(s, number) + offset % QUARTER_BYTES
             here = QUARTER_BYTES - offset % QUARTER_BYTES
         else:
-            p = <char*> r + lead(h.key_len, h.head_len, h.meta_len, h.body + h.quarters) + (offset - listed)
+            p = <char*> r + lead(h.key_len, h.head_len, h.meta_len, h.stretches + h.quarters) + (offset - listed)
             here = length - done
         if here > length - done:
             here = length - done

@@ -1,11 +1,11 @@
 # After a worker's death: what it left half-made is made anew from what is whole at any instant, which are the slots of the
 # index, the pin tables and the fills of those who live. Everything else is free.
 #
-# Which granules are claimed is marked outside of the mapping, in a 128th of its size at most for as long as it takes: what is
+# Which granules are claimed is marked outside of the mapping, in a 64th of its size at most for as long as it takes: what is
 # not claimed yet may be somebody's, so the pages are not written to before all have been heard.
 
 cdef enum:
-    SCRATCH_WORDS = 128     # of a page: a bit for each of its granules
+    SCRATCH_WORDS = 256     # of a page: a bit for each of its granules
     TAKEN = 0xffffffff      # FillSlot.next, meanwhile
 
 
@@ -117,7 +117,7 @@ cdef void unclaim_quarters(Space* s, Record* r, int n) noexcept nogil:
     cdef uint64_t quarter
     cdef int i
     for i in range(n):
-        quarter = record_blocks(r)[r.body + i]
+        quarter = record_quarters(r)[i]
         taken_of(s, quarter // PAGE_QUARTERS)[0] &= ~(<uint32_t> 1 << quarter % PAGE_QUARTERS)
         s.table[quarter // PAGE_QUARTERS].free += QUARTER_GRANULES
         s.top.used_granules -= QUARTER_GRANULES
@@ -129,9 +129,35 @@ cdef int claim_quarters(Space* s, Record* r) noexcept nogil:
     """How many of a record's, up to the first that is somebody else's."""
     cdef int i
     for i in range(<int> r.quarters):
-        if not claim_quarter(s, record_blocks(r)[r.body + i]):
+        if not claim_quarter(s, record_quarters(r)[i]):
             return i
     return r.quarters
+
+
+cdef uint64_t claim_stretches(Space* s, const Record* r) noexcept nogil:
+    """How many blocks of a record's, up to the first that is somebody else's."""
+    cdef const uint32_t* list = record_blocks(r)
+    cdef uint64_t n = 0
+    cdef uint64_t i
+    cdef uint64_t k
+    for i in range(r.stretches):
+        for k in range(length_of(list[i])):
+            if not claim_block(s, first_of(list[i]) + k):
+                return n
+            n += 1
+    return n
+
+
+cdef void unclaim_stretches(Space* s, const Record* r, uint64_t n) noexcept nogil:
+    """The first n blocks of a record."""
+    cdef const uint32_t* list = record_blocks(r)
+    cdef uint64_t i = 0
+    cdef uint64_t k
+    while n > 0:
+        for k in range(min(n, length_of(list[i]))):
+            unclaim_block(s, first_of(list[i]) + k)
+            n -= 1
+        i += 1
 
 
 cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
@@ -139,9 +165,10 @@ cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
     cdef Record* r = record_at(s, granule)
     cdef uint32_t* list
     cdef uint64_t i
-    if <char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES or r.body > MOST_BLOCKS:
+    if (<char*> r < s.pages or <char*> r >= s.pages + s.top.npages * PAGE_BYTES or r.body > MOST_BLOCKS
+            or r.stretches > r.body):
         return False
-    if not claim_run(s, granule, lead(r.key_len, r.head_len, r.meta_len, r.body + r.quarters)):
+    if not claim_run(s, granule, lead(r.key_len, r.head_len, r.meta_len, r.stretches + r.quarters)):
         return False
     i = claim_quarters(s, r)
     if i < r.quarters:
@@ -151,19 +178,18 @@ cdef bint claim_record(Space* s, uint64_t granule) noexcept nogil:
     if r.body == 0:
         return True
     list = record_blocks(r)
-    if list[0] // PAGE_BLOCKS < s.top.npages and s.table[list[0] // PAGE_BLOCKS].kind == PAGE_BLOCK:
-        if block_taken(s, list[0]) and block_refs(s, list[0])[0]:
-            block_refs(s, list[0])[0] += 1
+    i = first_of(list[0])
+    if i // PAGE_BLOCKS < s.top.npages and s.table[i // PAGE_BLOCKS].kind == PAGE_BLOCK:
+        if block_taken(s, i) and block_refs(s, i)[0]:
+            block_refs(s, i)[0] += 1
             return True
-    for i in range(r.body):
-        if not claim_block(s, list[i]):
-            while i > 0:
-                i -= 1
-                unclaim_block(s, list[i])
-            unclaim_quarters(s, r, r.quarters)
-            unclaim_run(s, r)
-            return False
-    block_refs(s, list[0])[0] = 1
+    i = claim_stretches(s, r)
+    if i != r.body:
+        unclaim_stretches(s, r, i)
+        unclaim_quarters(s, r, r.quarters)
+        unclaim_run(s, r)
+        return False
+    block_refs(s, first_of(list[0]))[0] = 1
     return True
 
 
@@ -192,13 +218,12 @@ cdef void claim_index(Space* s) noexcept nogil:
 
 
 cdef void free_claim(Space* s, Record* r) noexcept nogil:
-    cdef uint32_t* list = record_blocks(r)
-    cdef uint64_t i
+    cdef uint8_t* refs
     if r.body:
-        block_refs(s, list[0])[0] -= 1
-        if block_refs(s, list[0])[0] == 0:
-            for i in range(r.body):
-                unclaim_block(s, list[i])
+        refs = block_refs(s, first_of(record_blocks(r)[0]))
+        refs[0] -= 1
+        if refs[0] == 0:
+            unclaim_stretches(s, r, r.body)
     unclaim_quarters(s, r, r.quarters)
     unclaim_run(s, r)
 
@@ -242,7 +267,7 @@ cdef void claim_fills(Space* s) noexcept nogil:
             # one that was laid out anew may have fewer
             f.nblocks = min(f.nblocks, <uint32_t> r.body + f.base)
             for k in range(f.gone, f.nblocks):
-                if not claim_block(s, fill_list(s, f)[k - f.base]):
+                if not claim_block(s, fill_number(s, f, k)):
                     f.nblocks = <uint32_t> k    # its owner died while it was laid out anew
                     break
         for k in range(OLD_RUNS):

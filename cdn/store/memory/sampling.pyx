@@ -15,7 +15,7 @@ cdef inline uint64_t next_random(Space* s) noexcept nogil:
 
 cdef int64_t useful_until(const Record* r) noexcept nogil:
     cdef int64_t until = r.fresh_until
-    if r.etag_len or r.last_modified != INT64_MIN:
+    if r.etag_len or r.last_modified != NO_TIME:
         return INT64_MAX        # the origin can still be asked about it
     if r.swr_until > until:
         until = r.swr_until

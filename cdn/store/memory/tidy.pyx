@@ -5,10 +5,10 @@ cdef enum:
     PATIENCE = 3        # attempts to clear a page for a run
     LONG_PATIENCE = 32  # and to bring pieces together, before anything is evicted for where it lies
     GLANCES = 2         # pages that are compared
-    FEW = 512           # granules that are moved rather than evicting anybody
+    FEW = 1024          # granules that are moved rather than evicting anybody
     MOST_COMPACTIONS = 8    # of other pages while one is cleared
     SLACK = 8           # such a part of a page has to be free beside a page, before one is cleared
-    LONG_HUNT = 32768   # granules evicted for one block: the next ones lie in one page
+    LONG_HUNT = 65536   # granules evicted for one block: the next ones lie in one page
 
 
 cdef bint movable(Space* s, uint64_t page) noexcept nogil:
@@ -381,8 +381,8 @@ cdef int64_t make_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
 
 
 cdef bint make_quarters(Space* s, Record* r) noexcept nogil:
-    """Those that r's header says it has, behind the numbers of its blocks. False: no room can be made, and there are none."""
-    cdef uint32_t* list = record_blocks(r) + r.body
+    """Those that r's header says it has, behind the stretches of its blocks. False: no room can be made, and there are none."""
+    cdef uint32_t* list = record_quarters(r)
     cdef Hunt h
     cdef int64_t quarter
     cdef int i
