@@ -486,12 +486,13 @@ cdef class Memory:
         if PyBytes_GET_SIZE(key) > 0xffff or PyBytes_GET_SIZE(meta) > 0xffff or self.tier is not None:
             return False
         memset(&t, 0, sizeof(Record))
-        t.born = t.response_time = now
-        t.fresh_until = t.swr_until = t.sie_until = until
-        t.last_modified = INT64_MIN
+        t.born = t.response_time = record_time(now)
+        t.fresh_until = until
+        t.swr_until = t.sie_until = record_time(until)
+        t.last_modified = NO_TIME
         t.flags = RECORD_VARY_MARKER
         t.status_line_len = PyBytes_GET_SIZE(NO_HEAD)
-        t.stamp = self.epoch()
+        t.stamp = record_stamp(self.epoch())
         t.key_len, t.head_len, t.meta_len = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(NO_HEAD), PyBytes_GET_SIZE(meta)
         t.hash0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         t.body_length = PyBytes_GET_SIZE(body)

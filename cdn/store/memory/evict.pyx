@@ -39,6 +39,7 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
             if other.slot[j] == 0:
                 point(s, other, j, r, cdn_load32(&b.access[i]))
                 change_slot(s, r, bucket_number(s, r, other) * SLOTS + j)
+                cdn_add32(&b.version, 1)        # before it is gone: who looked there before it came looks again
                 clear_slot(s, b, i)
                 return i
     return -1

@@ -2,6 +2,7 @@
 
 cdef enum:
     TAG_SHIFT = 40
+    LOOKS = 4               # at two buckets that change while they are looked at
     LEVEL_BITS_AT = 24      # of the hash: above the tag's bits, below those that choose in the base
 
 cdef uint64_t EXTENT_MASK = (<uint64_t> 1 << EXTENT_SHIFT) - 1
@@ -71,28 +72,37 @@ cdef Record* index_find(Space* s, uint64_t h0, const char* key, size_t n) noexce
 
 # hot
 cdef inline Record* find_within(Space* s, uint64_t h0, const char* key, size_t n, uint64_t extent) noexcept nogil:
-    cdef Bucket* b = bucket_at(s, place_of_hash(s, h0, extent))
-    cdef Bucket* other = bucket_at(s, place_of_hash(s, other_hash(h0), extent))
+    cdef Bucket* first = bucket_at(s, place_of_hash(s, h0, extent))
+    cdef Bucket* second = bucket_at(s, place_of_hash(s, other_hash(h0), extent))
+    cdef Bucket* b
     cdef uint64_t tag = h0 << TAG_SHIFT
     cdef uint64_t word
     cdef uint32_t version
+    cdef uint32_t before[2]
     cdef Record* r
     cdef int i
     cdef int turn
-    cdn_prefetch(other)
-    for turn in range(2):
-        version = cdn_acquire32(&b.version)
-        for i in range(SLOTS):
-            word = cdn_load64(&b.slot[i])
-            if word and (word & TAG_MASK) == tag:
-                r = record_at(s, word & GRANULE_MASK)
-                if same_key(r, h0, key, n):
-                    s.seen.bucket = b
-                    s.seen.slot = i
-                    s.seen.word = word
-                    s.seen.version = version
-                    return r
-        b = other
+    cdef int again
+    cdn_prefetch(second)
+    for again in range(LOOKS):
+        before[0], before[1] = cdn_acquire32(&first.version), cdn_acquire32(&second.version)
+        b = first
+        for turn in range(2):
+            version = cdn_acquire32(&b.version)
+            for i in range(SLOTS):
+                word = cdn_load64(&b.slot[i])
+                if word and (word & TAG_MASK) == tag:
+                    r = record_at(s, word & GRANULE_MASK)
+                    if same_key(r, h0, key, n):
+                        s.seen.bucket = b
+                        s.seen.slot = i
+                        s.seen.word = word
+                        s.seen.version = version
+                        return r
+            b = second
+        # it may have changed from the one to the other meanwhile
+        if cdn_acquire32(&first.version) == before[0] and cdn_acquire32(&second.version) == before[1]:
+            break
     return NULL
 
 
