@@ -178,7 +178,7 @@ class Runner:
         try:
             length = load.probe(door, row, head, _first(row, name))
             asked = load.count_requests(origin.port)
-            pace_us = pace(self._settings.load_core)
+            pace_us = self._pace()
             busy, server, behind = machine_busy_seconds(), one.server.cpu_seconds(), origin.cpu_seconds()
             begin = time.monotonic()
             count = load.run(
@@ -193,7 +193,7 @@ class Runner:
             elapsed = time.monotonic() - begin
             busy, server = machine_busy_seconds() - busy, one.server.cpu_seconds() - server
             behind = origin.cpu_seconds() - behind
-            pace_us = (pace_us + pace(self._settings.load_core)) / 2
+            pace_us = (pace_us + self._pace()) / 2
             judge(row, count, length, load.count_requests(origin.port) - asked)
         except WrongAnswerError as error:
             self.gaps.append(Gap(row.id, head, one.peer.id, str(error)))
@@ -219,6 +219,10 @@ class Runner:
             f"round {number + 1}/{self._settings.rounds}, {row.title}, {head} head: {one.peer.title}"
             f" {sample.per_second:,.0f}/s"
         )
+
+    def _pace(self) -> float:
+        """Of both cores: strangers may be on one of them only."""
+        return (pace(self._settings.server_core) + pace(self._settings.load_core)) / 2
 
     def _name(self, row: Row) -> str:
         """Names are new for every run of a row of misses; otherwise always the same."""
