@@ -505,8 +505,8 @@ def play(lanes: bool, what: Round) -> tuple[Any, ...]:
         settle(proxy)
         memory = worker.memory
         stats = proxy.stats()
-        records = {key: replace(memory.lookup(key).draft(), stamp=None) for key in memory.keys()}  # noqa: SIM118
-        bodies = {key: memory.lookup(key).read() for key in memory.keys()}  # noqa: SIM118
+        records = {key: replace(memory.lookup(key).draft(), stamp=None) for key in memory.keys()}  # noqa: SIM118 - a store, not a dict
+        bodies = {key: memory.lookup(key).read() for key in memory.keys()}  # noqa: SIM118 - a store, not a dict
         cut = {
             data.split(b" ")[1].decode("latin-1")
             for (data, _, _), answer in zip(what.requests, answers, strict=True)

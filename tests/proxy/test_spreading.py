@@ -191,7 +191,7 @@ def test_what_comes_while_there_is_no_descriptor_for_it_is_not_lost(whose: str) 
                 await asyncio.sleep(3 * PATIENCE)
                 assert not taken
             end = asyncio.get_running_loop().time() + 10
-            while not taken and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+            while not taken and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - whoever takes it
                 await asyncio.sleep(0.01)
             (sock,) = taken
             with sock:
