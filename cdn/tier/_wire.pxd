@@ -168,6 +168,7 @@ cdef class Stream(Sink):
     cdef readonly bint complete
     cdef readonly double first_byte_ms
     cdef int _over(self, object error) except -1
+    cdef bytes _next(self)
     cdef int take_over(self, Connection conn, object head) except -1
 
 

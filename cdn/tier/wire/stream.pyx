@@ -89,16 +89,18 @@ cdef class Stream(Sink):
         if self.head is None:
             raise self.error
 
+    cdef bytes _next(self):
+        cdef bytes chunk = self.chunks.popleft()
+        self.waiting -= PyBytes_GET_SIZE(chunk)
+        if self.conn is not None and self.waiting <= QUEUE_LOW:
+            self.conn.resume_reading()
+        return chunk
+
     async def read(self):
         """The next piece, or b"" at the end; raises what ended it too early."""
-        cdef bytes chunk
         while True:
             if self.chunks:
-                chunk = self.chunks.popleft()
-                self.waiting -= PyBytes_GET_SIZE(chunk)
-                if self.conn is not None and self.waiting <= QUEUE_LOW:
-                    self.conn.resume_reading()
-                return chunk
+                return self._next()
             if self.error is not None:
                 raise self.error
             if self.ended:
@@ -113,15 +115,10 @@ cdef class Stream(Sink):
 
     def ready(self):
         """What `read` would give at once, or None."""
-        cdef bytes chunk
         if self.read_waiter is not None:
             return None
         if self.chunks:
-            chunk = self.chunks.popleft()
-            self.waiting -= PyBytes_GET_SIZE(chunk)
-            if self.conn is not None and self.waiting <= QUEUE_LOW:
-                self.conn.resume_reading()
-            return chunk
+            return self._next()
         return b"" if self.ended and self.error is None else None
 
     async def room(self, Connection conn not None):
