@@ -1,6 +1,6 @@
 """What Linux and its libc offer beyond Cython's own `libc` and `posix`: sockets, epoll, locks, clocks.
 
-Declarations only, each once for all modules. A call that is missing belongs here.
+Declarations, each once for all modules, and the lock that processes share. A call that is missing belongs here.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -25,12 +25,6 @@ cdef extern from "<pthread.h>" nogil:
         pass
     ctypedef struct pthread_condattr_t:
         pass
-    int PTHREAD_PROCESS_SHARED
-    int PTHREAD_MUTEX_ROBUST
-    int pthread_mutexattr_init(pthread_mutexattr_t* attributes)
-    int pthread_mutexattr_setpshared(pthread_mutexattr_t* attributes, int shared)
-    int pthread_mutexattr_setrobust(pthread_mutexattr_t* attributes, int robust)
-    int pthread_mutexattr_destroy(pthread_mutexattr_t* attributes)
     int pthread_mutex_init(pthread_mutex_t* mutex, const pthread_mutexattr_t* attributes)
     int pthread_mutex_destroy(pthread_mutex_t* mutex)
     int pthread_mutex_lock(pthread_mutex_t* mutex)
@@ -40,6 +34,21 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_destroy(pthread_cond_t* cond)
     int pthread_cond_wait(pthread_cond_t* cond, pthread_mutex_t* mutex)
     int pthread_cond_signal(pthread_cond_t* cond)
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+
+    static inline int cdn_shared_mutex_init(pthread_mutex_t* m) {
+        pthread_mutexattr_t a;
+        int e = pthread_mutexattr_init(&a);
+        if (e == 0) e = pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+        if (e == 0) e = pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+        return e == 0 ? pthread_mutex_init(m, &a) : e;
+    }
+    """
+    # Of all processes that map it, and robust: who takes it next is told of its owner's death. 0 or an errno.
+    int shared_mutex_init "cdn_shared_mutex_init"(pthread_mutex_t* m) noexcept nogil
 
 cdef extern from "<sys/epoll.h>" nogil:
     enum: EPOLL_CLOEXEC

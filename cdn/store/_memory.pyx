@@ -15,9 +15,17 @@ from libc.stdlib cimport abs, calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.uio cimport iovec
+from posix.unistd cimport usleep
 
+from cdn._atomics cimport (
+    add32_seq_cst, add64_both, and32_seq_cst, and64_seq_cst, fence_acquire, fence_seq_cst, load32_acquire, load32_relaxed, load64_acquire,
+    or32_seq_cst, or64_seq_cst, raise64_seq_cst, store32_relaxed, store64_relaxed, store64_release, swap32_seq_cst,
+)
 from cdn._core cimport (
     CLOCK_MASK, CLOCK_UNITS, USES_BITS, USES_MASK, Candidate, lru_victim, siphash128, sized_victim,
+)
+from cdn._system cimport (
+    EOWNERDEAD, pthread_mutex_consistent, pthread_mutex_unlock, shared_mutex_init,
 )
 from cdn.store.layout cimport *
 
@@ -29,24 +37,33 @@ from cdn.store.record import Draft
 
 assert sizeof(Record) == 96 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(FillSlot) == 176 and sizeof(Super) <= 4096
 
-include "memory/pages.pyx"
+include "memory/bits.pyx"
+include "memory/addresses.pyx"
+include "memory/trees.pyx"
+include "memory/steps.pyx"
 include "memory/sync.pyx"
 include "memory/mapping.pyx"
 include "memory/pins.pyx"
 include "memory/index.pyx"
+include "memory/runs.pyx"
+include "memory/blocks.pyx"
 include "memory/records.pyx"
 include "memory/queues.pyx"
 include "memory/ghosts.pyx"
 include "memory/sampling.pyx"
 include "memory/policies.pyx"
 include "memory/evict.pyx"
-include "memory/tidy.pyx"
+include "memory/relocation.pyx"
+include "memory/compaction.pyx"
+include "memory/evacuation.pyx"
+include "memory/allocation.pyx"
 include "memory/growth.pyx"
 include "memory/entry.pyx"
 include "memory/fills.pyx"
 include "memory/fill.pyx"
 include "memory/uncacheable.pyx"
-include "memory/repair.pyx"
+include "memory/claims.pyx"
+include "memory/recovery.pyx"
 include "memory/audit.pyx"
 
 class StoreBusyError(OSError):
@@ -140,7 +157,7 @@ cdef class Memory:
             raise OSError(f"cannot map {size} bytes for the memory store")
         memcpy(base, &geometry, sizeof(geometry))
         look_at(&self.s, <char*> base)
-        if cdn_mutex_init(&self.s.top.mutex) != 0:
+        if shared_mutex_init(&self.s.top.mutex) != 0:
             raise OSError("the lock of the memory store cannot be made")
         format_pages(&self.s)
         link_fills(&self.s, 0, FILL_BASE)
@@ -180,18 +197,18 @@ cdef class Memory:
         self.s.random ^= <uint64_t> int.from_bytes(os.urandom(8), "little") | 1
         worker_slot(&self.s, worker).pid = os.getpid()
         # before the first pin, in the order that pins rely on
-        cdn_raise64(&self.s.top.highest, worker + 1)
-        cdn_swap32(&worker_slot(&self.s, worker).attached, 1)
+        raise64_seq_cst(&self.s.top.highest, worker + 1)
+        swap32_seq_cst(&worker_slot(&self.s, worker).attached, 1)
 
     def reap(self, int worker):
         cdef WorkerSlot* slot
         if not 0 <= worker < <int> self.s.top.nworkers:
             raise ValueError(f"the memory store has no slot for worker {worker}")
         slot = worker_slot(&self.s, worker)
-        cdn_store32(&slot.attached, 0)
+        store32_relaxed(&slot.attached, 0)
         if not take_lock(&self.s, LONG_WAIT):
             return False
-        cdn_store32(&slot.woken, 0)
+        store32_relaxed(&slot.woken, 0)
         clear_pins(&self.s, worker)
         lose_fills(&self.s, worker)
         if self.s.top.retired:
@@ -214,7 +231,7 @@ cdef class Memory:
             os.eventfd_read(self.s.wakers[self.s.me])
         except BlockingIOError:
             pass
-        cdn_swap32(&worker_slot(&self.s, self.s.me).woken, 0)
+        swap32_seq_cst(&worker_slot(&self.s, self.s.me).woken, 0)
         for pointer in list(self.following):
             if pointer in self.following:       # the last one's readers may have let this one go
                 (<Fill> <PyObject*> <size_t> pointer).look()
@@ -224,7 +241,7 @@ cdef class Memory:
         return pinned_granules(&self.s) > self.s.top.pinned_most
 
     def relieved(self):
-        cdn_store64(&self.s.top.pinned_told, 0)
+        store64_release(&self.s.top.pinned_told, 0)
 
     # -- for C callers --------------------------------------------------------------------------------------------
 
@@ -248,14 +265,14 @@ cdef class Memory:
 
     cdef bint has_asides(self) noexcept nogil:
         """Whether anything may lie behind the key of something else."""
-        return cdn_load64(&self.s.top.asides) != 0
+        return load64_acquire(&self.s.top.asides) != 0
 
     cdef bint alone(self) noexcept nogil:
         """No second worker was ever attached: between two steps of this one nobody stores anything."""
-        return self.s.me == 0 and cdn_load64(&self.s.top.highest) == 1
+        return self.s.me == 0 and load64_acquire(&self.s.top.highest) == 1
 
     cdef uint64_t epoch(self) noexcept nogil:
-        return cdn_load64(&self.s.top.stamp)
+        return load64_acquire(&self.s.top.stamp)
 
     # hot
     cdef bint snapshot(self, const Record* r, Record* copy) noexcept nogil:
@@ -263,7 +280,7 @@ cdef class Memory:
         cdef const uint64_t* words = <const uint64_t*> r
         cdef int i
         for i in range(<int> (sizeof(Record) // 8)):
-            (<uint64_t*> copy)[i] = cdn_load64(&words[i])
+            (<uint64_t*> copy)[i] = load64_acquire(&words[i])
         return self.unchanged()
 
     # hot
@@ -274,8 +291,8 @@ cdef class Memory:
     # hot
     cdef bint same(self, const Sight* sight) noexcept nogil:
         """The same of an earlier one, by a copy of `s.seen`."""
-        cdn_load_fence()
-        return cdn_load32(&sight.bucket.version) == sight.version
+        fence_acquire()
+        return load32_relaxed(&sight.bucket.version) == sight.version
 
     # hot
     cdef int body_iov(self, Record* r, uint64_t offset, uint64_t length, iovec* iov, int most) noexcept nogil:
@@ -298,7 +315,7 @@ cdef class Memory:
         if now > self.s.now:
             self.s.now = now
         if i >= 0:
-            cdn_store32(&b.access[i], used(&self.s, cdn_load32(&b.access[i]), now))
+            store32_relaxed(&b.access[i], used(&self.s, load32_relaxed(&b.access[i]), now))
 
     # hot
     cdef bint pin(self, Record* r) noexcept nogil:
@@ -326,10 +343,10 @@ cdef class Memory:
 
     def begin_at(self, uint64_t stamp):
         if stamp > self.s.top.stamp:
-            cdn_store64(&self.s.top.stamp, stamp)
+            store64_release(&self.s.top.stamp, stamp)
 
     def next_stamp(self):
-        return cdn_add64(&self.s.top.stamp, 1)
+        return add64_both(&self.s.top.stamp, 1)
 
     @property
     def size(self):
@@ -443,7 +460,7 @@ cdef class Memory:
         borrowed = self.fills.get(key) or self.follows.get(key)
         if borrowed is not None:
             fill = <Fill> <PyObject*> <size_t> borrowed
-            if cdn_load32(&fill.slot.flags) & FILL_REGISTERED and not fill.is_purged():
+            if load32_relaxed(&fill.slot.flags) & FILL_REGISTERED and not fill.is_purged():
                 return fill
             # another worker has voided it
             self.follows.pop(key, None) if fill.remote else fill.unregister()
@@ -456,7 +473,7 @@ cdef class Memory:
                 fill.remote = True
                 fill.slot = f
                 fill.stamp = f.stamp
-                cdn_or64(&f.followers, own_bit(s))
+                or64_seq_cst(&f.followers, own_bit(s))
             else:
                 if f != NULL:
                     f.flags &= ~<uint32_t> FILL_REGISTERED
@@ -467,7 +484,7 @@ cdef class Memory:
                         f.era = since.slot.era
             drop_lock(s)
         if fill.remote:
-            fill.seen_state, fill.seen_arrived = fill.current(), cdn_load64(&f.arrived)
+            fill.seen_state, fill.seen_arrived = fill.current(), load64_acquire(&f.arrived)
             self.follows[key] = self.following[<size_t> <PyObject*> fill] = <size_t> <PyObject*> fill
             return fill
         if f != NULL:
@@ -520,7 +537,7 @@ cdef class Memory:
             return None
         t.hash0 = self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         if aside or not tell:       # the tier may have sent either
-            cdn_store64(&self.s.top.asides, 1)
+            store64_release(&self.s.top.asides, 1)
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
             if not take_lock(&self.s, LOCK_WAIT):
@@ -552,7 +569,7 @@ cdef class Memory:
             return None
         t.hash0, t.body_length, t.body, t.stretches = old.hash0, old.body_length, old.body, old.stretches
         # what is pinned is not evicted for this
-        r = NULL if cdn_load32(&old.pins) & PIN_RETIRED else self.lay_over(&t, old, key, text[0], text[1])
+        r = NULL if load32_relaxed(&old.pins) & PIN_RETIRED else self.lay_over(&t, old, key, text[0], text[1])
         fresh = self.publish_run(r)
         if tell:
             self.told(fresh)
@@ -667,7 +684,7 @@ cdef class Memory:
         if not soft:
             withdraw(&self.s, r)
         elif r.fresh_until > now:
-            cdn_lower64(&r.fresh_until, now)
+            store64_relaxed(<uint64_t*> &r.fresh_until, <uint64_t> now)
         return True
 
     cdef bint expire(self, bytes key, int64_t now) noexcept:
@@ -678,7 +695,7 @@ cdef class Memory:
         if now == INT64_MIN:
             never_stale(r)
         if r.fresh_until > now:
-            cdn_lower64(&r.fresh_until, now)
+            store64_relaxed(<uint64_t*> &r.fresh_until, <uint64_t> now)
         unpin_record(&self.s, r)
         return True
 
@@ -730,7 +747,7 @@ cdef class Memory:
         elif self.s.me >= 0:
             if not take_lock(&self.s, LOCK_WAIT):
                 # whichever it is: they all are
-                cdn_add64(&self.s.top.era, 1)
+                add64_both(&self.s.top.era, 1)
                 return 0
             f = find_fill(&self.s, self.hash_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)),
                           PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))

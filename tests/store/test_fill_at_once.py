@@ -10,7 +10,7 @@ import pytest
 from cdn.store import ABORTED, COMMITTED, WAITING, Fill, Memory
 from tests.store.bodies import body, draft
 
-SETTLED, FREED = 16, 17  # steps: see `Step` in cdn/store/memory/sync.pyx
+SETTLED, FREED = 16, 17  # steps: see `Step` in cdn/store/memory/steps.pyx
 CONTENT = body(b"k", 1, 1000)
 
 

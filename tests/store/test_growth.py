@@ -20,7 +20,7 @@ SEGMENT_TAKEN, SPLIT, EXTENDED, TABLE_TAKEN, RING_TURNED, GHOSTS_SPLIT = (
     23,
     24,
     25,
-)  # `Step` in memory/sync.pyx
+)  # `Step` in memory/steps.pyx
 
 
 def put(memory: Memory, first: int, n: int, length: int = 40) -> None:

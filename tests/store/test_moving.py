@@ -14,7 +14,7 @@ from cdn.store import Memory
 from tests.store.bodies import draft
 from tests.store.hammer import PIECES, check, key_of, made
 
-COPIED, BOUNCED = 1, 27  # steps: see `Step` in cdn/store/memory/sync.pyx
+COPIED, BOUNCED = 1, 27  # steps: see `Step` in cdn/store/memory/steps.pyx
 KEYS = 600
 
 

@@ -12,7 +12,7 @@ from cdn.store import POLICIES, Memory
 from tests.store.bodies import FAR
 from tests.store.test_policies import draft
 
-EVICTING, POINTED = 6, 5  # steps: see `Step` in cdn/store/memory/sync.pyx
+EVICTING, POINTED = 6, 5  # steps: see `Step` in cdn/store/memory/steps.pyx
 
 
 def fill(memory: Memory, rng: random.Random, first: int, n: int) -> None:

@@ -12,7 +12,7 @@ from cdn.config.values import StoreConfig
 from cdn.store import Memory, open_memory
 from tests.store.bodies import FAR, draft
 
-LOCKED = 12  # a step: see `Step` in cdn/store/memory/sync.pyx
+LOCKED = 12  # a step: see `Step` in cdn/store/memory/steps.pyx
 
 
 def test_attach_and_reap() -> None:

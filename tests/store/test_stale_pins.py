@@ -13,7 +13,7 @@ import pytest
 from cdn.store import Memory
 from tests.store.bodies import draft
 
-LOCKED = 12  # a step: see `Step` in cdn/store/memory/sync.pyx
+LOCKED = 12  # a step: see `Step` in cdn/store/memory/steps.pyx
 SIZE = 1 << 20
 PINS, FILL_TAGS = 56, 64  # in Super: the offset of the pin tables, and of what is behind them
 

@@ -10,7 +10,7 @@ import pytest
 from cdn.store import Memory
 from tests.store.bodies import draft
 
-SLOT_MADE, VOIDED = 4, 26  # steps: see `Step` in cdn/store/memory/sync.pyx
+SLOT_MADE, VOIDED = 4, 26  # steps: see `Step` in cdn/store/memory/steps.pyx
 
 
 @pytest.mark.parametrize("length", [900, 40_000])

@@ -21,11 +21,7 @@ from posix.unistd cimport getpid
 
 from cdn._atomics cimport add64_both, load64_acquire, store32_relaxed, store64_release
 from cdn._core cimport siphash128
-from cdn._system cimport (
-    EOWNERDEAD, PTHREAD_MUTEX_ROBUST, PTHREAD_PROCESS_SHARED, pthread_mutex_consistent, pthread_mutex_init,
-    pthread_mutex_lock, pthread_mutex_unlock, pthread_mutexattr_destroy, pthread_mutexattr_init,
-    pthread_mutexattr_setpshared, pthread_mutexattr_setrobust, pthread_mutexattr_t,
-)
+from cdn._system cimport EOWNERDEAD, pthread_mutex_consistent, pthread_mutex_lock, pthread_mutex_unlock, shared_mutex_init
 from cdn.store.disk._crc cimport crc32c_of
 
 import os
@@ -49,7 +45,6 @@ cdef class Table:
     cdef int fd
 
     def __cinit__(self, uint64_t objects, bytes secret not None, int segments):
-        cdef pthread_mutexattr_t how
         cdef uint64_t size
         cdef uint64_t nbuckets
         cdef void* base
@@ -75,11 +70,8 @@ cdef class Table:
         self.top.nbuckets = nbuckets
         self.top.segments = TOP_BYTES
         self.top.buckets = TOP_BYTES + MOST_SEGMENTS * sizeof(Seg)
-        pthread_mutexattr_init(&how)
-        pthread_mutexattr_setpshared(&how, PTHREAD_PROCESS_SHARED)
-        pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST)
-        pthread_mutex_init(&self.top.lock, &how)
-        pthread_mutexattr_destroy(&how)
+        if shared_mutex_init(&self.top.lock) != 0:
+            raise OSError("the lock of the disk's index cannot be made")
 
     def __dealloc__(self):
         if self.top != NULL:

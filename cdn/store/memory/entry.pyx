@@ -133,7 +133,7 @@ cdef class Entry:
 
     @property
     def current(self):
-        return not cdn_load32(&self.record().pins) & PIN_RETIRED
+        return not load32_relaxed(&self.record().pins) & PIN_RETIRED
 
     @property
     def status(self):
@@ -153,7 +153,7 @@ cdef class Entry:
 
     @property
     def fresh_until(self):
-        return <int64_t> cdn_load64(<uint64_t*> &self.record().fresh_until)
+        return <int64_t> load64_acquire(<uint64_t*> &self.record().fresh_until)
 
     @property
     def swr_until(self):

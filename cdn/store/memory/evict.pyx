@@ -37,9 +37,9 @@ cdef int displace(Space* s, Bucket* b) noexcept nogil:
         other = other_bucket(s, r, b)
         for j in range(SLOTS):
             if other.slot[j] == 0:
-                point(s, other, j, r, cdn_load32(&b.access[i]))
+                point(s, other, j, r, load32_relaxed(&b.access[i]))
                 change_slot(s, r, bucket_number(s, r, other) * SLOTS + j)
-                cdn_add32(&b.version, 1)        # before it is gone: who looked there before it came looks again
+                add32_seq_cst(&b.version, 1)        # before it is gone: who looked there before it came looks again
                 clear_slot(s, b, i)
                 return i
     return -1
@@ -81,7 +81,7 @@ cdef int make_slot(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     b = first_bucket(s, r.hash0)
     for turn in range(2):
         for i in range(SLOTS):
-            describe(s, record_at(s, b.slot[i] & GRANULE_MASK), cdn_load32(&b.access[i]), s.candidates + n)
+            describe(s, record_at(s, b.slot[i] & GRANULE_MASK), load32_relaxed(&b.access[i]), s.candidates + n)
             s.where[n] = bucket_number(s, r, b) * SLOTS + i
             n += 1
         if second_bucket(s, r.hash0) == b:
@@ -105,11 +105,11 @@ cdef void publish_record(Space* s, Record* r) noexcept nogil:
     if old != NULL:
         i = slot_of(s, old, &b)
         succeed(s, r, old)
-        word = used(s, cdn_load32(&b.access[i]), s.now)     # to fetch it again was to use it
+        word = used(s, load32_relaxed(&b.access[i]), s.now)     # to fetch it again was to use it
     else:
         i = make_slot(s, r, &b)
         word = arrive(s, r, bucket_number(s, r, b) * SLOTS + i)
-    cdn_and32(&r.pins, ~<uint32_t> PIN_FILLING)
+    and32_seq_cst(&r.pins, ~<uint32_t> PIN_FILLING)
     cdn_step(STEP_SLOT_MADE)
     point(s, b, i, r, word)
     cdn_step(STEP_POINTED)

@@ -85,7 +85,7 @@ cdef class Fill:
         return STATES[self.current()]
 
     cdef uint32_t current(self) noexcept:
-        cdef uint32_t state = cdn_acquire32(&self.slot.state)
+        cdef uint32_t state = load32_acquire(&self.slot.state)
         if self.remote and state <= S_DONE and state != S_COMMITTED and self.slot.flags & FILL_DETACHED:
             return S_ABORTED    # it goes on for the owner's own readers only
         return state
@@ -97,28 +97,28 @@ cdef class Fill:
 
     @property
     def joinable(self):
-        return cdn_load32(&self.slot.flags) & FILL_REGISTERED != 0
+        return load32_relaxed(&self.slot.flags) & FILL_REGISTERED != 0
 
     @property
     def purged(self):
         return self.is_purged()
 
     cdef bint is_purged(self) noexcept:
-        return cdn_load32(&self.slot.flags) & FILL_PURGED != 0 or (
+        return load32_relaxed(&self.slot.flags) & FILL_PURGED != 0 or (
             self.slot.state <= S_STREAMING and self.slot != &self.own
-            and self.slot.era != cdn_load64(&self.memory.s.top.era))
+            and self.slot.era != load64_acquire(&self.memory.s.top.era))
 
     @property
     def detached(self):
-        return cdn_load32(&self.slot.flags) & FILL_DETACHED != 0
+        return load32_relaxed(&self.slot.flags) & FILL_DETACHED != 0
 
     @property
     def lost(self):
-        return cdn_load32(&self.slot.flags) & FILL_LOST != 0
+        return load32_relaxed(&self.slot.flags) & FILL_LOST != 0
 
     @property
     def arrived(self):
-        return cdn_load64(&self.slot.arrived)
+        return load64_acquire(&self.slot.arrived)
 
     @property
     def length(self):
@@ -153,7 +153,7 @@ cdef class Fill:
         cdef uint64_t arrived
         if self.entry is not None:
             return read_body(&self.memory.s, self.entry.record(), offset, n)
-        arrived = cdn_load64(&self.slot.arrived)
+        arrived = load64_acquire(&self.slot.arrived)
         if offset >= arrived or self.current() == S_ABORTED:
             return b""
         if offset < <uint64_t> self.slot.gone * BLOCK_BYTES:
@@ -166,7 +166,7 @@ cdef class Fill:
     cdef int look(self) except -1:
         """Another worker has news: of this fill?"""
         cdef uint32_t state = self.current()
-        cdef uint64_t arrived = cdn_load64(&self.slot.arrived)
+        cdef uint64_t arrived = load64_acquire(&self.slot.arrived)
         if state != self.seen_state or arrived != self.seen_arrived:
             self.seen_state = state
             self.seen_arrived = arrived
@@ -181,7 +181,7 @@ cdef class Fill:
             unfollow(s, self.slot, own_bit(s))
             drop_lock(s)
         else:
-            cdn_or64(&self.slot.leaving, own_bit(s))
+            or64_seq_cst(&self.slot.leaving, own_bit(s))
             s.owing = True
 
     # -- what the filler does -------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ cdef class Fill:
                 return False
         self.given = draft
         self.slot.length = ~(<uint64_t> 0) if length is None else body
-        cdn_store32(&self.slot.state, S_STREAMING)
+        store32_relaxed(&self.slot.state, S_STREAMING)
         self.notify()
         return True
 
@@ -271,7 +271,7 @@ cdef class Fill:
         # by a purge of another worker, too
         if self.is_purged() or not f.flags & FILL_REGISTERED:
             if self.is_purged():
-                cdn_or32(&f.flags, FILL_PURGED)
+                or32_seq_cst(&f.flags, FILL_PURGED)
             drop_lock(s)
             self.end(S_DONE)
             return None
@@ -284,12 +284,12 @@ cdef class Fill:
             if pinned:
                 cdn_step(STEP_SETTLED)
                 if f.followers:
-                    cdn_or32(&r.pins, PIN_FOLLOWED)
+                    or32_seq_cst(&r.pins, PIN_FOLLOWED)
                 self.memory.reveal(r)
                 f.nblocks = 0
-                cdn_store64(&f.run, granule_of(s, r))
+                store64_release(&f.run, granule_of(s, r))
                 f.flags = (f.flags | FILL_PUBLISHED) & ~<uint32_t> FILL_REGISTERED
-                cdn_store32(&f.state, S_COMMITTED)
+                store32_relaxed(&f.state, S_COMMITTED)
         if not pinned:
             drop_lock(s)
             self.why = "no-space"
@@ -361,7 +361,7 @@ cdef class Fill:
             return
         if self.why is None:
             self.why = reason
-        cdn_add64(&self.memory.s.top.aborts, 1)
+        add64_both(&self.memory.s.top.aborts, 1)
         self.end(S_ABORTED)
         self.let_go()
 
@@ -372,7 +372,7 @@ cdef class Fill:
         if not self.is_purged():
             self.why = reason
         self.unregister()
-        cdn_or32(&self.slot.flags, FILL_DETACHED)
+        or32_seq_cst(&self.slot.flags, FILL_DETACHED)
         self.notify()
 
     def release_before(self, uint64_t offset):
@@ -382,7 +382,7 @@ cdef class Fill:
             raise ValueError("only a detached fill gives memory back before its end")
         if upto > self.slot.nblocks:
             upto = self.slot.nblocks
-        if upto <= self.slot.gone or cdn_load64(&self.slot.followers) or not take_lock(s, LOCK_WAIT):
+        if upto <= self.slot.gone or load64_acquire(&self.slot.followers) or not take_lock(s, LOCK_WAIT):
             return
         give_blocks(s, self.slot, <uint32_t> upto)
         drop_lock(s)
@@ -398,15 +398,15 @@ cdef class Fill:
 
     cdef void wake_followers(self) noexcept:
         if not self.remote and self.slot != &self.own:
-            cdn_fence()
-            wake_all(&self.memory.s, cdn_load64(&self.slot.followers))
+            fence_seq_cst()
+            wake_all(&self.memory.s, load64_acquire(&self.slot.followers))
 
     cdef int unregister(self) except -1:
         if self.registered:
             self.registered = False
             if self.memory.fills.get(self.key) == <size_t> <PyObject*> self:
                 del self.memory.fills[self.key]
-            cdn_and32(&self.slot.flags, ~<uint32_t> FILL_REGISTERED)
+            and32_seq_cst(&self.slot.flags, ~<uint32_t> FILL_REGISTERED)
 
     cdef int end(self, uint32_t state) except -1:
         cdef bytes why
@@ -414,13 +414,13 @@ cdef class Fill:
         if self.why is not None and self.slot != &self.own:
             why = (<str> self.why).encode("ascii", "replace")
             set_reason(self.slot, PyBytes_AS_STRING(why), PyBytes_GET_SIZE(why))
-        cdn_store32(&self.slot.state, state)
+        store32_relaxed(&self.slot.state, state)
         self.notify()
 
     cdef int void(self, str reason) except -1:
         """A purge came: those who read go on, nobody joins, and it is not stored."""
         self.why = reason
-        cdn_or32(&self.slot.flags, FILL_PURGED)
+        or32_seq_cst(&self.slot.flags, FILL_PURGED)
         cdn_step(STEP_VOIDED)
         self.unregister()
         self.notify()
@@ -437,7 +437,7 @@ cdef class Fill:
             disown(s, f)
             drop_lock(s)
         else:
-            cdn_or32(&f.flags, FILL_LEFT)
+            or32_seq_cst(&f.flags, FILL_LEFT)
             s.owing = True
 
     cdef bint begin_run(self, const Record* t, bytes head, bytes meta, uint64_t run_bytes) except -1:
@@ -452,7 +452,7 @@ cdef class Fill:
             write_run(r, t, self.key, head, meta)
             old = fill_run(s, self.slot)
             cdn_step(STEP_FILL_STARTED)
-            cdn_store64(&self.slot.run, granule_of(s, r))
+            store64_release(&self.slot.run, granule_of(s, r))
             give_run(s, old)
         drop_lock(s)
         return r != NULL
@@ -482,7 +482,7 @@ cdef class Fill:
             at += here
             data += here
             n -= here
-        cdn_store64(&f.arrived, total)
+        store64_release(&f.arrived, total)
         return True
 
     cdef bint has_room(self, uint64_t total) noexcept:
@@ -588,7 +588,7 @@ cdef class Fill:
                 memcpy(block_bytes(s, block), record_body(old) + at, here)
                 at += here
         cdn_step(STEP_FILL_GROWN)
-        cdn_store64(&f.run, granule_of(s, r))
+        store64_release(&f.run, granule_of(s, r))
         if old.body == 0:
             f.nblocks = made
         outgrow(s, f, old)
@@ -663,6 +663,6 @@ cdef class Fill:
             f.nblocks -= 1
             if f.followers == 0:
                 give_block(s, fill_list(s, f)[f.nblocks])
-        cdn_store64(&f.run, granule_of(s, r))
+        store64_release(&f.run, granule_of(s, r))
         outgrow(s, f, old)
         return r

@@ -44,7 +44,7 @@ cdef inline uint64_t fill_place(Space* s, uint64_t h0, uint64_t k) noexcept nogi
 
 
 cdef inline Record* fill_run(Space* s, const FillSlot* f) noexcept nogil:
-    return record_at(s, cdn_load64(&f.run))
+    return record_at(s, load64_acquire(&f.run))
 
 
 cdef inline uint64_t own_bit(Space* s) noexcept nogil:
@@ -66,7 +66,7 @@ cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexc
         if tags[at] == <uint32_t> h0 | 1:
             f = fill_at(s, at)
             # purged first, and not to be found under its key only then: who follows it already would follow it twice
-            if (f.flags & (FILL_REGISTERED | FILL_PURGED) == FILL_REGISTERED and f.era == cdn_load64(&s.top.era)
+            if (f.flags & (FILL_REGISTERED | FILL_PURGED) == FILL_REGISTERED and f.era == load64_acquire(&s.top.era)
                     and same_key(fill_run(s, f), h0, key, n)):
                 return f
     return NULL
@@ -198,8 +198,8 @@ cdef void free_fill(Space* s, FillSlot* f) noexcept nogil:
     cdef Record* r = fill_run(s, f)
     cdef int i
     if f.flags & FILL_PUBLISHED:
-        cdn_and32(&r.pins, ~<uint32_t> PIN_FOLLOWED)
-        if cdn_load32(&r.pins) == PIN_RETIRED and not held(s, r):
+        and32_seq_cst(&r.pins, ~<uint32_t> PIN_FOLLOWED)
+        if load32_relaxed(&r.pins) == PIN_RETIRED and not held(s, r):
             free_retired(s, r)
     else:
         give_blocks(s, f, f.nblocks)
@@ -226,8 +226,8 @@ cdef void disown(Space* s, FillSlot* f) noexcept nogil:
 
 
 cdef void unfollow(Space* s, FillSlot* f, uint64_t bit) noexcept nogil:
-    cdn_and64(&f.leaving, ~bit)
-    cdn_and64(&f.followers, ~bit)
+    and64_seq_cst(&f.leaving, ~bit)
+    and64_seq_cst(&f.followers, ~bit)
     if f.followers == 0 and f.owner == NO_OWNER:
         free_fill(s, f)
 
@@ -267,10 +267,10 @@ cdef void lose_fills(Space* s, int worker) noexcept nogil:
             if f.state <= S_STREAMING:
                 set_reason(f, b"lost", 4)
                 f.flags |= FILL_LOST
-                cdn_store32(&f.state, S_ABORTED)
+                store32_relaxed(&f.state, S_ABORTED)
             f.owner = NO_OWNER
             f.flags &= ~<uint32_t> FILL_REGISTERED
-            wake_all(s, cdn_load64(&f.followers) & ~bit)
+            wake_all(s, load64_acquire(&f.followers) & ~bit)
         unfollow(s, f, bit)
 
 

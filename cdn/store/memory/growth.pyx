@@ -57,12 +57,12 @@ cdef bint grow_index(Space* s) noexcept nogil:
         r = record_at(s, word & GRANULE_MASK)
         if not belongs(s, r, n - (s.base_buckets << level), extent):
             moved[i] = True
-            cdn_store32(&fresh.access[i], cdn_load32(&old.access[i]))
-            cdn_store64(&fresh.slot[i], word)
+            store32_relaxed(&fresh.access[i], load32_relaxed(&old.access[i]))
+            store64_release(&fresh.slot[i], word)
             change_slot(s, r, n * SLOTS + i)
     cdn_step(STEP_SPLIT)
-    cdn_store64(&s.top.extent, extent)
-    cdn_fence()
+    store64_release(&s.top.extent, extent)
+    fence_seq_cst()
     cdn_step(STEP_EXTENDED)
     for i in range(SLOTS):
         if moved[i]:

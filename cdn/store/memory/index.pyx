@@ -16,7 +16,7 @@ cdef inline uint64_t slot_word(Space* s, const Record* r) noexcept nogil:
 
 
 cdef inline uint64_t buckets_now(Space* s) noexcept nogil:
-    return cdn_load64(&s.top.extent) & EXTENT_MASK
+    return load64_acquire(&s.top.extent) & EXTENT_MASK
 
 
 cdef inline Bucket* bucket_at(Space* s, uint64_t number) noexcept nogil:
@@ -40,16 +40,16 @@ cdef inline uint64_t other_hash(uint64_t h0) noexcept nogil:
 
 
 cdef inline Bucket* first_bucket(Space* s, uint64_t h0) noexcept nogil:
-    return bucket_at(s, place_of_hash(s, h0, cdn_load64(&s.top.extent)))
+    return bucket_at(s, place_of_hash(s, h0, load64_acquire(&s.top.extent)))
 
 
 cdef inline Bucket* second_bucket(Space* s, uint64_t h0) noexcept nogil:
-    return bucket_at(s, place_of_hash(s, other_hash(h0), cdn_load64(&s.top.extent)))
+    return bucket_at(s, place_of_hash(s, other_hash(h0), load64_acquire(&s.top.extent)))
 
 
 cdef inline uint64_t bucket_number(Space* s, const Record* r, const Bucket* b) noexcept nogil:
     """Of one of the two buckets in which r's key may lie."""
-    cdef uint64_t extent = cdn_load64(&s.top.extent)
+    cdef uint64_t extent = load64_acquire(&s.top.extent)
     cdef uint64_t n = place_of_hash(s, r.hash0, extent)
     return n if bucket_at(s, n) == b else place_of_hash(s, other_hash(r.hash0), extent)
 
@@ -61,11 +61,11 @@ cdef inline bint same_key(const Record* r, uint64_t h0, const char* key, size_t 
 # hot
 cdef Record* index_find(Space* s, uint64_t h0, const char* key, size_t n) noexcept nogil:
     """The record under a key. Without the lock it may be gone before it is read: `seen` says by what to tell."""
-    cdef uint64_t extent = cdn_load64(&s.top.extent)
+    cdef uint64_t extent = load64_acquire(&s.top.extent)
     cdef Record* r = find_within(s, h0, key, n, extent)
-    while r == NULL and cdn_load64(&s.top.extent) != extent:
+    while r == NULL and load64_acquire(&s.top.extent) != extent:
         # it may have gone to a bucket that was not there yet
-        extent = cdn_load64(&s.top.extent)
+        extent = load64_acquire(&s.top.extent)
         r = find_within(s, h0, key, n, extent)
     return r
 
@@ -85,12 +85,12 @@ cdef inline Record* find_within(Space* s, uint64_t h0, const char* key, size_t n
     cdef int again
     cdn_prefetch(second)
     for again in range(LOOKS):
-        before[0], before[1] = cdn_acquire32(&first.version), cdn_acquire32(&second.version)
+        before[0], before[1] = load32_acquire(&first.version), load32_acquire(&second.version)
         b = first
         for turn in range(2):
-            version = cdn_acquire32(&b.version)
+            version = load32_acquire(&b.version)
             for i in range(SLOTS):
-                word = cdn_load64(&b.slot[i])
+                word = load64_acquire(&b.slot[i])
                 if word and (word & TAG_MASK) == tag:
                     r = record_at(s, word & GRANULE_MASK)
                     if same_key(r, h0, key, n):
@@ -101,7 +101,7 @@ cdef inline Record* find_within(Space* s, uint64_t h0, const char* key, size_t n
                         return r
             b = second
         # it may have changed from the one to the other meanwhile
-        if cdn_acquire32(&first.version) == before[0] and cdn_acquire32(&second.version) == before[1]:
+        if load32_acquire(&first.version) == before[0] and load32_acquire(&second.version) == before[1]:
             break
     return NULL
 
@@ -112,11 +112,11 @@ cdef int slot_of(Space* s, const Record* r, Bucket** bucket) noexcept nogil:
     cdef int i
     bucket[0] = first_bucket(s, r.hash0)
     for i in range(SLOTS):
-        if cdn_load64(&bucket[0].slot[i]) & ~MOVING == word:
+        if load64_acquire(&bucket[0].slot[i]) & ~MOVING == word:
             return i
     bucket[0] = second_bucket(s, r.hash0)
     for i in range(SLOTS):
-        if cdn_load64(&bucket[0].slot[i]) & ~MOVING == word:
+        if load64_acquire(&bucket[0].slot[i]) & ~MOVING == word:
             return i
     return -1
 
@@ -153,12 +153,12 @@ cdef inline uint64_t payload(const Record* r) noexcept nogil:
 cdef inline void point(Space* s, Bucket* b, int i, Record* r, uint32_t access) noexcept nogil:
     """Publish r in a slot, empty or not: the one store that makes it visible."""
     cdef bint replaces = b.slot[i] != 0
-    cdn_store32(&b.access[i], access)
-    cdn_store64(&b.slot[i], slot_word(s, r))
+    store32_relaxed(&b.access[i], access)
+    store64_release(&b.slot[i], slot_word(s, r))
     if replaces:
-        cdn_add32(&b.version, 1)
+        add32_seq_cst(&b.version, 1)
 
 
 cdef inline void clear_slot(Space* s, Bucket* b, int i) noexcept nogil:
-    cdn_store64(&b.slot[i], 0)
-    cdn_add32(&b.version, 1)
+    store64_release(&b.slot[i], 0)
+    add32_seq_cst(&b.version, 1)

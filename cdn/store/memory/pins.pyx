@@ -22,18 +22,18 @@ cdef bint in_tables(Space* s, uint64_t granule) noexcept nogil:
     cdef uint64_t* line
     cdef int turn
     cdef int i
-    for worker in range(cdn_load64(&s.top.highest)):
+    for worker in range(load64_acquire(&s.top.highest)):
         for turn in range(2):
             line = pin_line(s, <int> worker, granule, turn)
             for i in range(PIN_WAYS):
-                if cdn_load64(&line[i]) == granule:
+                if load64_acquire(&line[i]) == granule:
                     return True
     return False
 
 
 cdef inline bint held(Space* s, const Record* r) noexcept nogil:
     """By a pin, a fill or a fill's followers."""
-    return (cdn_load32(&r.pins) & ~<uint32_t> PIN_RETIRED) != 0 or in_tables(s, granule_of(s, r))
+    return (load32_relaxed(&r.pins) & ~<uint32_t> PIN_RETIRED) != 0 or in_tables(s, granule_of(s, r))
 
 
 cdef uint64_t* own_pin(Space* s, uint64_t granule) noexcept nogil:
@@ -62,7 +62,7 @@ cdef uint64_t* enter_pin(Space* s, Record* r) noexcept nogil:
     cdef uint64_t* pin = own_pin(s, granule_of(s, r))
     if pin != NULL:
         if pin_count(s, pin)[0] == 0:
-            cdn_store64(pin, granule_of(s, r))
+            store64_release(pin, granule_of(s, r))
         pin_count(s, pin)[0] += 1
     return pin
 
@@ -71,7 +71,7 @@ cdef uint64_t* enter_pin(Space* s, Record* r) noexcept nogil:
 cdef inline void weigh_pin(Space* s, const Record* r, int sign) noexcept nogil:
     """We hold r's memory from now on, or no more; r is what it says it is."""
     cdef uint64_t* pinned = &worker_slot(s, s.me).pinned
-    cdn_store64(pinned, pinned[0] + sign * <int64_t> (weight_of(r) >> GRANULE_SHIFT))
+    store64_release(pinned, pinned[0] + sign * <int64_t> (weight_of(r) >> GRANULE_SHIFT))
 
 
 # hot
@@ -79,7 +79,7 @@ cdef bint pin_record(Space* s, Record* r) noexcept nogil:
     """Hold what nobody frees just now: the lock is held, or it is held already. False: too much is held."""
     cdef uint64_t* pin
     if s.me < 0:
-        cdn_add32(&r.pins, 1)
+        add32_seq_cst(&r.pins, 1)
         return True
     pin = enter_pin(s, r)
     if pin == NULL:
@@ -101,8 +101,8 @@ cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
     if pin == NULL:
         return False
     cdn_step(STEP_PINNED)
-    cdn_fence()
-    if cdn_load64(&s.seen.bucket.slot[s.seen.slot]) == s.seen.word and cdn_load32(&s.seen.bucket.version) == s.seen.version:
+    fence_seq_cst()
+    if load64_acquire(&s.seen.bucket.slot[s.seen.slot]) == s.seen.word and load32_relaxed(&s.seen.bucket.version) == s.seen.version:
         if pin_count(s, pin)[0] == 1:
             weigh_pin(s, r, 1)
         return True
@@ -113,7 +113,7 @@ cdef bint pin_seen(Space* s, Record* r) noexcept nogil:
 # hot
 cdef void unpin_record(Space* s, Record* r) noexcept nogil:
     if s.me < 0:
-        if cdn_add32(&r.pins, <uint32_t> -1) == PIN_RETIRED and take_lock(s, LONG_WAIT):
+        if add32_seq_cst(&r.pins, <uint32_t> -1) == PIN_RETIRED and take_lock(s, LONG_WAIT):
             if r.pins == PIN_RETIRED:
                 free_retired(s, r)
             drop_lock(s)
@@ -130,12 +130,12 @@ cdef void leave_pin(Space* s, Record* r, bint weighed) noexcept nogil:
         return
     if weighed:
         weigh_pin(s, r, -1)
-    if not cdn_load32(&r.pins) & PIN_RETIRED:
-        cdn_store64(pin, 0)
-        cdn_fence()
-        if not cdn_load32(&r.pins) & PIN_RETIRED:
+    if not load32_relaxed(&r.pins) & PIN_RETIRED:
+        store64_release(pin, 0)
+        fence_seq_cst()
+        if not load32_relaxed(&r.pins) & PIN_RETIRED:
             return
-        cdn_store64(pin, granule)       # so that it is found should we die before it is freed
+        store64_release(pin, granule)       # so that it is found should we die before it is freed
     s.owing = True
     if take_lock(s, LOCK_WAIT):         # which pays
         drop_lock(s)
@@ -153,7 +153,7 @@ cdef void free_if_retired(Space* s, uint64_t granule) noexcept nogil:
     kind = s.table[page_of(s, r)].kind
     if kind != PAGE_RUNS and kind != PAGE_CLEARING:
         return
-    if span_of(s, r) >= 0 and cdn_load32(&r.pins) == PIN_RETIRED and not in_tables(s, granule):
+    if span_of(s, r) >= 0 and load32_relaxed(&r.pins) == PIN_RETIRED and not in_tables(s, granule):
         free_retired(s, r)
 
 
@@ -166,8 +166,8 @@ cdef void pay_pins(Space* s) noexcept nogil:
     for i in range(n):
         granule = pin[i]
         if granule and s.pin_counts[i] == 0:
-            cdn_store64(&pin[i], 0)
-            cdn_fence()
+            store64_release(&pin[i], 0)
+            fence_seq_cst()
             free_if_retired(s, granule)
 
 
@@ -177,12 +177,12 @@ cdef void clear_pins(Space* s, int worker) noexcept nogil:
     cdef uint64_t* pin = <uint64_t*> (s.base + s.top.pins) + <uint64_t> worker * n
     cdef uint64_t granule
     cdef uint64_t i
-    cdn_store64(&worker_slot(s, worker).pinned, 0)
+    store64_release(&worker_slot(s, worker).pinned, 0)
     for i in range(n):
         granule = pin[i]
         if granule:
-            cdn_store64(&pin[i], 0)
-            cdn_fence()
+            store64_release(&pin[i], 0)
+            fence_seq_cst()
             free_if_retired(s, granule)
 
 
@@ -190,22 +190,22 @@ cdef uint64_t pinned_granules(Space* s) noexcept nogil:
     """What the workers hold, all told; what several of them hold counts for each."""
     cdef uint64_t sum = 0
     cdef uint64_t worker
-    for worker in range(cdn_load64(&s.top.highest)):
-        sum += cdn_load64(&worker_slot(s, <int> worker).pinned)
+    for worker in range(load64_acquire(&s.top.highest)):
+        sum += load64_acquire(&worker_slot(s, <int> worker).pinned)
     return sum
 
 
 cdef void tell_crowded(Space* s) noexcept nogil:
     """Room is wanted: wake the workers if they hold more than they may. Once, and again when it has got much worse."""
     cdef uint64_t pinned = pinned_granules(s)
-    cdef uint64_t told = cdn_load64(&s.top.pinned_told)
+    cdef uint64_t told = load64_acquire(&s.top.pinned_told)
     cdef uint64_t workers = 0
     cdef uint64_t worker
     if pinned > s.top.pinned_most and (told <= s.top.pinned_most or pinned > told + s.top.pinned_most // 16):
-        cdn_store64(&s.top.pinned_told, pinned)
-        for worker in range(cdn_load64(&s.top.highest)):
-            if cdn_load32(&worker_slot(s, <int> worker).attached):
+        store64_release(&s.top.pinned_told, pinned)
+        for worker in range(load64_acquire(&s.top.highest)):
+            if load32_relaxed(&worker_slot(s, <int> worker).attached):
                 workers |= <uint64_t> 1 << worker
         wake_all(s, workers)
     elif pinned < told:
-        cdn_store64(&s.top.pinned_told, pinned)
+        store64_release(&s.top.pinned_told, pinned)

@@ -35,7 +35,7 @@ cdef inline uint32_t used(Space* s, uint32_t word, int64_t now) noexcept nogil:
     word &= USES_MASK
     if word < USES_MASK:
         word += 1
-    return cdn_load32(&s.top.evict.clock) << USES_BITS | word
+    return load32_relaxed(&s.top.evict.clock) << USES_BITS | word
 
 
 cdef inline double promise(Space* s, uint32_t word) noexcept nogil:
@@ -56,7 +56,7 @@ cdef void wind(Space* s, const Record* r) noexcept nogil:
     """r is evicted, and the clock goes on by that."""
     cdef Eviction* e = &s.top.evict
     e.went += weight_of(r)
-    cdn_store32(&e.clock, <uint32_t> (e.went // (s.top.npages * <uint64_t> (PAGE_BYTES // CLOCK_UNITS))) & CLOCK_MASK)
+    store32_relaxed(&e.clock, <uint32_t> (e.went // (s.top.npages * <uint64_t> (PAGE_BYTES // CLOCK_UNITS))) & CLOCK_MASK)
 
 
 cdef uint32_t arrive(Space* s, Record* r, uint64_t where) noexcept nogil:
@@ -87,7 +87,7 @@ cdef void succeed(Space* s, Record* r, Record* old) noexcept nogil:
 cdef inline int uses_of(Space* s, uint64_t where, const Record* r) noexcept nogil:
     """How often it was used, as far as that speaks for it: half as much once it has expired, not at all once it is
     useful to nobody."""
-    cdef int uses = cdn_load32(&bucket_at(s, where // SLOTS).access[where % SLOTS]) & USES_MASK
+    cdef int uses = load32_relaxed(&bucket_at(s, where // SLOTS).access[where % SLOTS]) & USES_MASK
     if uses and r.fresh_until <= s.now:
         return uses // 2 if useful_until(r) > s.now else 0
     return uses
@@ -95,7 +95,7 @@ cdef inline int uses_of(Space* s, uint64_t where, const Record* r) noexcept nogi
 
 cdef inline void set_uses(Space* s, uint64_t where, int uses) noexcept nogil:
     cdef uint32_t* word = &bucket_at(s, where // SLOTS).access[where % SLOTS]
-    cdn_store32(word, (cdn_load32(word) & ~<uint32_t> USES_MASK) | <uint32_t> uses)
+    store32_relaxed(word, (load32_relaxed(word) & ~<uint32_t> USES_MASK) | <uint32_t> uses)
 
 
 cdef inline void requeue(Space* s, int which, Record* r, uint64_t where) noexcept nogil:

@@ -135,8 +135,8 @@ cdef uint64_t retire(Space* s, Record* r) noexcept nogil:
     s.top.object_bytes -= payload(r)
     leave_queue(s, r)
     s.top.retired += 1
-    cdn_or32(&r.pins, PIN_RETIRED)
-    cdn_fence()
+    or32_seq_cst(&r.pins, PIN_RETIRED)
+    fence_seq_cst()
     cdn_step(STEP_RETIRED)
     return 0 if held(s, r) else free_retired(s, r)
 

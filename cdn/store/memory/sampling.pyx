@@ -40,7 +40,7 @@ cdef int consider(Space* s, uint64_t where, int n) noexcept nogil:
     cdef Record* r = record_of_slot(s, where)
     if held(s, r):
         return n
-    describe(s, r, cdn_load32(&bucket_at(s, where // SLOTS).access[where % SLOTS]), s.candidates + n)
+    describe(s, r, load32_relaxed(&bucket_at(s, where // SLOTS).access[where % SLOTS]), s.candidates + n)
     if (s.policy == POLICY_S3FIFO_SIZE and (r.place & NO_POSITION) != NO_POSITION
             and s.candidates[n].useful_until > s.now):
         return n
@@ -181,8 +181,8 @@ cdef uint64_t evict_oldest(Space* s) noexcept nogil:
         where = s.runner_where[i]
         s.runners -= 1
         b = bucket_at(s, where // SLOTS) if where < buckets_now(s) * SLOTS else NULL
-        if (b != NULL and same_slot(b.slot[where % SLOTS], s.runner_word[i]) and cdn_load32(&b.access[where % SLOTS]) == s.pool[i].access
-                and not held(s, record_of_slot(s, where))):
+        if (b != NULL and same_slot(b.slot[where % SLOTS], s.runner_word[i])
+                and load32_relaxed(&b.access[where % SLOTS]) == s.pool[i].access and not held(s, record_of_slot(s, where))):
             drop_from_pool(s, i)
             return evict_at(s, where)
         drop_from_pool(s, i)        # used since, gone, or held

@@ -12,8 +12,8 @@ cdef int64_t remembered(Space* s, const uint64_t* h) noexcept nogil:
     cdef Remembered* set = remembered_set(s, h[0])
     cdef int i
     for i in range(REMEMBERED_WAYS):
-        if cdn_load64(&set[i].tag) == h[1]:
-            return <int64_t> cdn_load64(<uint64_t*> &set[i].word)
+        if load64_acquire(&set[i].tag) == h[1]:
+            return <int64_t> load64_acquire(<uint64_t*> &set[i].word)
     return INT64_MIN
 
 
@@ -23,10 +23,10 @@ cdef void remember(Space* s, const uint64_t* h, int64_t word) noexcept nogil:
     cdef int best = 0
     cdef int i
     for i in range(REMEMBERED_WAYS):
-        if cdn_load64(&set[i].tag) == h[1]:
+        if load64_acquire(&set[i].tag) == h[1]:
             best = i
             break
-        if <int64_t> cdn_load64(<uint64_t*> &set[i].word) < <int64_t> cdn_load64(<uint64_t*> &set[best].word):
+        if <int64_t> load64_acquire(<uint64_t*> &set[i].word) < <int64_t> load64_acquire(<uint64_t*> &set[best].word):
             best = i
-    cdn_store64(&set[best].tag, h[1])
-    cdn_store64(<uint64_t*> &set[best].word, <uint64_t> word)
+    store64_release(&set[best].tag, h[1])
+    store64_release(<uint64_t*> &set[best].word, <uint64_t> word)
