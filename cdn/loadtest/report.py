@@ -12,7 +12,7 @@ from html import escape
 from cdn.loadtest.result import Moment, Result
 from cdn.loadtest.text import duration, summary
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 240, 90, 34, 28, 34
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 248, 96, 40, 36, 34
 SERIES = 3  # colours that there are
 MOST_DOTS = 80  # of a line; with more of them it is a line alone
 STYLE = """
@@ -31,7 +31,7 @@ pre{background:var(--box);border-radius:6px;padding:1em;font-size:13px;white-spa
 svg{width:100%;height:auto;font-family:system-ui,sans-serif} text{font-size:12px;fill:var(--soft)}
 .rule{stroke:var(--rule)} .s0{stroke:var(--s0);fill:var(--s0)} .s1{stroke:var(--s1);fill:var(--s1)}
 .s2{stroke:var(--s2);fill:var(--s2)} .line{fill:none;stroke-width:2}
-@media(max-width:560px){text{font-size:18px} dd{font-size:1.15em}}
+@media(max-width:560px){text{font-size:20px} .line{stroke-width:3} dd{font-size:1.15em}}
 """
 
 Points = Sequence[tuple[float, float]]
@@ -145,8 +145,8 @@ def _plot(
     if len(lines) > 1:
         for i, (name, _) in enumerate(lines[:SERIES]):
             x = LEFT + 10 + i * 200
-            parts.append(f'<rect class="s{i}" x="{x}" y="4" width="11" height="11"/>')
-            parts.append(_text(x + 18, 14, name, "start"))
+            parts.append(f'<rect class="s{i}" x="{x}" y="9" width="11" height="11"/>')
+            parts.append(_text(x + 18, 20, name, "start"))
     return _svg(HEIGHT, parts)
 
 
@@ -154,11 +154,12 @@ def _bars(counts: dict[str, int]) -> str:
     whole, parts = sum(counts.values()) or 1, []
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     for i, (name, count) in enumerate(ordered):
-        y, long = 8 + i * 28, count / whole * (WIDTH - 440)
-        parts.append(_text(240, y + 13, name, "end"))
-        parts.append(f'<rect class="s0" x="250" y="{y}" width="{max(long, 1):.1f}" height="16"/>')
-        parts.append(_text(262 + long, y + 13, f"{count:,} ({_share(count, whole)})", "start"))
-    return _svg(16 + 28 * len(ordered), parts)
+        # the name has a line of its own: some are long, and a phone shows them larger
+        y, long = 8 + i * 48, count / whole * (WIDTH - 240)
+        parts.append(_text(0, y + 14, name, "start"))
+        parts.append(f'<rect class="s0" x="0" y="{y + 20}" width="{max(long, 1):.1f}" height="16"/>')
+        parts.append(_text(12 + long, y + 34, f"{count:,} ({_share(count, whole)})", "start"))
+    return _svg(16 + 48 * len(ordered), parts)
 
 
 def _share(count: int, whole: int) -> str:

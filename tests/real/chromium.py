@@ -41,9 +41,9 @@ def _visit(url: str, *options: str, settle: int) -> str:
     return done.stdout
 
 
-def dom(url: str, settle: int = 3000) -> str:
+def dom(url: str, *options: str, settle: int = 3000) -> str:
     """The document after `settle` ms of the page's own time."""
-    return _visit(url, "--dump-dom", settle=settle)
+    return _visit(url, "--dump-dom", *options, settle=settle)
 
 
 def screenshot(url: str, file: Path, width: int, height: int, settle: int = 3000) -> None:
