@@ -102,8 +102,11 @@ def _measure(args: argparse.Namespace) -> Result:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.html is not None and not args.html.absolute().parent.is_dir():
-        raise Refused(f"--html {args.html}: there is no such folder")
+    if args.html is not None:
+        if not args.html.absolute().parent.is_dir():
+            raise Refused(f"--html {args.html}: there is no such folder")
+        if args.html.is_dir():
+            raise Refused(f"--html {args.html}: this is a folder: name a file in it")
     try:
         result = _measure(args)
     except LoadTestError as error:

@@ -25,6 +25,7 @@ _SETTINGS = 4  # the type of a frame
 STREAMS = 10  # at once on each connection
 EARLY = 0.9  # of the time that was asked for: an end before is said
 _TRAFFIC = re.compile(r"^traffic: .*?\((\d+)\) total", re.M)
+_UNDER_WAY = re.compile(r"^requests: .*?(\d+) started, (\d+) done", re.M)
 _PROTOCOL = re.compile(r"^Application protocol: (\S+)", re.M)
 
 
@@ -48,14 +49,21 @@ def check(plan: Plan, connection: socket.socket) -> None:
     raise LoadTestError(f"{plan.target.url}: no HTTP/2 there: {what}", failed=True)
 
 
-def run(plan: Plan, why: str) -> Result:
+def run(plan: Plan, address: str, why: str) -> Result:
     """Runs h2load; LoadTestError when it fails, or when the server speaks no HTTP/2."""
-    seconds = max(1, round(plan.duration))
+    seconds: float = max(1, round(plan.duration))
+    fields = {name.lower(): value for name, value in plan.fields if name.lower() == "host"}
+    place = f"[{address}]" if ":" in address else address
     with tempfile.TemporaryDirectory(prefix="cdn-bench-") as folder:
         log = Path(folder, "log")
         command = ["h2load", f"-c{plan.connections}", f"-m{STREAMS}", f"-D{seconds}", f"--log-file={log}"]
+        # The address was looked up, and found to be allowed, before: the name is not looked up again.
+        command += [f"--connect-to={place}:{plan.target.port}"]
+        # By itself it leaves out the brackets of an IPv6 address.
+        command += ["-H", f":authority: {fields.get('host', plan.target.authority)}"]
         for name, value in plan.fields:
-            command += ["-H", f"{name}: {value}"]
+            if name.lower() != "host":
+                command += ["-H", f"{name}: {value}"]
         if plan.urls is not None:
             base = f"{'https' if plan.target.tls else 'http'}://{plan.target.authority}"
             listed = Path(folder, "urls")
@@ -64,15 +72,23 @@ def run(plan: Plan, why: str) -> Result:
         else:
             command.append(plan.target.url)
         begin = time.time_ns() // 1000
-        out = call(command, seconds + plan.timeout + 10)
+        told = call(command, seconds + plan.timeout + 10)
+        out = told.text
+        if told.interrupted:
+            seconds = min(seconds, max(time.time_ns() // 1000 - begin, 1) / 1e6)
         if not log.exists():
+            if told.interrupted:
+                raise KeyboardInterrupt
             raise LoadTestError(f"h2load gave no figures: {out.strip()[-300:]}", failed=True)
         seen = _read(log, begin)
     spoken = _PROTOCOL.search(out)
-    if spoken is None or not spoken[1].startswith("h2"):
+    if not told.interrupted and (spoken is None or not spoken[1].startswith("h2")):
         what = f"it speaks {spoken[1]}" if spoken else "no connection came about"
         raise LoadTestError(f"{plan.target.url}: no HTTP/2 there: {what}", failed=True)
     traffic = _TRAFFIC.search(out)
+    under_way = _UNDER_WAY.search(out)
+    waiting = int(under_way[1]) - int(under_way[2]) if under_way else 0
+    stuck = waiting >= STREAMS * plan.connections  # every stream of every connection: none of them was ended
     result = Result(
         url=plan.target.url,
         generator="h2load",
@@ -81,7 +97,7 @@ def run(plan: Plan, why: str) -> Result:
         profile=plan.profile if plan.urls is None else f"the URLs of {plan.urls} in turn",
         protocol="HTTP/2 over TLS" if plan.target.tls else "HTTP/2",
         connections=plan.connections,
-        seconds=round(seen.seconds, 3) if seen.ended_early(seconds) else float(seconds),
+        seconds=round(seen.seconds, 3) if seen.ended_early(seconds) and not stuck else float(seconds),
         due=seen.times.count + seen.failed,
         answered=seen.times.count,
         bytes=int(traffic[1]) if traffic else 0,
@@ -90,11 +106,17 @@ def run(plan: Plan, why: str) -> Result:
         outcomes={},
         latency=latency(seen.times),
         series=seen.series(),
+        interrupted=told.interrupted,
     )
     result.notes.append(
         f"{STREAMS} requests at once on each connection; h2load shows no Cache-Status: no hit ratio"
     )
-    if seen.ended_early(seconds):
+    if stuck and (seen.ended_early(seconds) or not seen.times.count):
+        result.notes.append(
+            f"no answer came in the last {seconds - seen.last / 1e6:.1f} s: {waiting:,} requests were waiting, which"
+            " are not in the figures"
+        )
+    elif seen.ended_early(seconds) and not told.interrupted:
         result.notes.append(
             f"after {seen.seconds:.2f} s the server had ended every connection (many allow a number of requests on"
             " each) and h2load opens no new ones: the figures are of that time"
@@ -148,10 +170,14 @@ class _Seen:
 
 
 def _read(log: Path, begin: int) -> _Seen:
-    """A log with `begin status µs` a line; -1 is a status of nothing. `begin`: µs of the epoch."""
+    """A log with `begin status µs` a line; -1 is a status of nothing. `begin`: µs of the epoch.
+
+    A last line without its end is left out: h2load was interrupted there.
+    """
     seen = _Seen()
     with log.open() as file:
         for line in file:
-            at, status, us = line.split()
-            seen.add(max(int(at) - begin, 0), status, int(us))
+            if line.endswith("\n"):
+                at, status, us = line.split()
+                seen.add(max(int(at) - begin, 0), status, int(us))
     return seen

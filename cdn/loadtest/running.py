@@ -49,7 +49,7 @@ def run(
     if name == "wrk":
         return wrk.run(plan, address, why)
     if name == "h2load":
-        return h2load.run(plan, why)
+        return h2load.run(plan, address, why)
     assert heads is not None
     return _own(plan, address, context, generator.generate(plan, address, context, heads, progress), why)
 
@@ -73,10 +73,11 @@ def choose(plan: Plan, wanted: str) -> tuple[str, str]:
         return "h2load", "HTTP/2"
     if wanted == "h2load":
         raise LoadTestError("h2load is used for HTTP/2 only: add --http2")
-    fits = plan.rate is None and plan.one_url and plan.ca is None
+    plain = all(value.isascii() for _, value in plan.fields)  # what a command line carries as it is
+    fits = plan.rate is None and plan.one_url and plan.ca is None and plain
     if wanted == "wrk" and not fits:
         raise LoadTestError(
-            "wrk does a closed loop of one URL only (and takes no --ca): leave --generator out"
+            "wrk does a closed loop of one URL only (without --ca, fields in ASCII): leave --generator out"
         )
     if wanted == "own":
         return "own", "as asked"
@@ -121,7 +122,8 @@ def _connectable(plan: Plan, found: list[str], context: ssl.SSLContext | None) -
     hint = (
         " (--insecure takes any certificate, --ca FILE names your authority)" if "certificate" in why else ""
     )
-    raise LoadTestError(f"no connection to {plan.target.host}:{plan.target.port}: {why}{hint}", failed=True)
+    place = f"[{plan.target.host}]" if ":" in plan.target.host else plan.target.host
+    raise LoadTestError(f"no connection to {place}:{plan.target.port}: {why}{hint}", failed=True)
 
 
 def _have_files(connections: int) -> None:

@@ -15,8 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 from cdn.loadtest.errors import LoadTestError
 
 PLACE = "{}"  # in a URL: where the number of an object goes
+# 0.0.0.0 and :: are where a server listens that takes all; a connection to them goes to this machine (Linux).
 _NETWORKS = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1/128 fc00::/7 fe80::/10"
-_PRIVATE = tuple(map(ipaddress.ip_network, _NETWORKS.split()))
+_PRIVATE = tuple(map(ipaddress.ip_network, (*_NETWORKS.split(), "0.0.0.0/32", "::/128")))
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
+import resource
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,9 @@ import pytest
 
 from cdn.cli import main
 from cdn.loadtest import LoadTestError, Plan, errors, run, target
+from cdn.loadtest.h2load import run as h2load_runs
 from cdn.loadtest.progress import Progress
+from cdn.loadtest.wrk import run as wrk_runs
 from tests.harness.origin import Conn, Origin, Reply, fresh, reply
 from tests.harness.process import free_port
 from tests.harness.proxy import Proxy
@@ -41,12 +46,22 @@ def h2load() -> None:
     need("h2load")
 
 
+@pytest.fixture(params=["own", "wrk"])
+def generator(request: pytest.FixtureRequest) -> str:
+    """Each that asks for one URL over HTTP/1.1, where it is there."""
+    if request.param == "wrk":
+        need("wrk")
+    return str(request.param)
+
+
 needs_wrk, needs_h2load = (pytest.mark.usefixtures(name) for name in ("wrk", "h2load"))
 
 
+BENCH = (sys.executable, "-m", "cdn", "bench")
+
+
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cdn", "bench", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run([*BENCH, *words], capture_output=True, text=True, timeout=30)
 
 
 def measured(url: str, **words: Any) -> Any:
@@ -140,6 +155,34 @@ def test_an_open_loop_shows_a_stall_to_all_who_came_meanwhile() -> None:
     assert closed["latency"]["highest"] > 450_000
 
 
+def test_a_second_in_which_nobody_is_answered_is_in_the_percentiles_of_a_fixed_rate() -> None:
+    """Three seconds, of which the server stood still for one: a third waited, evenly from 1 s down to nothing."""
+    with stalling(1.0, 1.0) as origin:
+        seen = measured(origin.url, rate=200, duration=3, connections=4)
+    adds_up(seen)
+    points = seen["latency"]["percentiles"]
+    assert seen["due"] == seen["answered"] == 600
+    assert points["50"] < 200_000
+    assert points["75"] > 150_000  # 0.25 s
+    assert points["90"] > 550_000  # 0.7 s
+    assert points["99"] > 850_000  # 0.97 s
+    assert seen["latency"]["mean"] > 120_000  # a sixth of a second
+
+
+def test_a_refused_connection_that_comes_up_again_is_counted_by_its_kind() -> None:
+    def once(conn: Conn) -> None:
+        conn.read_request()
+        origin.stop_listening()
+        conn.close()
+
+    with Origin.scripted(lambda conn: conn.close(), once) as origin:
+        words = ["--rate", "20", "--duration", "0.6", "--timeout", "0.4", "--connections", "1"]
+        seen = json.loads(bench(origin.url, "--json", "--generator", "own", *words).stdout)
+    adds_up(seen)
+    assert seen["failed_connects"].keys() == {"connect: refused"}
+    assert seen["errors"] == {errors.CLOSED: 1, errors.UNSENT: 11}
+
+
 def test_errors_by_kind() -> None:
     def wrong(conn: Conn) -> None:
         while request := conn.read_request():
@@ -223,6 +266,72 @@ def test_the_report_stands_alone(tmp_path: Path) -> None:
     assert not any(word in text for word in ("<script", "src=", "href=", "@import"))
 
 
+def test_a_redirect_is_an_answer_and_leads_nowhere(generator: str) -> None:
+    with Origin(reply(200, body=b"x")) as elsewhere:
+        with Origin(reply(302, {"Location": f"{elsewhere.url}/there"})) as origin:
+            done = bench(origin.url, "--duration", "1", "--json", "--generator", generator)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["statuses"].keys() == {"302"}
+        assert (elsewhere.connections, elsewhere.requests) == (0, [])
+
+
+def test_a_thousand_connections(generator: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip("too few open files are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    with Origin(fresh(600, b"hello")) as origin:
+        with Proxy(site(origin, limits={"connections_per_address": 2000})) as proxy:
+            url = f"http://127.0.0.1:{proxy.port}/"
+            words = ["-H", "Host: site.test", "--connections", "1000", "--duration", "2", "--json"]
+            done = bench(url, *words, "--generator", generator)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        assert (seen["generator"], seen["connections"], seen["errors"]) == (generator, 1000, {})
+        assert seen["statuses"].keys() == {"200"}
+        assert seen["answered"] >= 1000
+        assert len(origin.requests) <= 2
+
+
+def ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not ipv6(), reason="no IPv6 on the loopback interface")
+def test_ipv6(generator: str) -> None:
+    class Six(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("X-Host", self.headers["Host"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            hosts.add(self.headers["Host"])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    hosts: set[str] = set()
+    with Server(("::1", 0), Six) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        try:
+            done = bench(f"http://[::1]:{port}/", "--duration", "1", "--generator", generator, "--json")
+        finally:
+            server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answered"] > 0
+    assert hosts == {f"[::1]:{port}"}
+
+
 FOREIGN = "is not of this machine or a private network"
 
 
@@ -231,6 +340,10 @@ FOREIGN = "is not of this machine or a private network"
     [
         (["http://192.0.2.1/"], 2, FOREIGN),
         (["http://192.0.2.1/", "--allow-host", "other"], 2, FOREIGN),
+        (["http://[2001:db8::1]/"], 2, FOREIGN),
+        (["http://[::ffff:192.0.2.1]/"], 2, FOREIGN),
+        (["http://3221225985/"], 2, FOREIGN),  # 192.0.2.1 as one number
+        (["https://192.0.2.1/", "--http2"], 2, FOREIGN),
         (["127.0.0.1:80"], 2, "not an absolute URL"),
         ([""], 2, "nothing: not an absolute URL"),
         (["http://a b/"], 2, "white space"),
@@ -248,6 +361,16 @@ FOREIGN = "is not of this machine or a private network"
         (["http://127.0.0.1/", "--ca", "missing.pem"], 2, "--ca is about certificates"),
         (["http://127.0.0.1/", "--insecure"], 2, "--insecure is about certificates"),
         (["http://127.0.0.1/", "--html", "/nonexistent/x"], 2, "no such folder"),
+        (["http://127.0.0.1/", "--html", "/"], 2, "this is a folder"),
+        ([], 2, "required: URL"),
+        (["http://127.0.0.1/", "--connections", "0"], 2, "not a whole number from 1"),
+        (["http://127.0.0.1/", "--connections", "50001"], 2, "at most 50000"),
+        (["http://127.0.0.1/", "--urls", "/"], 2, "Is a directory"),
+        (["http://127.0.0.1/", "--trace", "/dev/null"], 2, "names no URL"),
+        (["http://127.0.0.1/", "--generator", "wrk", "--rate", "5"], 2, "closed loop of one URL only"),
+        (["https://127.0.0.1/", "--ca", "/dev/null"], 2, "--ca /dev/null"),
+        (["http://[::1]:1/"], 1, "no connection to [::1]:1: "),
+        (["http://0.0.0.0:1/"], 1, "no connection to 0.0.0.0:1: refused"),
         (["http://127.0.0.1:1/"], 1, "no connection to 127.0.0.1:1: refused"),
     ],
 )
@@ -273,6 +396,170 @@ def test_an_allowed_host_is_only_a_matter_of_connecting(monkeypatch: pytest.Monk
     plan = Plan(target.parse("http://192.0.2.1/"))
     with pytest.raises(LoadTestError, match=r"no connection to 192\.0\.2\.1:80: refused"):
         run(plan, "own", allowed_host="192.0.2.1")
+
+
+@pytest.mark.parametrize("others", [["127.0.0.1", "192.0.2.7"], ["192.0.2.7"], ["::1", "2001:db8::7"]])
+def test_a_name_with_any_address_that_is_not_local_is_refused_before_anybody_is_asked(
+    others: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_up(host: str, port: int, **_: Any) -> list[Any]:
+        assert host == "shop.example"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in others]
+
+    def connected(*_: object) -> socket.socket:
+        raise AssertionError("a connection was made")
+
+    monkeypatch.setattr("cdn.loadtest.target.socket.getaddrinfo", looked_up)
+    monkeypatch.setattr("cdn.loadtest.running.socket.create_connection", connected)
+    for allowed in (None, "", "example", "127.0.0.1", others[-1]):
+        with pytest.raises(LoadTestError, match=r"--allow-host shop\.example"):
+            run(Plan(target.parse("http://Shop.example/")), "own", allowed_host=allowed)
+
+
+def interrupted(url: str, ready: Callable[[], bool], number: int, *words: str) -> tuple[int, str, int]:
+    """Exit code, stdout and what was the load generator's process, after a signal to ours alone."""
+    command = [*BENCH, url, "--duration", "60", "--connections", "4", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as asking:
+        eventually(ready, "requests")
+        time.sleep(1.2)
+        children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children").read_text().split()
+        asking.send_signal(number)
+        out = asking.communicate(timeout=30)[0]
+    return asking.returncode, out, int(children[0]) if children else 0
+
+
+def at_work(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_measured_until_a_signal_is_told(generator: str, number: int) -> None:
+    with Origin(reply(200, body=b"x")) as origin:
+        code, out, child = interrupted(
+            origin.url, lambda: len(origin.requests) > 4, number, "--json", "--generator", generator
+        )
+    seen = json.loads(out)
+    assert (code, seen["interrupted"], seen["errors"]) == (130, True, {})
+    assert 1 < seen["seconds"] < 30
+    assert seen["answered"] == seen["statuses"]["200"] > 10
+    assert not (child and at_work(child))
+
+
+@needs_h2load
+def test_what_h2load_had_logged_until_ctrl_c_is_told(tmp_path: Path) -> None:
+    with nginx_with_http2(tmp_path, allowed=1_000_000) as url:
+        begun = time.monotonic()
+        words = ("--http2", "--insecure", "--json")
+        code, out, child = interrupted(url, lambda: time.monotonic() > begun + 1, signal.SIGINT, *words)
+    seen = json.loads(out)
+    assert (code, seen["interrupted"]) == (130, True)
+    assert seen["answered"] == seen["statuses"]["200"] > 100
+    assert 0.5 < seen["seconds"] < 30
+    assert not (child and at_work(child))
+
+
+@needs_wrk
+def test_the_load_ends_with_a_bench_that_is_killed() -> None:
+    with Origin(reply(200, body=b"x")) as origin:
+        code, _, child = interrupted(
+            origin.url, lambda: len(origin.requests) > 4, signal.SIGKILL, "--generator", "wrk"
+        )
+        assert child
+        eventually(lambda: not at_work(child), "the end of wrk")
+    assert code == -signal.SIGKILL
+
+
+@needs_wrk
+def test_answers_after_the_timeout_are_errors_with_wrk_too() -> None:
+    def late(_request: Request) -> Reply:
+        time.sleep(1.3)
+        return reply(200, body=b"x")
+
+    with Origin(late) as origin:
+        words = ["--timeout", "1", "--duration", "2", "--connections", "4", "--generator", "wrk", "--json"]
+        done = bench(origin.url, *words)
+    assert (done.returncode, done.stderr) == (1, "cdn bench: nothing was answered\n")
+    seen = json.loads(done.stdout)
+    assert (seen["errors"], seen["answered"], seen["due"]) == ({errors.TIMEOUT: 4}, 0, 4)
+    assert seen["latency"]["percentiles"] == {"50": 1_000_000, "75": 1_000_000}
+    assert seen["latency"]["mean"] == 1_000_000
+    assert any("came after the timeout" in note for note in seen["notes"])
+
+
+@needs_wrk
+def test_answers_that_end_with_their_connection_are_no_errors_with_wrk() -> None:
+    def endless(conn: Conn) -> None:
+        if conn.read_request():
+            time.sleep(0.02)
+            conn.send(b"HTTP/1.1 200 OK\r\nServer: old\r\n\r\nhello")
+            conn.close()
+
+    with Origin.scripted(*[endless] * 2000) as origin:
+        done = bench(origin.url, "--duration", "1", "--connections", "4", "--generator", "wrk", "--json")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["errors"] == {}
+    assert seen["answered"] == seen["statuses"]["200"] > 10
+
+
+@needs_wrk
+def test_what_wrk_cannot_tell_apart_or_does_not_count_is_said() -> None:
+    def cut(conn: Conn) -> None:
+        if conn.read_request():
+            time.sleep(0.02)
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal")
+            conn.close()
+
+    with Origin.scripted(*[cut] * 2000) as origin:
+        done = bench(origin.url, "--duration", "1", "--connections", "4", "--generator", "wrk", "--json")
+    seen = json.loads(done.stdout)
+    assert (done.returncode, seen["answered"], seen["errors"].keys()) == (1, 0, {"reading failed"})
+    assert any("--generator own tells them apart" in note for note in seen["notes"])
+
+    def hangs(_request: Request) -> Reply:
+        if len(origin.requests) > 8:
+            origin.closing.wait(20)
+        return reply(200, body=b"x")
+
+    with Origin(hangs) as origin:
+        done = bench(origin.url, "--duration", "4", "--connections", "4", "--generator", "wrk", "--json")
+        origin.closing.set()
+    seen = json.loads(done.stdout)
+    assert 0 < seen["answered"] <= 8
+    assert any("as many as 4 requests were waiting" in note for note in seen["notes"])
+
+
+@needs_wrk
+def test_wrk_goes_to_the_address_that_was_looked_up() -> None:
+    """Else a name could lead to another one when it is looked up again; there is no such name here at all."""
+    with Origin(reply(200, body=b"x"), tls=server_context("nowhere.invalid")) as origin:
+        plan = Plan(target.parse(f"https://nowhere.invalid:{origin.port}/a"), duration=1, connections=2)
+        seen = wrk_runs(plan, "127.0.0.1", "a test")
+        assert seen.answered > 0
+        assert {r["Host"] for r in origin.requests} == {f"nowhere.invalid:{origin.port}"}
+
+
+@needs_h2load
+def test_h2load_goes_to_the_address_that_was_looked_up_with_the_authority_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    with nginx_with_http2(tmp_path, allowed=1_000_000) as url:
+        named = target.parse(url.replace("127.0.0.1", "nowhere.invalid"))
+        for fields in ((), (("Host", "other.invalid"),)):
+            plan = Plan(named, duration=1, connections=2, http2=True, insecure=True, fields=fields)
+            seen = h2load_runs(plan, "127.0.0.1", "a test")
+            assert seen.statuses.keys() == {"200"}
+
+
+@needs_h2load
+@pytest.mark.skipif(not ipv6(), reason="no IPv6 on the loopback interface")
+def test_h2load_over_ipv6(tmp_path: Path) -> None:
+    with nginx_with_http2(tmp_path, allowed=1_000_000) as url:
+        seen = by_h2load(url.replace("127.0.0.1", "[::1]"))
+    assert seen["statuses"].keys() == {"200"}
 
 
 @needs_wrk
@@ -313,13 +600,14 @@ def test_http2_without_tls_is_refused_at_once_where_only_http1_is_spoken() -> No
 
 
 @contextmanager
-def nginx_with_http2(home: Path, allowed: int) -> Iterator[str]:
-    """The URL of a file; `allowed`: requests on one connection."""
+def nginx_with_http2(home: Path, allowed: int, also: str = "") -> Iterator[str]:
+    """The URL of a file; `allowed`: requests on one connection; `also`: directives."""
     (home / "a.txt").write_bytes(b"x" * 1024)
     port, (chain, key) = free_port(), certificate("127.0.0.1")
+    six = f"listen [::1]:{port} ssl http2;" if ipv6() else ""
     rules = (
-        f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key};"
-        f" keepalive_requests {allowed};"
+        f"listen 127.0.0.1:{port} ssl http2; {six} ssl_certificate {chain}; ssl_certificate_key {key};"
+        f" keepalive_requests {allowed}; {also}"
     )
     with Nginx(home, home, rules):
         yield f"https://127.0.0.1:{port}/a.txt"
@@ -339,6 +627,15 @@ def test_h2load_measures_a_server_of_http2(tmp_path: Path) -> None:
     assert seen["answered"] == seen["latency"]["count"] == seen["statuses"]["200"] > 100
     assert sum(moment["answered"] for moment in seen["series"]) > seen["answered"] / 2
     assert "99" in seen["latency"]["percentiles"]
+
+
+@needs_h2load
+def test_h2load_does_not_count_what_is_never_answered_and_that_is_said(tmp_path: Path) -> None:
+    with nginx_with_http2(tmp_path, allowed=1_000_000, also="limit_rate 10;") as url:
+        words = ["--http2", "--insecure", "--duration", "2", "--connections", "2", "--json"]
+        done = bench(url, *words)
+    assert (done.returncode, done.stderr) == (1, "cdn bench: nothing was answered\n")
+    assert any("20 requests were waiting" in note for note in json.loads(done.stdout)["notes"])
 
 
 @needs_h2load
