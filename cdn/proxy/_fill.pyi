@@ -4,6 +4,7 @@ from typing import final
 from cdn.proxy._front import Lane
 from cdn.proxy._lane import HitLane
 from cdn.proxy._log import HitLog
+from cdn.proxy.disk import DiskTier
 from cdn.proxy.flight import Flight
 from cdn.proxy.site import Site
 
@@ -18,6 +19,7 @@ class FillLane(Lane):
     """Takes plain misses and passes to http origins; one per worker. `use` it before the first request."""
 
     enabled: bool
+    disk: DiskTier | None  # the site's
     handed_over: int
     active: int
     def __init__(self, site: Site, hit: HitLane, log: HitLog | None, loop: AbstractEventLoop) -> None: ...

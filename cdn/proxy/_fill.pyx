@@ -107,6 +107,10 @@ cdef inline char* _put(char* dst, bytes text) noexcept:
     return dst + PyBytes_GET_SIZE(text)
 
 
+cdef inline bint _is(bytes text, const char* other, Py_ssize_t n) noexcept:
+    return PyBytes_GET_SIZE(text) == n and memcmp(PyBytes_AS_STRING(text), other, n) == 0
+
+
 cdef inline char* _line(char* dst, const char* buf, const FieldSpan* f) noexcept nogil:
     return _core.put_field(dst, buf + f.name, f.name_len, buf + f.value, f.value_len)
 

@@ -43,7 +43,7 @@ cdef class Wheel:
     cdef dict buckets       # second -> set of connections
     cdef object timer
     cdef int64_t armed
-    cdef void schedule(self, Connection connection, int64_t deadline)
+    cdef int schedule(self, Connection connection, int64_t deadline) except -1
     cdef void forget(self, Connection connection)
 
 
@@ -196,23 +196,23 @@ cdef class Connection:
     cdef bint emptied           # a lingering connection has sent everything
 
     cdef int take_in(self, const char* buf, size_t n, object owner) except -1
-    cdef void _behind(self, const char* buf, size_t n)
+    cdef int _behind(self, const char* buf, size_t n) except -1
     cdef int _consume(self, const char* buf, size_t n, object owner) except -1
-    cdef void _busy(self, RequestHead* head)
+    cdef int _busy(self, RequestHead* head) except -1
     cdef void _begin(self, const char* buf, RequestHead* head)
     cdef ClientStream hand_over(self, bytes head, int64_t began)
     cdef void _refuse(self, int status, str name)
-    cdef void _settle(self)
-    cdef void _next(self)
-    cdef void _keep_rest(self, const char* buf, size_t pos, size_t n, object owner)
-    cdef void _keep(self, const char* buf, size_t n)
-    cdef void _hold(self)
-    cdef void _release(self)
+    cdef int _settle(self) except -1
+    cdef int _next(self) except -1
+    cdef int _keep_rest(self, const char* buf, size_t pos, size_t n, object owner) except -1
+    cdef int _keep(self, const char* buf, size_t n) except -1
+    cdef int _hold(self) except -1
+    cdef int _release(self) except -1
     cdef bint _has_said_all(self) noexcept nogil
-    cdef void _linger(self)
-    cdef void _close(self)
-    cdef void _abort(self)
-    cdef void _due(self, int64_t deadline)
+    cdef int _linger(self) except -1
+    cdef int _close(self) except -1
+    cdef int _abort(self) except -1
+    cdef int _due(self, int64_t deadline) except -1
 
 
 cdef class Transfer:
@@ -271,5 +271,5 @@ cdef class ClientStream:
 # All of it: now as far as the socket takes it, the rest through the transport, in order. `more`: the next bytes follow
 # at once.
 cdef int send_bytes(Connection c, const char* data, size_t n, bint more=*) except -1
-cdef void send_pieces(Connection c, iovec* pieces, int count)
+cdef int send_pieces(Connection c, iovec* pieces, int count) except -1
 cdef int64_t microseconds() noexcept nogil

@@ -137,7 +137,7 @@ class Worker:
             notes=make_durable,
         )
         memory.tier = disk
-        self.site.disk = DiskTier(disk, memory, make_durable)
+        self.site.disk = self.fill_lane.disk = DiskTier(disk, memory, make_durable)
 
     async def _stop_disk(self) -> None:
         """What is on its way to the disk is written, within a bound."""

@@ -113,7 +113,7 @@ cdef class Fill:
     cdef object why
     cdef object given                   # the draft
     cdef bint registered                # in memory.fills
-    cdef dict callbacks
+    cdef dict callbacks                 # None: there was none yet
     cdef uint32_t seen_state
     cdef uint64_t seen_arrived
     cdef readonly Entry entry           # once committed, of our own
@@ -130,6 +130,7 @@ cdef class Fill:
     cdef void wake_followers(self) noexcept
     cdef int unregister(self) except -1
     cdef int end(self, uint32_t state) except -1
+    cdef int give_up(self, str reason) except -1
     cdef int void(self, str reason) except -1
     cdef void let_go(self) noexcept
     cdef bint begin_run(self, const Record* t, bytes head, bytes meta, uint64_t run_bytes) except -1

@@ -82,6 +82,11 @@ cdef enum:
     MOST_BUCKETS = 160_000_000      # so that every position of a ring has a number
 
 
+cdef inline uint64_t largest_body(Space* s) noexcept nogil:
+    """One page at least holds the run, one what tables have grown into."""
+    return min((<uint64_t> s.top.npages - 2) * PAGE_BLOCKS, <uint64_t> MOST_BLOCKS) * BLOCK_BYTES
+
+
 @cython.final
 cdef class Memory:
 
@@ -354,8 +359,7 @@ cdef class Memory:
 
     @property
     def largest(self):
-        # one page at least holds the run, one what tables have grown into
-        return min((<uint64_t> self.s.top.npages - 2) * PAGE_BLOCKS, <uint64_t> MOST_BLOCKS) * BLOCK_BYTES
+        return largest_body(&self.s)
 
     @property
     def policy(self):
@@ -457,7 +461,9 @@ cdef class Memory:
         cdef Space* s = &self.s
         cdef FillSlot* f = NULL
         cdef Fill fill
-        borrowed = self.fills.get(key) or self.follows.get(key)
+        borrowed = self.fills.get(key)
+        if borrowed is None and self.follows:
+            borrowed = self.follows.get(key)
         if borrowed is not None:
             fill = <Fill> <PyObject*> <size_t> borrowed
             if load32_relaxed(&fill.slot.flags) & FILL_REGISTERED and not fill.is_purged():
@@ -606,7 +612,7 @@ cdef class Memory:
         cdef uint64_t i
         cdef uint64_t here
         cdef Record* r
-        if (t.body_length > self.largest
+        if (t.body_length > largest_body(&self.s)
                 or not plan(&self.s, t.key_len, t.head_len, t.meta_len, t.body_length, &nblocks, &nquarters, &run_bytes)
                 or not make_pieces(&self.s, &nblocks, &nquarters, &run_bytes)):
             return NULL

@@ -33,12 +33,11 @@ cdef int serve(Passage passage, object draft, ResponseHead* head, Framing framin
     cdef FillLane lane = passage.lane
     cdef bint varies = passage.specs is not None
     cdef char* p = lane.space
-    cdef int64_t now, ttl, born, until
+    cdef int64_t now = passage.response_time, ttl, born, until
     cdef bytes text
     passage._worked(head.status)
     if passage.client is None:
         return 0
-    now = lane.clock.read()
     if type(draft) is Drafted:
         text, born, until = (<Drafted>draft).head, (<Drafted>draft).born, (<Drafted>draft).fresh_until
     else:

@@ -5,6 +5,8 @@ cdef class FillLane(Lane):
     """One per worker. `use` before the first request, and again with every configuration."""
 
     cdef object site
+    cdef dict flights           # the site's
+    cdef public object disk     # the same as the site's, once it has one
     cdef object loop
     cdef HitLane hit
     cdef Memory memory
@@ -31,6 +33,8 @@ cdef class FillLane(Lane):
 
     def __cinit__(self, site, HitLane hit, HitLog log, loop):
         self.site = site
+        self.flights = site.flights
+        self.disk = site.disk
         self.loop = loop
         self.hit = hit
         self.memory = hit.memory
@@ -102,12 +106,14 @@ cdef class FillLane(Lane):
         cdef Fill fill = None
         cdef bint won = False
         cdef uint64_t h[2]
+        cdef int64_t now
         cdef _wire.Connection conn
         if not self.enabled or at.step == AT_NOTHING or self.hit.routes is not self.table:
             return False
         if head.present & ((1ULL << _core.F_EXPECT) | (1ULL << _core.F_UPGRADE)):
             return False
         way = self.ways[at.route]
+        now = self.clock.read()
         p = Passage.__new__(Passage)
         p.way = way
         if way.passes:
@@ -117,7 +123,7 @@ cdef class FillLane(Lane):
                 return False
             p.reason = BYPASS
         elif (not way.fills or at.step != AT_KEY or head.present & CONDITIONAL
-                or not seek(self, p, buf, head, at, h)):
+                or not seek(self, p, buf, head, at, h, now)):
             return False
         note = c.note
         if note is None or note.epoch != self.epoch or note.secure != at.secure or note.edge != at.edge:
@@ -171,16 +177,13 @@ cdef class FillLane(Lane):
         p.fill = fill
         p.since = since
         p.address = c.address
-        p.server = conn.server
-        p.server_text = conn.pool.text
         p.asked = server
         p.head = PyBytes_FromStringAndSize(buf, head.length)
         p.query = None if at.query_len < 0 else PyBytes_FromStringAndSize(at.query, at.query_len)
         line_of(&p.line, PyBytes_AS_STRING(p.head), head)
-        p.began = microseconds()
-        p.request_time = p.line.time = self.clock.read()
+        p.request_time = p.line.time = now
         if fill is not None:
-            self.site.flights[p.key] = p
+            self.flights[p.key] = p
         self.active += 1
         c._busy(head)
         c.turn = p
@@ -219,7 +222,7 @@ cdef class FillLane(Lane):
 
     cdef bint _on_disk(self, bytes key) except -1:
         """Whether the response itself, its parts or its slices are there: the exchange brings them back."""
-        cdef object disk = self.site.disk
+        cdef object disk = self.disk
         return disk.has(key) or disk.has(key + self.parts) or disk.has(key + self.slices)
 
     cdef Py_ssize_t _request(self, Connection c, Note note, Way way, const char* buf, RequestHead* head,

@@ -28,7 +28,7 @@ cdef int restart(Passage passage, object attempt) except -1:
         return 0
     passage.lane.handed_over += 1
     forget(passage)
-    handover.again(site, client.hand_over(passage.head, passage.began), None if shared is not None else attempt)
+    handover.again(site, client.hand_over(passage.head, passage._began()), None if shared is not None else attempt)
     return 0
 
 
@@ -57,7 +57,7 @@ cdef int give(Passage passage, _wire.Connection conn, const char* base, Response
     given = handover.Given(passage.way.route, response, passage.request_time, passage.response_time, flight,
                            passage.since, passage.key, passage.specs or ())
     forget(passage)
-    handover.exchange(site, client.hand_over(passage.head, passage.began), given)
+    handover.exchange(site, client.hand_over(passage.head, passage._began()), given)
     return 0
 
 
@@ -84,7 +84,7 @@ cdef int carry_on(Passage passage, const char* data, Py_ssize_t n) except -1:
         if passage.fill.length is not None:
             left = passage.fill.length - passage.sent
         forget(passage)
-        client.hand_over(passage.head, passage.began).go_on(passage.line.status, passage.chunked, left, passage.sent)
+        client.hand_over(passage.head, passage._began()).go_on(passage.line.status, passage.chunked, left, passage.sent)
         handover.read_on(lane.site, client.stream, route, flight, passage.sent)
     handover.carry_on(lane.site, flight, rest)
     return 0
@@ -100,7 +100,7 @@ cdef object flight_of(Passage passage):
         for status, fields in passage.interims or ():
             passage.shared.interims.hear(status, fields)
         if passage.stored:
-            tell_flight(passage, passage.server)
+            tell_flight(passage, passage.asked.pool.server)
             handover.streaming(passage.shared, passage.drafted, passage.aged)
     return passage.shared
 

@@ -11,8 +11,16 @@ cdef class Passage(Sink):
     cdef Way way
     cdef Connection client      # None: it has left, has its answer, or was handed over
     cdef _wire.Connection origin            # None: it has told everything
-    cdef int kind
-    cdef bint for_head, secure, authorized, trusted
+    # What is so or not is a byte each: an object of up to 512 bytes is Python's own allocator's, a longer one malloc's.
+    cdef uint8_t kind
+    cdef uint8_t for_head, secure, authorized, trusted
+    cdef uint8_t answered       # the response's head was heard
+    cdef uint8_t chunked        # the client gets chunks
+    cdef uint8_t closed         # and has had the last of them
+    cdef uint8_t stored         # it goes into the store
+    cdef uint8_t whole          # in one step, since all of it is here with its head
+    cdef uint8_t ended          # all of it is here
+    cdef uint8_t aged
     cdef bytes primary          # of a miss, the key of its URL,
     cdef bytes door             # that under which others find it before its response is there,
     cdef bytes key              # and that of what is stored: the same, or a variant's
@@ -26,25 +34,15 @@ cdef class Passage(Sink):
     cdef object shared          # the flight that others boarded, or None
     cdef list interims
     cdef str address
-    cdef str server             # that was asked: its name,
-    cdef bytes server_text      # for the log,
-    cdef Member asked           # and itself (`tier.own.OwnServer`)
+    cdef Member asked           # the server (`tier.own.OwnServer`)
     cdef object home            # what it was chosen by where that is the place, or key, of what was asked
     cdef bytes head             # the request's, as received; `line` points into it
     cdef Line line
     cdef str reason             # why it is not stored
-    cdef int64_t began          # µs
-    cdef double left_at         # when the request left, loop time
+    cdef double left_at         # when the request left, s of loop time
     cdef int64_t request_time, response_time            # ms of node time
-    cdef bint answered          # the response's head was heard
-    cdef bint chunked           # the client gets chunks
-    cdef bint closed            # and has had the last of them
-    cdef bint stored            # it goes into the store
-    cdef bint whole             # in one step, since all of it is here with its head
     cdef uint64_t most          # body bytes that are stored here
-    cdef bint ended             # all of it is here
     cdef object drafted
-    cdef bint aged
     cdef uint64_t arrived       # body bytes
     cdef uint64_t sent          # of those, to the client
 
@@ -136,13 +134,13 @@ cdef class Passage(Sink):
 
     cdef int _committed(self) except -1:
         """What the response takes the place of: parts that came while it was on its way (as `Flight.committed`)."""
-        cdef object memory = self.lane.site.memory
+        cdef Memory memory = self.lane.memory
         # of a disk they may come although memory has nothing
-        if self.lane.site.disk is not None or self.lane.has_behind(self.key):
+        if self.lane.disk is not None or self.lane.has_behind(self.key):
             stored_parts.drop(memory, self.primary, self.key)
             stored_slices.drop(memory, self.key)
         if self.key is not self.primary and (
-                self.lane.site.disk is not None or self.lane.has_behind(self.primary)):
+                self.lane.disk is not None or self.lane.has_behind(self.primary)):
             stored_parts.drop(memory, self.primary, self.primary)
             stored_slices.drop(memory, self.primary)
         return 0
@@ -178,7 +176,7 @@ cdef class Passage(Sink):
             return 0
         if silent:
             forget(self)
-            client.hand_over(self.head, self.began)
+            client.hand_over(self.head, self._began())
             handover.failed(self.lane.site, client.stream, error, self.primary)
             return 0
         if self.kind != MISSED or not self.stored:
@@ -278,16 +276,20 @@ cdef class Passage(Sink):
         return 0
 
     cdef int _leave(self, bytes key) except -1:
-        cdef object flights = self.lane.site.flights
-        cdef object mine = flights.get(key)
-        if mine is not None and (mine is self or mine is self.shared):
-            del flights[key]
+        cdef dict flights = self.lane.flights
+        cdef object mine = flights.pop(key, None)
+        if mine is not None and mine is not self and mine is not self.shared:
+            flights[key] = mine         # somebody else's by now
         return 0
+
+    cdef int64_t _began(self) noexcept:
+        """The same as `left_at` in µs."""
+        return <int64_t>(self.left_at * 1000000)
 
     cdef int _log(self) except -1:
         """One line and the counters, when the client has its answer or will not get it."""
         cdef FillLane lane = self.lane
-        cdef int64_t micros = microseconds() - self.began
+        cdef int64_t micros = microseconds() - self._began()
         cdef bytes text
         cdef int outcome = O_ERROR
         if self.line.status:
@@ -302,9 +304,10 @@ cdef class Passage(Sink):
             return 0
         self.line.outcome = PyBytes_AS_STRING(<bytes>OUTCOME_TEXTS[outcome])
         if self.reason is not None and self.line.status:
-            text = REASON_TEXTS[self.reason]
+            text = <bytes>REASON_TEXTS[self.reason]
             self.line.no_store = PyBytes_AS_STRING(text)
-        self.line.origin = Text(PyBytes_AS_STRING(self.server_text), PyBytes_GET_SIZE(self.server_text))
+        text = self.asked.pool.text
+        self.line.origin = Text(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         if self.key is not None:
             text = self.key if self.stored else self.primary
             self.line.key = Text(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))

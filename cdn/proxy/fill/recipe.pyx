@@ -6,6 +6,9 @@
 # them is not as plain as can be, the rules are asked again.
 
 
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
 cdef class Drafted:
     """A record before it is published, as `cdn.store.Draft`."""
     cdef readonly int status
@@ -54,6 +57,7 @@ cdef enum:
 
 
 cdef class Shape:
+    cdef bytes names            # what it is remembered by
     cdef uint32_t lines
     cdef uint64_t passed
     cdef bytes set_lines
@@ -67,13 +71,16 @@ cdef class Shape:
     cdef bint away
     cdef int date, age, etag, modified      # lines, -1: none
     cdef dict recipes
+    cdef Recipe last            # the one that was wanted last
     cdef dict told              # on a route with codings: whether a HEAD's answer is shown as it came, by the same key
 
     cdef bint as_it_came(self, Passage passage, const char* base, ResponseHead* head) except -1:
         """Whether the answer to a HEAD needs no words about a coding that the answer to a GET would get."""
         cdef bint counted = _one_length(base, head)
-        cdef bytes key = self.key(base, head, passage.authorized, passage.encoding,
-                                  not counted or head.content_length >= CODED_FROM)
+        cdef char room[KEY]
+        cdef Py_ssize_t n = self.key(base, head, passage.authorized, passage.encoding,
+                                     not counted or head.content_length >= CODED_FROM, room)
+        cdef bytes key = None if n < 0 else PyBytes_FromStringAndSize(room, n)
         cdef object known = None if key is None else self.told.get(key)
         if known is None:
             known = filling.as_it_came(passage.way.route, request_of(passage), response_of(base, head))
@@ -83,10 +90,26 @@ cdef class Shape:
                 self.told[key] = known
         return known
 
-    cdef bytes key(self, const char* base, ResponseHead* head, bint authorized, bytes encoding, bint long_enough):
-        """What a recipe is remembered by; None: too long. On a route with codings also the `encoding` that was asked for, and
-        whether it is `long_enough` for one."""
-        cdef char key[KEY]
+    cdef Recipe recipe(self, const char* key, Py_ssize_t n):
+        """What is remembered by this key, or None."""
+        cdef Recipe found = self.last
+        if found is None or not _is(found.key, key, n):
+            found = self.recipes.get(PyBytes_FromStringAndSize(key, n))
+            if found is not None:
+                self.last = found
+        return found
+
+    cdef int remember(self, const char* key, Py_ssize_t n, Recipe recipe) except -1:
+        if len(self.recipes) >= MOST_RECIPES:
+            self.recipes.clear()
+        recipe.key = PyBytes_FromStringAndSize(key, n)
+        self.recipes[recipe.key] = recipe
+        return 0
+
+    cdef Py_ssize_t key(self, const char* base, ResponseHead* head, bint authorized, bytes encoding, bint long_enough,
+                        char* key) noexcept:
+        """Write what a recipe is remembered by, KEY bytes at most; its length, -1: too long. On a route with codings also the
+        `encoding` that was asked for, and whether it is `long_enough` for one."""
         cdef char* p = key
         cdef uint32_t i
         cdef FieldSpan* f
@@ -96,7 +119,7 @@ cdef class Shape:
         p += 3
         if encoding is not None:
             if PyBytes_GET_SIZE(encoding) + 2 > KEY // 2:
-                return None
+                return -1
             p[0] = b"l" if long_enough else b"s"
             p = _put(p + 1, encoding)
             p[0] = b"\n"
@@ -105,15 +128,16 @@ cdef class Shape:
             if (self.deciding >> i) & 1:
                 f = &head.fields[i]
                 if f.value_len + 1 > KEY - (p - key):
-                    return None
+                    return -1
                 memcpy(p, base + f.value, f.value_len)
                 p += f.value_len
                 p[0] = b"\n"
                 p += 1
-        return PyBytes_FromStringAndSize(key, p - key)
+        return p - key
 
 
 cdef class Recipe:
+    cdef bytes key              # what it is remembered by
     cdef str reason             # why it is not stored, or None
     cdef bint of_request
     cdef bint away              # stored by the general lane only

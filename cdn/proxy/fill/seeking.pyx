@@ -5,22 +5,22 @@
 # finds it (`lookup.look_up`). Must not know what a record means.
 
 
-cdef bint seek(FillLane lane, Passage p, const char* buf, RequestHead* head, Located* at, uint64_t* h) except -1:
+cdef bint seek(FillLane lane, Passage p, const char* buf, RequestHead* head, Located* at, uint64_t* h,
+               int64_t now) except -1:
     """Say what `p` is for, and under which key; `h` gets that key's hash. False: not for the lane."""
     cdef Memory memory = lane.memory
-    cdef object site = lane.site
     cdef Record* r
     cdef bint alone
     memory.hash_both(at.key, at.key_len, h)
-    if site.equivalents.learnt:
+    if lane.site.equivalents.learnt:
         return False
     r = memory.find_hashed(h[0], h[1], at.key, at.key_len)
-    alone = memory.is_uncacheable(h, lane.clock.read())
+    alone = memory.is_uncacheable(h, now)
     if r == NULL:
         if lane._behind(<char*>at.key, at.key_len):
             return False
         p.primary = p.key = PyBytes_FromStringAndSize(at.key, at.key_len)
-        if site.disk is not None and lane._on_disk(p.key):
+        if lane.disk is not None and lane._on_disk(p.key):
             return False
     elif not further(lane, p, r, buf, head, at, h):
         return False
@@ -31,11 +31,11 @@ cdef bint seek(FillLane lane, Passage p, const char* buf, RequestHead* head, Loc
         p.kind = TOLD
         p.reason = METHOD
         return True
-    if p.key in site.flights:
+    if p.key in lane.flights:
         return False
     p.kind = ALONE if alone else MISSED
     if p.specs is not None and not alone:       # whoever goes alone asks with its own fields
-        p.entries, briefs = about(site, p.primary, encodings_of(p, buf, head), p.way.codings)
+        p.entries, briefs = about(lane.site, p.primary, encodings_of(p, buf, head), p.way.codings)
         if briefs:
             p.question = filling.asks_about(briefs)
     return True
@@ -45,7 +45,7 @@ cdef bint further(FillLane lane, Passage p, Record* r, const char* buf, RequestH
                   uint64_t* h) except -1:
     """The key of a variant of which nothing is stored where something else lies under the URL's; False: not for the lane."""
     cdef Memory memory = lane.memory
-    cdef object disk = lane.site.disk
+    cdef object disk = lane.disk
     cdef char* key = <char*>at.key
     cdef size_t n = at.key_len
     cdef char meta[MARKER]

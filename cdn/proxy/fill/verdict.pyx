@@ -7,7 +7,8 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
                Framing framing) except -1:
     """May it be stored? As the rules said before of one like it, or as they say now."""
     cdef FillLane lane = passage.lane
-    cdef bytes key = None
+    cdef char key[KEY]
+    cdef Py_ssize_t n = -1          # of the key; -1: none
     cdef Recipe recipe = None
     cdef object draft = None
     cdef str reason = None
@@ -15,9 +16,10 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
     cdef bytes names = None
     cdef bint away = False, of_request = False
     if shape.cooks:
-        key = shape.key(base, head, passage.authorized, passage.encoding,
-                        framing == BY_CHUNKS or (framing == BY_LENGTH and head.content_length >= CODED_FROM))
-        recipe = shape.recipes.get(key)
+        n = shape.key(base, head, passage.authorized, passage.encoding,
+                      framing == BY_CHUNKS or (framing == BY_LENGTH and head.content_length >= CODED_FROM), key)
+    if n >= 0:
+        recipe = shape.recipe(key, n)
     if recipe is not None:
         reason, away, of_request = recipe.reason, recipe.away, recipe.of_request
         vary, names = recipe.vary, recipe.names
@@ -30,12 +32,10 @@ cdef int judge(Passage passage, _wire.Connection conn, Shape shape, const char* 
                                head.content_length if framing == BY_LENGTH else 0)
         reason, away, of_request, draft = judged.reason, judged.away, judged.of_request, judged.draft
         vary, names = judged.vary, judged.names
-        if key is not None and recipe is None:
+        if n >= 0 and recipe is None:
             recipe = _recipe(judged, shape, base, head, passage.request_time, passage.response_time, lane.space)
             if recipe is not None:
-                if len(shape.recipes) >= MOST_RECIPES:
-                    shape.recipes.clear()
-                shape.recipes[key] = recipe
+                shape.remember(key, n, recipe)
     if reason is not None:
         not_stored(passage, reason, of_request, base, head)
         return relay(passage, shape, base, head, framing, lane.unstored_line(head.status, reason, passage.specs is not None))
@@ -90,7 +90,7 @@ cdef bint to_variant(Passage passage, object draft, tuple vary, bytes names) exc
     passage.fill = fill
     passage.key = key
     if passage.shared is None:
-        lane.site.flights[key] = passage
+        lane.flights[key] = passage
     else:
         passage.shared.moved(fill)
     return True

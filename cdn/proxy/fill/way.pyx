@@ -20,7 +20,8 @@ cdef class Way:
     cdef uint8_t known[2][IDS]  # treatment of request fields by FieldId; the second for trusted peers
     cdef tuple others           # the same by name, for those without an id
     cdef bytes off_status, bypass_status
-    cdef dict shapes
+    cdef dict shapes            # by the names of a head, each with a newline behind it
+    cdef Shape last             # the one that was wanted last
     cdef uint64_t requests, errors, received
 
     def __cinit__(self, route, origin, site, str node, RouteTable table):
@@ -94,8 +95,8 @@ cdef class Way:
         cdef char* p = room
         cdef uint32_t i
         cdef FieldSpan* f
-        cdef Shape shape
-        cdef bytes key
+        cdef Shape shape = self.last
+        cdef bytes names
         if head.nfields > MOST_LINES:
             return None
         for i in range(head.nfields):
@@ -104,12 +105,16 @@ cdef class Way:
             p += f.name_len
             p[0] = b"\n"
             p += 1
-        key = PyBytes_FromStringAndSize(room, p - room)
-        shape = self.shapes.get(key)
+        if shape is not None and _is(shape.names, room, p - room):
+            return shape
+        names = PyBytes_FromStringAndSize(room, p - room)
+        shape = self.shapes.get(names)
         if shape is None:
             if len(self.shapes) >= MOST_FORMS:
                 self.shapes.clear()
-            shape = self.shapes[key] = _shape(base, head, self.route)
+            shape = self.shapes[names] = _shape(base, head, self.route)
+            shape.names = names
+        self.last = shape
         return shape
 
 

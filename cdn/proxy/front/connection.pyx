@@ -93,18 +93,18 @@ cdef class Connection:
                 self.pending = None  # python: handover
                 self._consume(PyByteArray_AS_STRING(whole), PyByteArray_GET_SIZE(whole), whole)
         elif self.state == BUSY or self.state == DRAINING or self.state == SENDING:
-            self._behind(buf, n)  # python: handover
+            self._behind(buf, n)
         elif self.state == TUNNEL:
             self.written += n
             self.stream.tunnel(PyBytes_FromStringAndSize(buf, n) if owner is None else owner)  # python: handover
         return 0
 
-    cdef void _behind(self, const char* buf, size_t n):
+    cdef int _behind(self, const char* buf, size_t n) except -1:
         """Bytes that come while a request has the turn: its body, then the requests behind it."""
         cdef size_t pos = 0
         if self.body != BODY_NONE:
             if feed_body(self, buf, n, &pos) < 0:
-                return
+                return 0
         if pos < n:
             self._keep(buf + pos, n - pos)
         if self.state == DRAINING and self.body == BODY_NONE:
@@ -123,8 +123,8 @@ cdef class Connection:
         while pos < n:
             if self.paused:
                 # The client does not read its answers: no more requests until it does.
-                self._keep_rest(buf, pos, n, owner)  # python: handover
-                self._hold()  # python: handover
+                self._keep_rest(buf, pos, n, owner)
+                self._hold()
                 watch(self)  # python: handover
                 return 0
             got = scan_request(buf + pos, n - pos, &self.resume, self.front.head_limit,
@@ -133,11 +133,11 @@ cdef class Connection:
                 if not self.partial:
                     # absolute: more bytes of the same head do not move it
                     self.partial = True
-                    self._due(monotonic() + self.front.head_timeout)  # python: handover
-                self._keep_rest(buf, pos, n, owner)  # python: handover
-                self._release()  # python: handover
+                    self._due(monotonic() + self.front.head_timeout)
+                self._keep_rest(buf, pos, n, owner)
+                self._release()
                 if self.ended:
-                    self._close()  # python: ending
+                    self._close()
                 return 0
             self.resume = 0
             self.partial = False
@@ -159,21 +159,21 @@ cdef class Connection:
                     return 0
                 if answer.record != NULL:
                     if pos < n:
-                        self._keep_rest(buf, pos, n, owner)  # python: handover
+                        self._keep_rest(buf, pos, n, owner)
                     start_transfer(self, &answer)
                     return 0
                 if self.last:
                     # the client said that nothing follows: nothing to wait for
                     if ending and not self.queued and self._has_said_all():
-                        self._close()  # python: ending
+                        self._close()
                     else:
-                        self._linger()  # python: ending
+                        self._linger()
                     return 0
                 continue
             if self.front.second is not None and self.front.second.take(self, buf + pos, &scanned):  # python: handover
                 pos += scanned.length
                 if pos < n and self.state != CLOSED:
-                    self._keep_rest(buf, pos, n, owner)  # python: handover
+                    self._keep_rest(buf, pos, n, owner)
                 return 0
             self._begin(buf + pos, &scanned)  # python: handover
             pos += scanned.length
@@ -185,17 +185,17 @@ cdef class Connection:
                     after = n       # nothing behind it is a request
                 pos = after
             if pos < n:
-                self._keep_rest(buf, pos, n, owner)  # python: handover
+                self._keep_rest(buf, pos, n, owner)
             self.front.exchange(self.stream)  # python: handover
             return 0
         if not self.last:
             self.deadline = monotonic() + self.front.idle_timeout
             if self.slot == 0:
-                self._due(self.deadline)  # python: callback
+                self._due(self.deadline)
         if self.ended:
-            self._close()  # python: ending
+            self._close()
 
-    cdef void _busy(self, RequestHead* head):
+    cdef int _busy(self, RequestHead* head) except -1:
         """A request has the turn from now on, and its client's rate counts."""
         self.state = BUSY
         if head.close or (head.minor == 0 and not head.keep_alive) or self.front.draining:
@@ -246,28 +246,28 @@ cdef class Connection:
 
     # --- the turn passes on ---
 
-    cdef void _settle(self):
+    cdef int _settle(self) except -1:
         """The exchange has written its whole answer."""
         self.stream = None
         if self.state == CLOSED:
-            return
+            return 0
         if self.body != BODY_NONE:
             if self.last or (self.body == BODY_LENGTH and self.body_left > DRAIN_BOUND):
                 self._linger()
-                return
+                return 0
             self.state = DRAINING
             self.marked = monotonic()
             self.mark = self.written
             self.body_seen = self.front.body_limit - DRAIN_BOUND if self.front.body_limit > DRAIN_BOUND else 0
             self._release()
             self._due(self.marked + LINGER)
-            return
+            return 0
         self._next()
 
-    cdef void _next(self):
+    cdef int _next(self) except -1:
         if self.last:
             self._linger()
-            return
+            return 0
         self.state = READING
         self.body = BODY_NONE
         self.resume = 0
@@ -291,7 +291,7 @@ cdef class Connection:
             self.pending = None
             self._consume(PyByteArray_AS_STRING(whole), PyByteArray_GET_SIZE(whole), whole)
 
-    cdef void _keep_rest(self, const char* buf, size_t pos, size_t n, object owner):
+    cdef int _keep_rest(self, const char* buf, size_t pos, size_t n, object owner) except -1:
         """What is left of `buf` waits. A bytearray is cut at its front, which copies nothing."""
         if isinstance(owner, bytearray):
             del (<bytearray>owner)[:pos]
@@ -301,7 +301,7 @@ cdef class Connection:
         else:
             self._keep(buf + pos, n - pos)
 
-    cdef void _keep(self, const char* buf, size_t n):
+    cdef int _keep(self, const char* buf, size_t n) except -1:
         """Remember bytes that are not yet a whole request."""
         if self.pending is None:
             self.pending = bytearray()
@@ -309,19 +309,19 @@ cdef class Connection:
         if self.state != READING and PyByteArray_GET_SIZE(self.pending) > PENDING_WINDOW:
             self._hold()
 
-    cdef void _hold(self):
+    cdef int _hold(self) except -1:
         if not self.held and self.transport is not None:
             self.held = True
             self.transport.pause_reading()
 
-    cdef void _release(self):
+    cdef int _release(self) except -1:
         if self.held and self.transport is not None:
             self.held = False
             self.transport.resume_reading()
 
     # --- deadlines and the end ---
 
-    cdef void _due(self, int64_t deadline):
+    cdef int _due(self, int64_t deadline) except -1:
         self.deadline = deadline
         self.front.wheel.schedule(self, deadline)
 
@@ -334,12 +334,12 @@ cdef class Connection:
         cdef char byte
         return self.fd < 0 or recv(self.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) <= 0
 
-    cdef void _linger(self):
+    cdef int _linger(self) except -1:
         """Close so that the answer arrives: shut our side, then read and drop until the peer has shut its own."""
         self.last = True
         if self.ended or self.front.secure or self.transport is None:
             self._close()
-            return
+            return 0
         self.state = LINGERING
         self.pending = None
         self.body = BODY_NONE
@@ -350,14 +350,14 @@ cdef class Connection:
             self._due(self.marked + LINGER)
         self.transport.write_eof()
 
-    cdef void _close(self):
+    cdef int _close(self) except -1:
         if self.transport is not None and self.state != CLOSED:
             self.state = CLOSED
             if self.queued:
                 watch(self)       # until what is written has left
             self.transport.close()
 
-    cdef void _abort(self):
+    cdef int _abort(self) except -1:
         if self.transport is not None:
             self.state = CLOSED
             self.transport.abort()

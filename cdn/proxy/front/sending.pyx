@@ -31,14 +31,14 @@ cdef int send_bytes(Connection c, const char* data, size_t n, bint more=False) e
             return 0
         if sent < 0:
             if errno != EAGAIN:
-                c._abort()  # python: ending
+                c._abort()
                 return 0
             sent = 0
     c.queued = True
     c.transport.write(PyBytes_FromStringAndSize(data + sent, n - sent))  # python: transport
 
 
-cdef void send_pieces(Connection c, iovec* pieces, int count):
+cdef int send_pieces(Connection c, iovec* pieces, int count) except -1:
     """Several pieces, one behind the other, in one call where the socket takes them."""
     cdef msghdr message
     cdef size_t n = 0
@@ -59,11 +59,11 @@ cdef void send_pieces(Connection c, iovec* pieces, int count):
             if sent >= 0 or errno != EINTR:
                 break
         if <size_t>sent == n:
-            return
+            return 0
         if sent < 0:
             if errno != EAGAIN:
                 c._abort()
-                return
+                return 0
             sent = 0
     c.queued = True
     for i in range(count):
@@ -90,7 +90,7 @@ cdef int start_transfer(Connection c, Answer* answer) except -1:
     c.front.census.bytes_out += answer.out_len
     c.still = c.marked = transfer.began = monotonic()
     c.mark = transfer.mark = c.written
-    c._due(c.marked + GRACE)  # python: callback
+    c._due(c.marked + GRACE)
     pump_held(c, answer.out, answer.out_len)
 
 
@@ -138,7 +138,7 @@ cdef int pump(Connection c) except -1:
         return pump_held(c, NULL, 0)
     if not regain(transfer):  # python: ending
         c.front.census.cut_for_memory += 1
-        c._abort()  # python: ending
+        c._abort()
         return 0
     pump_held(c, NULL, 0)
     if c.send is transfer:
@@ -181,7 +181,7 @@ cdef int pump_held(Connection c, const char* head, size_t head_left) except -1:
                 if errno == EINTR:
                     continue
                 if errno != EAGAIN:
-                    c._abort()  # python: ending
+                    c._abort()
                     return 0
                 sent = 0
             want -= sent
@@ -221,4 +221,4 @@ cdef int pump_held(Connection c, const char* head, size_t head_left) except -1:
     if c.state == SENDING:
         if c.fd >= 0:
             c.transport.set_write_buffer_limits(WRITE_HIGH)  # python: transport
-        c._next()  # python: handover
+        c._next()

@@ -9,11 +9,11 @@ cdef class Wheel:
         self.buckets = {}
         self.armed = 0
 
-    cdef void schedule(self, Connection connection, int64_t deadline):
+    cdef int schedule(self, Connection connection, int64_t deadline) except -1:
         """See that `check` runs for it at `deadline` (monotonic ms) or up to a second later."""
         cdef int64_t second = deadline // 1000 + 1
         if connection.slot and connection.slot <= second:
-            return
+            return 0
         if connection.slot:
             self.forget(connection)
         connection.slot = second

@@ -57,7 +57,6 @@ cdef class Fill:
         """Nobody else's yet."""
         self.memory = memory
         self.key = key
-        self.callbacks = {}     # in order; a key so that many leave cheaply
         self.stamp = stamp
         memset(&self.own, 0, sizeof(FillSlot))
         self.own.length = ~(<uint64_t> 0)
@@ -75,7 +74,7 @@ cdef class Fill:
         if self.remote:
             self.unfollow()
         else:
-            self.abort("dropped")
+            self.give_up("dropped")
             self.let_go()
 
     # -- what followers see ---------------------------------------------------------------------------------------
@@ -143,10 +142,13 @@ cdef class Fill:
         return self.given
 
     def subscribe(self, callback):
+        if self.callbacks is None:
+            self.callbacks = {}     # in order; a key so that many leave cheaply
         self.callbacks[callback] = None
 
     def unsubscribe(self, callback):
-        self.callbacks.pop(callback, None)
+        if self.callbacks is not None:
+            self.callbacks.pop(callback, None)
 
     def read(self, uint64_t offset, uint64_t n):
         cdef bytes out
@@ -208,7 +210,7 @@ cdef class Fill:
             self.why = "busy"
             return False
         if not (self.slot.flags & FILL_DETACHED):
-            if not (fits and body <= self.memory.largest
+            if not (fits and body <= largest_body(&self.memory.s)
                     and plan_fill(t.key_len, t.head_len, t.meta_len, body, &nblocks, &run_bytes)):
                 self.why = "too-large"
                 return False
@@ -357,8 +359,11 @@ cdef class Fill:
                                                      PyBytes_GET_SIZE(body))
 
     def abort(self, str reason not None):
+        self.give_up(reason)
+
+    cdef int give_up(self, str reason) except -1:
         if self.remote or self.slot.state > S_STREAMING:
-            return
+            return 0
         if self.why is None:
             self.why = reason
         add64_both(&self.memory.s.top.aborts, 1)
@@ -463,7 +468,7 @@ cdef class Fill:
         cdef uint64_t total = at + n
         cdef uint64_t whole
         cdef uint64_t here
-        if total > self.memory.largest and not f.flags & FILL_DETACHED:
+        if total > largest_body(&self.memory.s) and not f.flags & FILL_DETACHED:
             self.why = "too-large"
             return False
         if n == 0:
