@@ -122,10 +122,7 @@ cdef class Fill:
     cdef int enter(self, FillSlot* slot) except -1
     cdef uint32_t current(self) noexcept
     cdef bint is_purged(self) noexcept
-    cdef int look(self) except -1
-    cdef void unfollow(self) noexcept
     cdef bint store_whole(self, object draft, Record* t, bytes head, bytes meta, const char* body, uint64_t n) except -1
-    cdef int mine(self, uint32_t least, uint32_t most, str what) except -1
     cdef int notify(self) except -1
     cdef void wake_followers(self) noexcept
     cdef int unregister(self) except -1
@@ -133,11 +130,3 @@ cdef class Fill:
     cdef int give_up(self, str reason) except -1
     cdef int void(self, str reason) except -1
     cdef void let_go(self) noexcept
-    cdef bint begin_run(self, const Record* t, bytes head, bytes meta, uint64_t run_bytes) except -1
-    cdef int append(self, const char* data, uint64_t n) except -1
-    cdef bint has_room(self, uint64_t total) noexcept
-    cdef int room_for(self, uint64_t total) except -1
-    cdef bint grow(self, uint64_t total) noexcept
-    cdef bint longer_list(self, uint64_t total) noexcept
-    cdef bint renew_run(self, uint64_t run_bytes, uint32_t nblocks) noexcept
-    cdef Record* settle(self, Record* t, bytes head, bytes meta) except? NULL

@@ -61,6 +61,10 @@ include "memory/growth.pyx"
 include "memory/entry.pyx"
 include "memory/fills.pyx"
 include "memory/fill.pyx"
+include "memory/arrival.pyx"
+include "memory/settling.pyx"
+include "memory/filler.pyx"
+include "memory/follower.pyx"
 include "memory/uncacheable.pyx"
 include "memory/claims.pyx"
 include "memory/recovery.pyx"
@@ -239,7 +243,7 @@ cdef class Memory:
         swap32_seq_cst(&worker_slot(&self.s, self.s.me).woken, 0)
         for pointer in list(self.following):
             if pointer in self.following:       # the last one's readers may have let this one go
-                (<Fill> <PyObject*> <size_t> pointer).look()
+                look(<Fill> <PyObject*> <size_t> pointer)
 
     @property
     def crowded(self):

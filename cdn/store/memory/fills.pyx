@@ -1,5 +1,5 @@
 # The table of fills: what all workers must know of a body on its way in, and where it lies. The lock is held wherever
-# something is taken, found under a key or given back; who writes and reads the bytes is in fill.pyx.
+# something is taken, found under a key or given back; who writes and reads the bytes is in filler.pyx and follower.pyx.
 
 
 cdef enum:
