@@ -55,6 +55,8 @@ def conditional(fields: Fields) -> bool:
 class Flight:
     """`decided` is set once `verdict` is there. `leader` tells whether somebody waits who may take the response."""
 
+    recalled = False  # what it brings was stored before: no answer to who wants the origin asked
+
     def __init__(self, site: Site, route: Route, fill: Fill, asked: Asked) -> None:
         self.site = site
         self.route = route

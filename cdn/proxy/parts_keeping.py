@@ -131,7 +131,12 @@ def _in_place(received: Fields, kept: Fields) -> Fields:
 
 
 class Promotion(Flight):
-    """Parts that have become complete, on their way to where the whole response belongs (RFC 9111 §3.4)."""
+    """Parts that have become complete, on their way to where the whole response belongs (RFC 9111 §3.4).
+
+    Whoever may be answered from them finds them where they lie, until then.
+    """
+
+    recalled = True
 
     async def digest(self, response: OriginResponse, request_time: int, response_time: int) -> None:
         await self._stream(response, self.fill, self.site.config.limits.object)

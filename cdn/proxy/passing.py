@@ -329,7 +329,7 @@ async def store_along(
     """Answer from a response that is there, through the store where it may be stored and nobody fills its key."""
     site = exchange.site
     # Of the epoch its request left in: a purge or a reload since then counts.
-    fill, won = site.memory.begin_fill(found.key, since=since)
+    fill, won = site.begin_with(found.key, since)
     since.abort("answered")
     if not won:
         reason = NoStoreReason.PREDICTED_UNCACHEABLE

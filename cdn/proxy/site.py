@@ -218,6 +218,15 @@ class Site:
         fill, _ = self.memory.begin_fill(key + next(self._marks).to_bytes(8, "little"), since=since)
         return fill
 
+    def begin_with(self, key: bytes, since: Fill) -> tuple[Fill, bool]:
+        """`begin_fill` for a response that is there: what is only recalled gives way to it."""
+        fill, won = self.memory.begin_fill(key, since=since)
+        flight = None if won else self.flight(key)
+        if flight is not None and flight.fill is fill and flight.recalled:
+            self.memory.void(key)
+            fill, won = self.memory.begin_fill(key, since=since)
+        return fill, won
+
     def board(self, route: Route, key: bytes, ask: Callable[[], Asked]) -> tuple[Flight, bool]:
         """The flight for `key` that is on its way, or a new one with what `ask` gives; True for a new one."""
         fill, won = self.memory.begin_fill(key)
@@ -255,7 +264,11 @@ class Site:
         return flight
 
     def joinable(self, flight: Flight) -> bool:
-        """Whether what it brings is good for a request that comes now: no purge came since its own."""
+        """Whether what it brings is good for a request that comes now: the origin's, and no purge came since."""
+        if flight.recalled:
+            return False
+        if flight.recalled:
+            return False
         tags = flight.verdict.stored.tags if isinstance(flight.verdict, Streaming) else None
         return (
             self.purges.find(flight.fill.stamp, flight.asked.request, tags, flight.fill.key).grade

@@ -108,7 +108,11 @@ async def _whole(answer: _Answer, held: Sliced) -> bool:
         return False
     if not await parts.answered_from(exchange, route, answer.policy, request, answer.query, found, view):
         return False
-    if view.part.complete:
+    left = store.load(site.memory, held.base, held.size)
+    if left is None or left.token != held.token:
+        return True  # the origin was asked, and has something else by now
+    view = store.as_parts(site.memory, left)
+    if view is not None and view.part.complete:
         parts_keeping.promote(
             site, route, parts_keeping.asked_for(exchange, request, answer.query, found), view
         )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 
+from cdn.proxy.parts_keeping import Promotion
 from cdn.proxy.slice_flight import SliceFlight
 from tests.harness import Crew, Origin, Reply, Request, Response, Signal, eventually, site
 from tests.harness.proxy import Proxy, is_hit, ours
@@ -725,6 +729,65 @@ def test_the_whole_of_what_is_there_in_slices() -> None:
             assert proxy.ask("HEAD", "/a")["content-length"] == str(4 * S)
         assert slices_stored(proxy) == 0  # the whole has taken their place
         assert numbers_asked(origin) == [0, 1, 2, 3]
+
+
+def test_a_changed_whole_is_not_replaced_by_the_slices_before_it() -> None:
+    a = Vast(length=4 * S)
+    with serving(a) as (_, proxy):
+        part(proxy, 0, 4 * S - 1)
+        a.change()
+        got = proxy.get("/a", {"Cache-Control": "no-cache"})
+        assert got.body == content(2, 0, 4 * S - 1)
+        at_rest(proxy)
+        got = proxy.get("/a")
+        assert got.body == content(2, 0, 4 * S - 1)
+        assert is_hit(got)
+
+
+@contextmanager
+def becoming_a_whole(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Vast, Origin, Proxy]]:
+    """All slices are there and are being copied to where the whole belongs; that goes on when the block ends."""
+    a, go_on = Vast(length=4 * S), threading.Event()
+    digest = Promotion.digest
+
+    async def held_up(self: Promotion, *args: Any) -> None:
+        await asyncio.to_thread(go_on.wait, 20)
+        await digest(self, *args)
+
+    monkeypatch.setattr(Promotion, "digest", held_up)
+    with serving(a) as (origin, proxy):
+        part(proxy, 0, 4 * S - 1)
+        assert is_hit(proxy.get("/a"))
+        try:
+            yield a, origin, proxy
+        finally:
+            go_on.set()
+            at_rest(proxy)
+
+
+def test_slices_becoming_a_whole_give_way_to_what_the_origin_has_by_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with becoming_a_whole(monkeypatch) as (a, _, proxy):
+        a.change()
+        got = proxy.get("/a", {"Cache-Control": "no-cache"})
+        assert got.body == content(2, 0, 4 * S - 1)
+        eventually(lambda: is_hit(proxy.get("/a")), "the new one to be stored")
+        assert proxy.get("/a").body == content(2, 0, 4 * S - 1)
+
+
+def test_who_wants_the_origin_asked_does_not_join_slices_becoming_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with becoming_a_whole(monkeypatch) as (a, origin, proxy), Crew() as crew:
+        a.change()
+        memory = proxy._worker.site.memory
+        (listed,) = (key for key in memory.keys() if key.endswith(b"slices"))  # noqa: SIM118
+        memory.remove(listed)  # as an eviction may
+        before = origin.count()
+        got = crew.start(proxy.get, "/a", {"Cache-Control": "no-cache"})
+        eventually(lambda: origin.count() == before + 1, "the origin to be asked")
+        assert got.result(10).body == content(2, 0, 4 * S - 1)
 
 
 def test_the_whole_fetches_what_is_missing() -> None:
