@@ -85,16 +85,6 @@ cdef class Memory:
     cdef Record* hold(self, const char* key, size_t n) noexcept nogil
     # private
     cdef uint64_t hash_of(self, const char* key, size_t n) noexcept nogil
-    cdef Record* at_slot(self, uint64_t at) noexcept
-    cdef bint reveal(self, Record* r) noexcept
-    cdef Entry put(self, bytes key, object draft, object body, bint tell, bint aside, bint exchange, Entry old)
-    cdef Entry publish_run(self, Record* r)
-    cdef int told(self, Entry entry) except -1
-    cdef Record* lay(self, Record* t, bytes key, bytes head, bytes meta, const char* body) except? NULL
-    cdef Record* lay_over(self, Record* t, Record* old, bytes key, bytes head, bytes meta) except? NULL
-    cdef bint leave(self, Record* r, bint soft, int64_t now) noexcept
-    cdef int void_fill(self, bytes key) except -1
-    cdef bint expire(self, bytes key, int64_t now) noexcept
 
 
 cdef class Entry:

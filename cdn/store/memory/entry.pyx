@@ -5,6 +5,7 @@ cdef bytes NO_HEAD = b"\r\n"
 
 cdef enum:
     MOST_STATUS = 999
+    PIECES = 64         # of a body that are copied at a time
 
 
 cdef tuple read_draft(draft, uint64_t stamp, bytes key, Record* t):

@@ -138,7 +138,7 @@ cdef Entry commit_fill(Fill fill, dict changes):
             cdn_step(STEP_SETTLED)
             if f.followers:
                 or32_seq_cst(&r.pins, PIN_FOLLOWED)
-            fill.memory.reveal(r)
+            reveal(s, r)
             f.nblocks = 0
             store64_release(&f.run, granule_of(s, r))
             f.flags = (f.flags | FILL_PUBLISHED) & ~<uint32_t> FILL_REGISTERED
@@ -154,7 +154,7 @@ cdef Entry commit_fill(Fill fill, dict changes):
     disown(s, f)
     drop_lock(s)
     fill.entry = entry_of(fill.memory, r)
-    fill.memory.told(fill.entry)
+    tell_stored(fill.memory, fill.entry)
     fill.end(S_COMMITTED)
     return fill.entry
 
@@ -183,7 +183,7 @@ cdef bint fill_at_once(Fill fill, object draft, Record* t, bytes head, bytes met
         return False
     # nobody can come to follow it while the lock is held
     if f.followers == 0 and f.flags & FILL_REGISTERED and not fill.is_purged():
-        r = fill.memory.lay(t, fill.key, head, meta, body)
+        r = lay(fill.memory, t, fill.key, head, meta, body)
         if r != NULL and not pin_record(s, r):
             free_record(s, r)
             r = NULL
@@ -191,7 +191,7 @@ cdef bint fill_at_once(Fill fill, object draft, Record* t, bytes head, bytes met
         drop_lock(s)
         return False
     cdn_step(STEP_SETTLED)
-    fill.memory.reveal(r)
+    reveal(s, r)
     f.length = f.arrived = n
     fill.own = f[0]
     fill.slot = &fill.own
@@ -199,7 +199,7 @@ cdef bint fill_at_once(Fill fill, object draft, Record* t, bytes head, bytes met
     drop_lock(s)
     fill.given = draft
     fill.entry = entry_of(fill.memory, r)
-    fill.memory.told(fill.entry)
+    tell_stored(fill.memory, fill.entry)
     fill.end(S_COMMITTED)
     return True
 

@@ -51,6 +51,11 @@ cdef enum:
     NEARLY_QUARTER = 3584   # bytes; for less, what is wasted comes to as much as what is free
 
 
+cdef inline uint64_t largest_body(Space* s) noexcept nogil:
+    """Bytes. One page at least holds the run, one what tables have grown into."""
+    return min((<uint64_t> s.top.npages - 2) * PAGE_BLOCKS, <uint64_t> MOST_BLOCKS) * BLOCK_BYTES
+
+
 cdef bint plan(Space* s, uint64_t key_len, uint64_t head_len, uint64_t meta_len, uint64_t body,
                uint64_t* nblocks, uint64_t* nquarters, uint64_t* run_bytes) noexcept nogil:
     """How a body of that length is laid: blocks, quarters, and bytes of the run where each block is listed by itself. False: it

@@ -49,6 +49,10 @@ cdef inline WorkerSlot* worker_slot(Space* s, int worker) noexcept nogil:
     return <WorkerSlot*> (s.base + s.top.workers) + worker
 
 
+class StoreBusyError(OSError):
+    """A process that does not run holds the store's lock."""
+
+
 cdef bint take_lock(Space* s, int patience) noexcept nogil:
     """The right to write the structures. False: somebody has held it for too long, or has died holding it."""
     cdef int error
@@ -86,6 +90,12 @@ cdef bint take_lock(Space* s, int patience) noexcept nogil:
     return True
 
 
+cdef int must_lock(Space* s) except -1:
+    """The same for what must not fail: StoreBusyError where it is not to be had in LONG_WAIT."""
+    if not take_lock(s, LONG_WAIT):
+        raise StoreBusyError("the memory store is held by a process that does not run: kill it, or try again")
+
+
 cdef inline void drop_lock(Space* s) noexcept nogil:
     s.depth -= 1
     if s.depth == 0:
@@ -100,3 +110,12 @@ cdef void wake_all(Space* s, uint64_t workers) noexcept nogil:
         workers &= workers - 1
         if swap32_seq_cst(&worker_slot(s, worker).woken, 1) == 0:
             cdn_wake(s.wakers[worker])
+
+
+cdef dict reported(Space* s, dict (*report)(Space* s)):
+    """What a report says while nobody writes; StoreBusyError."""
+    must_lock(s)
+    try:
+        return report(s)
+    finally:
+        drop_lock(s)
