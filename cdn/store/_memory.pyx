@@ -22,6 +22,7 @@ from cdn._atomics cimport (
     add32_seq_cst, add64_both, and32_seq_cst, and64_seq_cst, fence_acquire, fence_seq_cst, load32_acquire, load32_relaxed, load64_acquire,
     or32_seq_cst, or64_seq_cst, raise64_seq_cst, store32_relaxed, store64_relaxed, store64_release, swap32_seq_cst,
 )
+from cdn._bits cimport fastrange, prefetch, trailing_zeros
 from cdn._core cimport (
     CLOCK_MASK, CLOCK_UNITS, USES_BITS, USES_MASK, Candidate, lru_victim, siphash128, sized_victim,
 )
@@ -38,7 +39,6 @@ from cdn.store.record import Draft
 
 assert sizeof(Record) == 96 and sizeof(Bucket) == 64 and sizeof(Page) == 16 and sizeof(FillSlot) == 176 and sizeof(Super) <= 4096
 
-include "memory/bits.pyx"
 include "memory/addresses.pyx"
 include "memory/trees.pyx"
 include "memory/steps.pyx"

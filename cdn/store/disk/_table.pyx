@@ -20,6 +20,7 @@ from posix.signal cimport kill
 from posix.unistd cimport getpid
 
 from cdn._atomics cimport add64_both, load64_acquire, store32_relaxed, store64_release
+from cdn._bits cimport fastrange, prefetch
 from cdn._core cimport siphash128
 from cdn._system cimport EOWNERDEAD, pthread_mutex_consistent, pthread_mutex_lock, pthread_mutex_unlock, shared_mutex_init
 from cdn.store.disk._crc cimport crc32c_of
@@ -109,13 +110,7 @@ cdef class Table:
         return seek_event(self.top, hash, SLOT_PENDING, serial) != NULL
 
     def settle(self, uint64_t hash, uint64_t serial, uint64_t where):
-        cdef Slot* s
-        lock(self.top)
-        s = seek_event(self.top, hash, SLOT_PENDING, serial)
-        if s != NULL:
-            change(self.top, s, hash, SLOT_STORED, serial, where)
-        unlock(self.top)
-        return s != NULL
+        return store_at(self.top, hash, SLOT_PENDING, serial, where)
 
     def remove(self, uint64_t hash):
         cdef Slot* s
@@ -164,13 +159,7 @@ cdef class Table:
         return serial
 
     def move(self, uint64_t hash, uint64_t serial, uint64_t where):
-        cdef Slot* s
-        lock(self.top)
-        s = seek_event(self.top, hash, SLOT_STORED, serial)
-        if s != NULL:
-            change(self.top, s, hash, SLOT_STORED, serial, where)
-        unlock(self.top)
-        return s != NULL
+        return store_at(self.top, hash, SLOT_STORED, serial, where)
 
     def evict(self, uint64_t hash, uint64_t where):
         cdef Slot* s
@@ -188,7 +177,7 @@ cdef class Table:
         return count
 
     def clear(self):
-        end_all(self.top)
+        sweep(self.top, SLOT_STORED, SLOT_GONE)
 
     def orphans(self):
         cdef list out = []
@@ -224,7 +213,7 @@ cdef class Table:
         return found.good, found.serial, found.stamp, found.bad
 
     def settled(self):
-        forget_gone(self.top)
+        sweep(self.top, SLOT_GONE, SLOT_EMPTY)
 
     # -- segments ---------------------------------------------------------------------------------------------------
 

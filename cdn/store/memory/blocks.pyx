@@ -26,6 +26,20 @@ cdef inline uint32_t* taken_of(Space* s, uint64_t page) noexcept nogil:
     return <uint32_t*> &s.table[page].runs
 
 
+cdef inline uint32_t bits_of_block(uint64_t block) noexcept nogil:
+    """Those of its quarters, in the word of its page."""
+    return <uint32_t> 15 << 4 * (block % PAGE_BLOCKS)
+
+
+cdef inline uint32_t bit_of_quarter(uint64_t quarter) noexcept nogil:
+    return <uint32_t> 1 << quarter % PAGE_QUARTERS
+
+
+cdef inline int granules_of(uint32_t bits) noexcept nogil:
+    """Of one quarter, or of one block."""
+    return QUARTER_GRANULES if bits & (bits - 1) == 0 else BLOCK_GRANULES
+
+
 cdef void set_blocks(Space* s, uint64_t page) noexcept nogil:
     """Tell the trees of a page of blocks; one without any is free."""
     cdef uint32_t taken = taken_of(s, page)[0]
@@ -45,7 +59,7 @@ cdef void set_blocks(Space* s, uint64_t page) noexcept nogil:
 cdef inline bint block_taken(Space* s, uint64_t block) noexcept nogil:
     cdef uint64_t page = block // PAGE_BLOCKS
     if s.table[page].kind == PAGE_BLOCK:
-        return taken_of(s, page)[0] >> 4 * (block % PAGE_BLOCKS) & 15 != 0
+        return taken_of(s, page)[0] & bits_of_block(block) != 0
     return s.table[page].kind != PAGE_FREE
 
 
@@ -80,7 +94,7 @@ cdef int64_t pick_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
 
 
 cdef void take_quarters(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
-    cdef int n = QUARTER_GRANULES if bits & (bits - 1) == 0 else BLOCK_GRANULES
+    cdef int n = granules_of(bits)
     if s.table[page].kind == PAGE_FREE:
         s.table[page].kind = PAGE_BLOCK
         taken_of(s, page)[0] = 0
@@ -93,7 +107,7 @@ cdef void take_quarters(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
 
 
 cdef void give_quarters(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
-    cdef int n = QUARTER_GRANULES if bits & (bits - 1) == 0 else BLOCK_GRANULES
+    cdef int n = granules_of(bits)
     taken_of(s, page)[0] &= ~bits
     cdn_step(STEP_BLOCK_GIVEN)
     s.table[page].free += n
@@ -104,13 +118,13 @@ cdef void give_quarters(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
 cdef int64_t take_block(Space* s, int64_t after, uint64_t more) noexcept nogil:
     cdef int64_t block = pick_block(s, after, more)
     if block >= 0:
-        take_quarters(s, <uint64_t> block // PAGE_BLOCKS, <uint32_t> 15 << 4 * (<uint64_t> block % PAGE_BLOCKS))
+        take_quarters(s, <uint64_t> block // PAGE_BLOCKS, bits_of_block(<uint64_t> block))
         block_refs(s, <uint64_t> block)[0] = 0
     return block
 
 
 cdef void give_block(Space* s, uint64_t block) noexcept nogil:
-    give_quarters(s, block // PAGE_BLOCKS, <uint32_t> 15 << 4 * (block % PAGE_BLOCKS))
+    give_quarters(s, block // PAGE_BLOCKS, bits_of_block(block))
 
 
 cdef int64_t take_quarter(Space* s) noexcept nogil:
@@ -121,7 +135,7 @@ cdef int64_t take_quarter(Space* s) noexcept nogil:
     cdef int bit
     if page >= 0:
         taken = taken_of(s, page)[0]
-        bit = cdn_ctz(cdn_begun(taken) * 15 & ~taken)
+        bit = trailing_zeros(cdn_begun(taken) * 15 & ~taken)
     else:
         block = pick_block(s, -1, 0)
         if block < 0:
@@ -133,4 +147,4 @@ cdef int64_t take_quarter(Space* s) noexcept nogil:
 
 
 cdef void give_quarter(Space* s, uint64_t quarter) noexcept nogil:
-    give_quarters(s, quarter // PAGE_QUARTERS, <uint32_t> 1 << quarter % PAGE_QUARTERS)
+    give_quarters(s, quarter // PAGE_QUARTERS, bit_of_quarter(quarter))

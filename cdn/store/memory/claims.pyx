@@ -19,7 +19,7 @@ cdef int next_mark(const uint64_t* bits, int pos) noexcept nogil:
     while pos < PAGE_GRANULES:
         word = bits[pos >> 6] >> (pos & 63)
         if word:
-            return pos + cdn_ctz(word)
+            return pos + trailing_zeros(word)
         pos = (pos | 63) + 1
     return PAGE_GRANULES
 
@@ -74,41 +74,33 @@ cdef void unclaim_run(Space* s, Record* r) noexcept nogil:
         s.table[page].kind = PAGE_FREE
 
 
-cdef bint claim_block(Space* s, uint64_t block) noexcept nogil:
-    cdef uint64_t page = block // PAGE_BLOCKS
-    if page >= s.top.npages or s.table[page].kind == PAGE_RUNS or block_taken(s, block):
+cdef bint claim_quarter_bits(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
+    """A quarter or a block of a page of blocks. False: there is none, or something else lies there."""
+    if page >= s.top.npages or (s.table[page].kind != PAGE_FREE and s.table[page].kind != PAGE_BLOCK):
         return False
     if s.table[page].kind == PAGE_FREE:
         taken_of(s, page)[0] = 0
+    if taken_of(s, page)[0] & bits:
+        return False
     s.table[page].kind = PAGE_BLOCK
-    s.table[page].free -= BLOCK_GRANULES
-    s.top.used_granules += BLOCK_GRANULES
-    taken_of(s, page)[0] |= <uint32_t> 15 << 4 * (block % PAGE_BLOCKS)
-    block_refs(s, block)[0] = 0
+    s.table[page].free -= granules_of(bits)
+    s.top.used_granules += granules_of(bits)
+    taken_of(s, page)[0] |= bits
     return True
 
 
-cdef void unclaim_block(Space* s, uint64_t block) noexcept nogil:
-    cdef uint64_t page = block // PAGE_BLOCKS
-    taken_of(s, page)[0] &= ~(<uint32_t> 15 << 4 * (block % PAGE_BLOCKS))
-    s.table[page].free += BLOCK_GRANULES
-    s.top.used_granules -= BLOCK_GRANULES
+cdef void unclaim_quarter_bits(Space* s, uint64_t page, uint32_t bits) noexcept nogil:
+    taken_of(s, page)[0] &= ~bits
+    s.table[page].free += granules_of(bits)
+    s.top.used_granules -= granules_of(bits)
     if s.table[page].free == PAGE_GRANULES:
         s.table[page].kind = PAGE_FREE
 
 
-cdef bint claim_quarter(Space* s, uint64_t quarter) noexcept nogil:
-    cdef uint64_t page = quarter // PAGE_QUARTERS
-    cdef uint32_t bit = <uint32_t> 1 << quarter % PAGE_QUARTERS
-    if (page >= s.top.npages or (s.table[page].kind != PAGE_FREE and s.table[page].kind != PAGE_BLOCK)
-            or (s.table[page].kind == PAGE_BLOCK and taken_of(s, page)[0] & bit)):
+cdef bint claim_block(Space* s, uint64_t block) noexcept nogil:
+    if not claim_quarter_bits(s, block // PAGE_BLOCKS, bits_of_block(block)):
         return False
-    if s.table[page].kind == PAGE_FREE:
-        taken_of(s, page)[0] = 0
-    s.table[page].kind = PAGE_BLOCK
-    s.table[page].free -= QUARTER_GRANULES
-    s.top.used_granules += QUARTER_GRANULES
-    taken_of(s, page)[0] |= bit
+    block_refs(s, block)[0] = 0
     return True
 
 
@@ -118,18 +110,14 @@ cdef void unclaim_quarters(Space* s, Record* r, int n) noexcept nogil:
     cdef int i
     for i in range(n):
         quarter = record_quarters(r)[i]
-        taken_of(s, quarter // PAGE_QUARTERS)[0] &= ~(<uint32_t> 1 << quarter % PAGE_QUARTERS)
-        s.table[quarter // PAGE_QUARTERS].free += QUARTER_GRANULES
-        s.top.used_granules -= QUARTER_GRANULES
-        if s.table[quarter // PAGE_QUARTERS].free == PAGE_GRANULES:
-            s.table[quarter // PAGE_QUARTERS].kind = PAGE_FREE
+        unclaim_quarter_bits(s, quarter // PAGE_QUARTERS, bit_of_quarter(quarter))
 
 
 cdef int claim_quarters(Space* s, Record* r) noexcept nogil:
     """How many of a record's, up to the first that is somebody else's."""
     cdef int i
     for i in range(<int> r.quarters):
-        if not claim_quarter(s, record_quarters(r)[i]):
+        if not claim_quarter_bits(s, record_quarters(r)[i] // PAGE_QUARTERS, bit_of_quarter(record_quarters(r)[i])):
             return i
     return r.quarters
 
@@ -155,7 +143,7 @@ cdef void unclaim_stretches(Space* s, const Record* r, uint64_t n) noexcept nogi
     cdef uint64_t k
     while n > 0:
         for k in range(min(n, length_of(list[i]))):
-            unclaim_block(s, first_of(list[i]) + k)
+            unclaim_quarter_bits(s, (first_of(list[i]) + k) // PAGE_BLOCKS, bits_of_block(first_of(list[i]) + k))
             n -= 1
         i += 1
 

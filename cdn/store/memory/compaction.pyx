@@ -111,7 +111,7 @@ cdef bint compact(Space* s, int n, int most) noexcept nogil:
     if free < n:
         return False
     return (compact_near(s, <uint64_t> tree_first(s, FREES, free), n, most)
-            or (most > FEW and compact_near(s, cdn_spread(next_random(s), s.top.npages), n, most)))
+            or (most > FEW and compact_near(s, fastrange(next_random(s), s.top.npages), n, most)))
 
 
 cdef bint compact_near(Space* s, uint64_t page, int n, int most) noexcept nogil:

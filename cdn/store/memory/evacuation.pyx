@@ -20,7 +20,7 @@ cdef bint movable(Space* s, uint64_t page) noexcept nogil:
 cdef int sample_pages(Space* s, int least, uint64_t* found, int most) noexcept nogil:
     """Pages of runs from a random place on, with at least so many free granules; how many."""
     cdef uint64_t npages = s.top.npages
-    cdef uint64_t at = cdn_spread(next_random(s), npages)
+    cdef uint64_t at = fastrange(next_random(s), npages)
     cdef uint64_t seen
     cdef int n = 0
     for seen in range(npages):

@@ -26,6 +26,17 @@ cdef inline FillSlot* fill_at(Space* s, uint64_t i) noexcept nogil:
     return fill_slot(s, fill_numbers(s)[i]) if fill_tags(s)[i] else NULL
 
 
+cdef FillSlot* next_fill(Space* s, uint64_t* place) noexcept nogil:
+    """The first fill whose tag is at `place` or behind it, which goes on behind that; NULL: there is none."""
+    cdef FillSlot* f
+    while place[0] < s.top.nfills:
+        f = fill_at(s, place[0])
+        place[0] += 1
+        if f != NULL:
+            return f
+    return NULL
+
+
 cdef uint64_t fill_slots(Space* s) noexcept nogil:
     return FILL_BASE + s.top.tables[TABLE_FILLS].blocks * FILLS_A_BLOCK
 
@@ -39,7 +50,7 @@ cdef void link_fills(Space* s, uint64_t first, uint64_t n) noexcept nogil:
 
 
 cdef inline uint64_t fill_place(Space* s, uint64_t h0, uint64_t k) noexcept nogil:
-    cdef uint64_t i = cdn_spread(h0, s.top.nfills) + k
+    cdef uint64_t i = fastrange(h0, s.top.nfills) + k
     return i if i < s.top.nfills else i - s.top.nfills
 
 
@@ -74,11 +85,11 @@ cdef FillSlot* find_fill(Space* s, uint64_t h0, const char* key, size_t n) noexc
 
 cdef uint64_t registered_fills(Space* s) noexcept nogil:
     cdef uint64_t n = 0
-    cdef uint64_t i
-    cdef FillSlot* f
-    for i in range(s.top.nfills):
-        f = fill_at(s, i)
-        n += f != NULL and f.flags & FILL_REGISTERED != 0
+    cdef uint64_t place = 0
+    cdef FillSlot* f = next_fill(s, &place)
+    while f != NULL:
+        n += f.flags & FILL_REGISTERED != 0
+        f = next_fill(s, &place)
     return n
 
 
@@ -235,16 +246,14 @@ cdef void unfollow(Space* s, FillSlot* f, uint64_t bit) noexcept nogil:
 cdef void pay_fills(Space* s) noexcept nogil:
     """What could not be said while the lock was not to be had."""
     cdef uint64_t bit = own_bit(s)
-    cdef uint64_t i
-    cdef FillSlot* f
-    for i in range(s.top.nfills):
-        f = fill_at(s, i)
-        if f == NULL:
-            continue
+    cdef uint64_t place = 0
+    cdef FillSlot* f = next_fill(s, &place)
+    while f != NULL:
         if f.leaving & bit:
             unfollow(s, f, bit)
         elif f.owner == own_name(s) and f.flags & FILL_LEFT:
             disown(s, f)
+        f = next_fill(s, &place)
 
 
 cdef void set_reason(FillSlot* f, const char* text, size_t n) noexcept nogil:
@@ -257,12 +266,9 @@ cdef void set_reason(FillSlot* f, const char* text, size_t n) noexcept nogil:
 cdef void lose_fills(Space* s, int worker) noexcept nogil:
     """That worker is dead: its fills are void, and it follows none."""
     cdef uint64_t bit = <uint64_t> 1 << worker
-    cdef uint64_t i
-    cdef FillSlot* f
-    for i in range(s.top.nfills):
-        f = fill_at(s, i)
-        if f == NULL:
-            continue
+    cdef uint64_t place = 0
+    cdef FillSlot* f = next_fill(s, &place)
+    while f != NULL:
         if f.owner == <uint32_t> worker:
             if f.state <= S_STREAMING:
                 set_reason(f, b"lost", 4)
@@ -272,19 +278,19 @@ cdef void lose_fills(Space* s, int worker) noexcept nogil:
             f.flags &= ~<uint32_t> FILL_REGISTERED
             wake_all(s, load64_acquire(&f.followers) & ~bit)
         unfollow(s, f, bit)
+        f = next_fill(s, &place)
 
 
 cdef void void_fills(Space* s, const char* prefix, size_t n) noexcept nogil:
     """A purge of every key that begins so: nobody joins them, and they will not be stored."""
-    cdef uint64_t i
-    cdef FillSlot* f
+    cdef uint64_t place = 0
+    cdef FillSlot* f = next_fill(s, &place)
     cdef Record* r
-    for i in range(s.top.nfills):
-        f = fill_at(s, i)
-        if f != NULL and f.flags & FILL_REGISTERED:
-            r = fill_run(s, f)
-            if r.key_len >= n and memcmp(record_key(r), prefix, n) == 0:
-                void_slot(f)
+    while f != NULL:
+        r = fill_run(s, f)
+        if f.flags & FILL_REGISTERED and r.key_len >= n and memcmp(record_key(r), prefix, n) == 0:
+            void_slot(f)
+        f = next_fill(s, &place)
 
 
 cdef inline void void_slot(FillSlot* f) noexcept nogil:

@@ -25,7 +25,7 @@ cdef inline uint32_t* group_at(Space* s, uint64_t number) noexcept nogil:
 cdef inline uint32_t* ghost_group(Space* s, uint64_t h0) noexcept nogil:
     """Linear hashing, as in the index."""
     cdef uint64_t mask = (<uint64_t> 2 << s.top.evict.ghost_level) - 1
-    cdef uint64_t base = cdn_spread(h0 * 0xc2b2ae3d27d4eb4fu, s.base_groups)
+    cdef uint64_t base = fastrange(h0 * 0xc2b2ae3d27d4eb4fu, s.base_groups)
     cdef uint64_t at = base + (ghost_mark(h0) & mask) * s.base_groups
     return group_at(s, at if at < s.top.evict.groups else base + (ghost_mark(h0) & mask >> 1) * s.base_groups)
 

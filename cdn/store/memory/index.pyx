@@ -30,7 +30,7 @@ cdef inline uint64_t place_of_hash(Space* s, uint64_t h, uint64_t extent) noexce
     """Linear hashing (Litwin, VLDB 1980): bucket b of the base has the descendants b + k * base_buckets, and k is as many
     bits of the hash as the index has doubled, one more where that bucket is there already."""
     cdef uint64_t mask = (<uint64_t> 2 << (extent >> EXTENT_SHIFT)) - 1
-    cdef uint64_t base = cdn_spread(h, s.base_buckets)
+    cdef uint64_t base = fastrange(h, s.base_buckets)
     cdef uint64_t at = base + (h >> LEVEL_BITS_AT & mask) * s.base_buckets
     return at if at < extent & EXTENT_MASK else base + (h >> LEVEL_BITS_AT & mask >> 1) * s.base_buckets
 
@@ -83,7 +83,7 @@ cdef inline Record* find_within(Space* s, uint64_t h0, const char* key, size_t n
     cdef int i
     cdef int turn
     cdef int again
-    cdn_prefetch(second)
+    prefetch(second)
     for again in range(LOOKS):
         before[0], before[1] = load32_acquire(&first.version), load32_acquire(&second.version)
         b = first

@@ -10,7 +10,7 @@
 
 
 cdef inline uint64_t* pin_line(Space* s, int worker, uint64_t granule, int turn) noexcept nogil:
-    cdef uint64_t at = cdn_spread(granule * 0x9e3779b97f4a7c15u, s.top.pin_lines) + <uint64_t> turn
+    cdef uint64_t at = fastrange(granule * 0x9e3779b97f4a7c15u, s.top.pin_lines) + <uint64_t> turn
     if at >= s.top.pin_lines:
         at -= s.top.pin_lines
     return <uint64_t*> (s.base + s.top.pins) + (<uint64_t> worker * s.top.pin_lines + at) * PIN_WAYS

@@ -52,7 +52,7 @@ cdef int gather(Space* s) noexcept nogil:
     """Candidates from a random place of the index on: `sample` of them, or all there are. 0: nobody can go."""
     cdef uint64_t nbuckets = buckets_now(s)
     cdef Bucket* b
-    cdef uint64_t at = cdn_spread(next_random(s), nbuckets)
+    cdef uint64_t at = fastrange(next_random(s), nbuckets)
     cdef uint64_t seen = 0
     cdef int n
     cdef int kept = 0
@@ -63,7 +63,7 @@ cdef int gather(Space* s) noexcept nogil:
             b = bucket_at(s, at)
             for i in range(SLOTS):
                 if b.slot[i]:
-                    cdn_prefetch(record_at(s, b.slot[i] & GRANULE_MASK))
+                    prefetch(record_at(s, b.slot[i] & GRANULE_MASK))
                     s.where[n] = at * SLOTS + i
                     n += 1
             at += 1
@@ -205,7 +205,7 @@ cdef uint64_t evict_useless(Space* s) noexcept nogil:
     """Evict one that is useful to nobody any more, if a glance at the next few from a random place shows one. Queues
     would keep it until its turn comes."""
     cdef uint64_t where[GLANCE + SLOTS]
-    cdef uint64_t at = cdn_spread(next_random(s), buckets_now(s))
+    cdef uint64_t at = fastrange(next_random(s), buckets_now(s))
     cdef Record* r
     cdef int buckets
     cdef int n = 0
@@ -214,7 +214,7 @@ cdef uint64_t evict_useless(Space* s) noexcept nogil:
         for i in range(SLOTS):
             if bucket_at(s, at).slot[i]:
                 where[n] = at * SLOTS + i
-                cdn_prefetch(record_of_slot(s, where[n]))
+                prefetch(record_of_slot(s, where[n]))
                 n += 1
         if n >= GLANCE:
             break

@@ -106,7 +106,7 @@ cdef void wake_all(Space* s, uint64_t workers) noexcept nogil:
     """Those whose bits are set."""
     cdef int worker
     while workers:
-        worker = cdn_ctz(workers)
+        worker = trailing_zeros(workers)
         workers &= workers - 1
         if swap32_seq_cst(&worker_slot(s, worker).woken, 1) == 0:
             cdn_wake(s.wakers[worker])

@@ -55,22 +55,44 @@ cdef void tree_set(Space* s, int which, uint64_t page, uint16_t value) noexcept 
         before = most
 
 
-cdef int64_t tree_first(Space* s, int which, uint16_t n) noexcept nogil:
-    """The first page whose number is at least n, or -1."""
+cdef inline int first_of_node(const uint16_t* node, uint16_t n) noexcept nogil:
+    """The first of a node's numbers that is at least n; -1: none is."""
+    cdef int i
+    for i in range(TREE_FANOUT):
+        if node[i] >= n:
+            return i
+    return -1
+
+
+cdef inline int last_of_node(const uint16_t* node, uint16_t n) noexcept nogil:
+    cdef int i = TREE_FANOUT - 1
+    while i >= 0 and node[i] < n:
+        i -= 1
+    return i
+
+
+cdef inline int64_t tree_descend(Space* s, int which, uint16_t n, bint last) noexcept nogil:
+    """The first page whose number is at least n, or the last one; -1: there is none."""
     cdef int64_t k = <int64_t> s.top.levels - 1
     cdef uint64_t at = 0
     cdef uint16_t* node
     cdef int i
     while k >= 0:
         node = s.tree[which] + s.top.level[k] + at * TREE_FANOUT
-        for i in range(TREE_FANOUT):
-            if node[i] >= n:
-                break
-        else:
+        i = last_of_node(node, n) if last else first_of_node(node, n)
+        if i < 0:
             return -1
         at = at * TREE_FANOUT + <uint64_t> i
         k -= 1
     return <int64_t> at
+
+
+cdef int64_t tree_first(Space* s, int which, uint16_t n) noexcept nogil:
+    return tree_descend(s, which, n, False)
+
+
+cdef int64_t tree_last(Space* s, int which, uint16_t n) noexcept nogil:
+    return tree_descend(s, which, n, True)
 
 
 cdef int64_t tree_fit(Space* s, int which, uint16_t n) noexcept nogil:
@@ -86,20 +108,3 @@ cdef int64_t tree_fit(Space* s, int which, uint16_t n) noexcept nogil:
 cdef inline int tree_most(Space* s, int which) noexcept nogil:
     """The greatest number of all."""
     return cdn_most_of_node(s.tree[which] + s.top.level[s.top.levels - 1])
-
-
-cdef int64_t tree_last(Space* s, int which, uint16_t n) noexcept nogil:
-    cdef int64_t k = <int64_t> s.top.levels - 1
-    cdef uint64_t at = 0
-    cdef uint16_t* node
-    cdef int i
-    while k >= 0:
-        node = s.tree[which] + s.top.level[k] + at * TREE_FANOUT
-        i = TREE_FANOUT - 1
-        while i >= 0 and node[i] < n:
-            i -= 1
-        if i < 0:
-            return -1
-        at = at * TREE_FANOUT + <uint64_t> i
-        k -= 1
-    return <int64_t> at

@@ -5,7 +5,7 @@
 
 cdef Remembered* remembered_set(Space* s, uint64_t hash) noexcept nogil:
     return (<Remembered*> (s.base + s.top.uncacheable)
-            + cdn_spread(hash, s.top.nremembered // REMEMBERED_WAYS) * REMEMBERED_WAYS)
+            + fastrange(hash, s.top.nremembered // REMEMBERED_WAYS) * REMEMBERED_WAYS)
 
 
 cdef int64_t remembered(Space* s, const uint64_t* h) noexcept nogil:

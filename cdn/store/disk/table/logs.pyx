@@ -42,8 +42,8 @@ cdef void read_log(Top* top, const LogRecord* r, uint64_t n, int segment, uint64
     lock(top)
     for i in range(n):
         if i + AHEAD < n:
-            dt_prefetch(bucket(top, r[i + AHEAD].hash, 0))
-            dt_prefetch(bucket(top, r[i + AHEAD].hash, 1))
+            prefetch(bucket(top, r[i + AHEAD].hash, 0))
+            prefetch(bucket(top, r[i + AHEAD].hash, 1))
         if crc32c_of(<const uint8_t*> &r[i] + 4, RECORD_BYTES - 4, seed) != r[i].crc:
             # the file was made longer and the power went before the data came: that is no damage
             found.bad += i < safe or memcmp(&r[i], NOTHING, RECORD_BYTES) != 0

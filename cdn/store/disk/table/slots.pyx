@@ -3,14 +3,6 @@
 # Changes are made under a lock that survives the death of its holder: each is whole after every single store, so there is
 # nothing to undo.
 
-cdef extern from *:
-    """
-    static inline uint64_t dt_spread(uint64_t h, uint64_t n) { return (uint64_t)(((unsigned __int128)h * n) >> 64); }
-    static inline void dt_prefetch(const void* p) { __builtin_prefetch(p); }
-    """
-    uint64_t dt_spread(uint64_t h, uint64_t n) noexcept nogil
-    void dt_prefetch(const void* p) noexcept nogil
-
 cdef enum:
     STATE_SHIFT = 62
     TURN = 65536            # slots that are looked at before others have their turn
@@ -55,7 +47,7 @@ cdef inline uint64_t count_of(const Top* top) noexcept nogil:
 cdef inline Slot* bucket(Top* top, uint64_t hash, int which) noexcept nogil:
     if which:
         hash *= 0x9e3779b97f4a7c15u
-    return slots_of(top) + dt_spread(hash, top.nbuckets) * WAYS
+    return slots_of(top) + fastrange(hash, top.nbuckets) * WAYS
 
 
 cdef Slot* seek(Top* top, uint64_t hash) noexcept nogil:
@@ -99,6 +91,17 @@ cdef void change(Top* top, Slot* s, uint64_t hash, int state, uint64_t serial, u
         top.units += where & UNITS_MASK
     if state != SLOT_EMPTY:
         store64_release(&s.serial, <uint64_t> state << STATE_SHIFT | serial)
+
+
+cdef bint store_at(Top* top, uint64_t hash, int state, uint64_t serial, uint64_t where) noexcept nogil:
+    """What this event has left in that state lies at `where` from now on. False: something has happened since."""
+    cdef Slot* s
+    lock(top)
+    s = seek_event(top, hash, state, serial)
+    if s != NULL:
+        change(top, s, hash, SLOT_STORED, serial, where)
+    unlock(top)
+    return s != NULL
 
 
 cdef inline void empty(Top* top, Slot* s) noexcept nogil:
@@ -158,23 +161,15 @@ cdef uint64_t empty_segment(Top* top, uint64_t segment) noexcept nogil:
     return count
 
 
-cdef void end_all(Top* top) noexcept nogil:
-    """Everything that is stored is gone."""
+cdef void sweep(Top* top, int state, int to) noexcept nogil:
+    """Whatever is in one state goes over to another: SLOT_GONE, or SLOT_EMPTY, which gives its slot back."""
     cdef Slot* s = slots_of(top)
     cdef uint64_t i
     lock(top)
     for i in range(count_of(top)):
-        if state_of(s + i) == SLOT_STORED:
-            end(top, s + i)
-    unlock(top)
-
-
-cdef void forget_gone(Top* top) noexcept nogil:
-    """Give back the slots of what is gone."""
-    cdef Slot* s = slots_of(top)
-    cdef uint64_t i
-    lock(top)
-    for i in range(count_of(top)):
-        if state_of(s + i) == SLOT_GONE:
-            empty(top, s + i)
+        if state_of(s + i) == state:
+            if to == SLOT_GONE:
+                end(top, s + i)
+            else:
+                empty(top, s + i)
     unlock(top)
