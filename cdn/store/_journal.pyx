@@ -19,6 +19,7 @@ note means.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport close
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
@@ -83,7 +84,7 @@ cdef class Journal:
         if self.top != NULL:
             munmap(self.top, self.bytes)
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
     @property
     def head(self):

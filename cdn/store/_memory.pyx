@@ -16,7 +16,7 @@ from libc.stdlib cimport abs, calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.uio cimport iovec
-from posix.unistd cimport usleep
+from posix.unistd cimport close, usleep
 
 from cdn._atomics cimport (
     add32_seq_cst, add64_both, and32_seq_cst, and64_seq_cst, fence_acquire, fence_seq_cst, load32_acquire, load32_relaxed, load64_acquire,
@@ -124,10 +124,10 @@ cdef class Memory:
         if self.s.base != NULL:
             munmap(self.s.base, self.s.top.size + GUARD)
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
         for i in range(MOST_WORKERS):
             if self.s.wakers[i] > 0:
-                os.close(self.s.wakers[i])
+                close(self.s.wakers[i])
         free(self.s.candidates)
         free(self.s.where)
         free(self.s.pin_counts)

@@ -17,7 +17,7 @@ from libc.stdint cimport INT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.signal cimport kill
-from posix.unistd cimport getpid
+from posix.unistd cimport close, getpid
 
 from cdn._atomics cimport add64_both, load64_acquire, store32_relaxed, store64_release
 from cdn._bits cimport fastrange, prefetch
@@ -78,7 +78,7 @@ cdef class Table:
         if self.top != NULL:
             munmap(self.top, self.top.size)
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
     # -- what happens to a key --------------------------------------------------------------------------------------
 
