@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import FrameType
 
-from bench import latency, machine, plot, report, written
+from bench import latency, machine, plot, report, tools, written
 from bench.figures import Figures
 from bench.peers import LIMIT, OURS, PEERS, ROOT, make_programs
 from bench.processes import Guard, scratch_folder
 from bench.rows import ROWS, Row, chosen
 from bench.runner import Runner, Settings
-
-TOOLS = ("wrk", "nginx", "haproxy", "varnishd", "traffic_server", "cc", "openssl", "taskset")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,8 +30,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--peer", action="append", default=[], metavar="ID", help="only these beside ours and the limit"
     )
-    p.add_argument("--rounds", type=_positive, default=None, help="default 5; 3 with --quick")
-    p.add_argument("--seconds", type=_positive, default=None, help="of one run; default 3; 1 with --quick")
+    p.add_argument("--rounds", type=tools.positive, default=None, help="default 5; 3 with --quick")
+    p.add_argument(
+        "--seconds", type=tools.positive, default=None, help="of one run; default 3; 1 with --quick"
+    )
     p.add_argument("--quick", action="store_true", help="short runs: does it work, not how fast is it")
     p.add_argument("--server-core", type=int, default=0, help="default 0")
     p.add_argument("--load-core", type=int, default=1, help="of wrk and the origin; default 1")
@@ -54,17 +52,16 @@ def main() -> int:
     unknown = set(args.peer) - {peer.id for peer in PEERS}
     if unknown:
         return _refuse(f"no peer is called {min(unknown)!r}; there are {', '.join(p.id for p in PEERS)}")
-    subprocess.run(["sh", str(Path(__file__).with_name("requirements.sh"))], check=False)
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return _refuse(f"not installed: {', '.join(missing)} (see bench/requirements.sh)")
+    asked = tuple(p for p in PEERS if not args.peer or p.id in (*args.peer, OURS, LIMIT))
+    if lacking := tools.missing(tools.LOADED, [p.program for p in asked if p.program]):
+        return _refuse(f"not installed: {', '.join(lacking)} (see bench/requirements.sh)")
     cores = os.sched_getaffinity(0)
     if args.server_core == args.load_core or not {args.server_core, args.load_core} <= cores:
         return _refuse(f"--server-core and --load-core have to be two of {sorted(cores)}")
     settings = Settings(
         rounds=args.rounds or (3 if args.quick else 5),
         seconds=args.seconds or (1 if args.quick else 3),
-        peers=tuple(p for p in PEERS if not args.peer or p.id in (*args.peer, OURS, LIMIT)),
+        peers=asked,
         server_core=args.server_core,
         load_core=args.load_core,
     )
@@ -121,16 +118,8 @@ def measure(rows: tuple[Row, ...], settings: Settings, steady: bool, out: Path) 
     return 0
 
 
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return value
-
-
 def _refuse(why: str) -> int:
-    print(f"bench: {why}", file=sys.stderr)
-    return 2
+    return tools.refuse("bench", why)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -138,4 +127,4 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tools.finish(main))

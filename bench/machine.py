@@ -9,7 +9,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.peers import PEERS, ROOT, open_files, version_of
+from bench.peers import PEERS, ROOT, first_line, open_files, version_of
 
 
 def describe() -> dict[str, str]:
@@ -26,15 +26,16 @@ def describe() -> dict[str, str]:
         "Python": f"{platform.python_version()}, uvloop {version('uvloop')}, Cython {version('cython')}",
     }
     facts.update({peer.title: version_of(peer) for peer in PEERS if peer.version})
-    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
-    facts["wrk"] = (wrk.stdout or wrk.stderr).splitlines()[0].split(" Copyright")[0]
+    facts["wrk"] = first_line(["wrk", "-v"]).split(" Copyright")[0]
     return facts
 
 
 def _revision() -> str:
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    try:
+        command = ["git", "describe", "--always", "--dirty"]
+        git = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    except FileNotFoundError:
+        return "unknown, without git"
     return git.stdout.strip() or "not a checkout"
 
 

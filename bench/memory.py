@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import machine, written
+from bench import machine, tools, written
 from bench.load import Door, probe
 from bench.memory_page import FILE, table
 from bench.peers import OURS, PEERS, ROOT, Place, make_programs, start, start_origin
@@ -70,14 +70,15 @@ def hold(
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.memory", description="bytes a connection and an object")
-    parser.add_argument("--connections", type=int, default=2000, help="default 2000")
-    parser.add_argument("--objects", type=int, default=100_000, help="default 100000")
+    parser.add_argument("--connections", type=tools.positive, default=2000, help="default 2000")
+    parser.add_argument("--objects", type=tools.positive, default=100_000, help="default 100000")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results; default docs")
     args = parser.parse_args()
+    if code := tools.not_there("bench.memory", tools.HELD):
+        return code
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if args.connections + 100 > hard:
-        print(f"bench.memory: only {hard} open files are allowed (ulimit -n)", file=sys.stderr)
-        return 2
+        return tools.refuse("bench.memory", f"only {hard} open files are allowed (ulimit -n)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, args.connections + 100), hard))
     guard = Guard()
     try:
@@ -119,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tools.finish(main))

@@ -16,16 +16,18 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import machine, micro_core, micro_store, written
+from bench import machine, micro_core, micro_store, tools, written
 from bench.micro_page import FILE, table
 from bench.peers import ROOT
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.micro", description="ns per operation beside Python")
-    parser.add_argument("--rounds", type=int, default=7, help="default 7")
+    parser.add_argument("--rounds", type=tools.positive, default=7, help="default 7")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results; default docs")
     args = parser.parse_args()
+    if code := tools.not_there("bench.micro", tools.COMPILED):
+        return code
     with tempfile.TemporaryDirectory() as folder:
         leaves = micro_core.build(folder)
         operations = [
@@ -42,4 +44,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tools.finish(main))

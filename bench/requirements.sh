@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that the benchmarks run: only what is missing, and only where that is possible. Debian would
-# start the servers as services; here it must not.
+# Installs the Debian packages of the programs that are named, or of all that the benchmarks run: only what is missing, and
+# only where that is possible. Debian would start the servers as services; here it must not.
 set -u
 PATH=$PATH:/usr/sbin
 
@@ -8,6 +8,7 @@ WANTED="wrk:wrk h2load:nghttp2-client nginx:nginx-light haproxy:haproxy varnishd
 
 packages=
 for pair in $WANTED; do
+    case " ${*:-${pair%%:*}} " in *" ${pair%%:*} "*) ;; *) continue ;; esac
     command -v "${pair%%:*}" >/dev/null 2>&1 || packages="$packages ${pair#*:}"
 done
 [ -z "$packages" ] && exit 0

@@ -254,5 +254,5 @@ def judge(row: Row, count: load.Count, length: int, at_origin: int) -> None:
         raise WrongAnswerError(f"{count.bytes / requests:.0f} B an answer, the probe had {length}")
     if row.hits and at_origin > max(2.0, requests * LEAKS_ALLOWED):
         raise WrongAnswerError(f"{at_origin} of {requests} hits reached the origin")
-    if not row.hits and at_origin < requests * 0.99:
+    if not row.hits and at_origin < requests:
         raise WrongAnswerError(f"only {at_origin} of {requests} requests reached the origin")

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from bench import load, machine, written
+from bench import load, machine, tools, written
 from bench.load import Door, WrongAnswerError
 from bench.peers import OURS, PEERS, ROOT, Place, Running, make_programs, start, start_origin
 from bench.processes import Guard, Server, StartError, machine_busy_seconds, scratch_folder
@@ -71,9 +71,12 @@ def _why_not(row: Row) -> str | None:
 def main() -> int:
     points = rows()
     parser = argparse.ArgumentParser(prog="bench.scale", description="cost of a request as things grow")
-    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument("--rounds", type=tools.positive, default=3, help="default 3")
     parser.add_argument(
-        "--seconds", type=int, default=3, help="of a run; default 3, twice that for many connections"
+        "--seconds",
+        type=tools.positive,
+        default=3,
+        help="of a run; default 3, twice that for many connections",
     )
     parser.add_argument(
         "--only",
@@ -88,8 +91,9 @@ def main() -> int:
     wanted = [p for p in points if not args.only or p[0] in args.only or p[2].id in args.only]
     unknown = set(args.only) - {name for kind, _, row in points for name in (kind, row.id)}
     if unknown:
-        print(f"bench.scale: there is no {min(unknown)!r} to measure; see --help", file=sys.stderr)
-        return 2
+        return tools.refuse("bench.scale", f"there is no {min(unknown)!r} to measure; see --help")
+    if code := tools.not_there("bench.scale", tools.LOADED):
+        return code
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     guard = Guard()
@@ -99,8 +103,6 @@ def main() -> int:
         programs.mkdir()
         make_programs(programs)
         for workers in args.workers or (1, 2):
-            place = folder / f"workers-{workers}"
-            place.mkdir()
             for kind, number, row in wanted:
                 point = Point(kind, number, workers, row.title, row.connections, row.store_mib, (), "")
                 place = folder / f"{row.id}-{workers}"
@@ -196,4 +198,4 @@ def keep(folder: Path, point: Point) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tools.finish(main))

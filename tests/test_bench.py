@@ -17,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import latency, micro_page, plot, report, scale, scale_page, written
+from bench import latency, machine, micro_page, plot, report, scale, scale_page, written
 from bench.figures import Figures
 from bench.latency import Steady
-from bench.load import Door, WrongAnswerError, count_requests, probe
+from bench.load import Count, Door, WrongAnswerError, count_requests, probe
 from bench.pace import alike, pace
-from bench.peers import PEERS
-from bench.processes import Guard, Server, free_port
+from bench.peers import PEERS, Place, start
+from bench.processes import Guard, Server, StartError, free_port
 from bench.rows import ROWS, Head, chosen
-from bench.runner import Gap, Sample, Settings
+from bench.runner import Gap, Sample, Settings, judge
+from tests.peers import need
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = min(os.sched_getaffinity(0))
@@ -218,6 +219,104 @@ def test_the_origin_counts_what_it_was_asked(tmp_path: Path, guard: Guard) -> No
     assert controls == {"store": "public, max-age=86400", "pass": "no-store"}
     server.stop()
     assert not server.alive
+
+
+def test_what_is_not_installed_is_said_and_does_not_end_a_measurement(
+    tmp_path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    facts = machine.describe()
+    assert {facts[peer.title] for peer in PEERS if peer.program} | {facts["wrk"]} == {"not installed"}
+    assert facts["revision"] == "unknown, without git"
+    assert facts["cdn"].startswith("cdn ")
+    for peer in PEERS:
+        if peer.program:
+            with pytest.raises(StartError, match="is not installed"):
+                start(peer, Place(tmp_path / peer.id, 1, 64, CORE, tmp_path), guard)
+
+
+@pytest.mark.parametrize("part", ["", "scale", "memory", "micro"])
+def test_a_measurement_without_its_tools_is_refused_in_one_sentence(part: str, tmp_path: Path) -> None:
+    (tmp_path / "id").symlink_to("/bin/false")  # not root: nothing is installed
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    command = [sys.executable, "-m", f"bench.{part}" if part else "bench", "--out", str(tmp_path / "out")]
+    environ = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "not installed: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "option"),
+    [
+        ("bench", "--rounds"),
+        ("bench.scale", "--seconds"),
+        ("bench.memory", "--objects"),
+        ("bench.micro", "--rounds"),
+    ],
+)
+def test_nothing_is_measured_zero_times(part: str, option: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", part, option, "0"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"argument {option}: '0' is not a whole number from 1" in done.stderr
+
+
+def counted(requests: int, each: int, errors: int = 0) -> Count:
+    return Count(requests, 1.0, requests * each, errors, 100, 200, 0.5)
+
+
+def test_a_run_counts_only_when_it_was_what_its_row_is_about() -> None:
+    judge(HIT, counted(10_000, 1300), 1300, 10)
+    judge(PASS, counted(10_000, 1300), 1300, 10_064)
+    for row, count, at_origin, why in (
+        (HIT, counted(10_000, 1300), 11, "11 of 10000 hits reached the origin"),
+        (PASS, counted(10_000, 1300), 9_999, "only 9999 of 10000 requests"),
+        (chosen(["miss-1k"])[0], counted(10_000, 1300), 9_999, "only 9999 of 10000 requests"),
+        (HIT, counted(10_000, 1300, errors=2), 0, "2 errors beside 10000 answers"),
+        (HIT, counted(0, 0), 0, "0 errors beside 0 answers"),
+        (HIT, counted(10_000, 300), 0, "300 B an answer, the probe had 1300"),
+        (HIT, counted(10_000, 2300), 0, "2300 B an answer, the probe had 1300"),
+    ):
+        with pytest.raises(WrongAnswerError, match=why):
+            judge(row, count, 1300, at_origin)
+
+
+@pytest.mark.real
+def test_a_run_without_a_peer_that_is_not_there(tmp_path: Path) -> None:
+    """From the command line to the page; with Traffic Server, which is not found, and whose place is left out."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("wrk", "cc", "openssl", "taskset", "sh", "as", "ld"):
+        (programs / name).symlink_to(need(name))
+    (programs / "id").symlink_to("/bin/false")
+    command = [sys.executable, "-m", "bench", "--row", PASS.id, "--peer", "trafficserver", "--rounds", "1"]
+    command += ["--seconds", "1", "--out", str(tmp_path / "out")]
+    command += ["--server-core", str(cores[0]), "--load-core", str(cores[-1])]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not installable here: trafficserver" in done.stderr
+    seen = json.loads((tmp_path / "out" / "benchmarks.json").read_text())
+    assert [(run["peer"], run["row"]) for run in seen["runs"]] == [("cdn", PASS.id)]
+    assert {gap["peer"]: gap["why"] for gap in seen["gaps"]} == {
+        "limit": "stores and fetches nothing",
+        "trafficserver": "is not installed",
+    }
+    assert "Traffic Server: is not installed." in (tmp_path / "out" / "benchmarks.md").read_text()
+    ET.fromstring((tmp_path / "out" / "benchmarks.svg").read_text())
 
 
 ORPHAN = """

@@ -7,12 +7,14 @@ requests.
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Guard, Server, free_port
+from bench.processes import Guard, Server, StartError, free_port
 from bench.rows import SITE
 
 HERE = Path(__file__).parent
@@ -23,13 +25,20 @@ SPARE_FILES = 4096  # of nginx, for what is not its cache
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server by name, and the words that print its version."""
+    """A server by name, and the words that print its version: the first is a program of its own, if it is a peer."""
 
     id: str
     title: str
     version: tuple[str, ...] | None
 
+    @property
+    def program(self) -> str | None:
+        """What has to be installed for it."""
+        return self.version[0] if self.version and self.id != OURS else None
 
+
+OURS = "cdn"
+LIMIT = "limit"
 PEERS: tuple[Peer, ...] = (
     Peer("limit", "limit", None),
     Peer("nginx", "nginx", ("nginx", "-v")),
@@ -38,8 +47,6 @@ PEERS: tuple[Peer, ...] = (
     Peer("trafficserver", "Traffic Server", ("traffic_server", "-V")),
     Peer("cdn", "cdn", (sys.executable, "-m", "cdn", "--version")),
 )
-OURS = "cdn"
-LIMIT = "limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,9 @@ class Running:
 
 
 def start(peer: Peer, place: Place, guard: Guard) -> Running:
-    """Starts it; StartError when it does not come up."""
+    """Starts it; StartError when it is not installed or does not come up."""
+    if peer.program and shutil.which(peer.program) is None:
+        raise StartError("is not installed")
     place.folder.mkdir()
     port, tls_port, admin_port = free_port(), free_port(), free_port()
     pem = place.programs / "bench.pem"
@@ -175,7 +184,13 @@ def _run(*command: str) -> None:
 
 def version_of(peer: Peer) -> str:
     """The first line that the program prints about itself."""
-    if peer.version is None:
-        return "bench/limit.c"
-    done = subprocess.run(peer.version, capture_output=True, text=True, check=False, cwd=ROOT)
-    return (done.stdout or done.stderr).strip().splitlines()[0]
+    return first_line(peer.version) if peer.version else "bench/limit.c"
+
+
+def first_line(command: Sequence[str]) -> str:
+    """What a program prints first, wherever to; `not installed` where it is not there."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    except FileNotFoundError:
+        return "not installed"
+    return next(iter((done.stdout or done.stderr).strip().splitlines()), "says nothing")
