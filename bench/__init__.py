@@ -5,5 +5,5 @@
 `rows` says what is asked, `peers` who answers, `load` how it is asked, `runner` in which order, `figures`
 what that comes to, `report` and `plot` write it down. It measures real processes over loopback and imports
 nothing of `cdn`; `stocked` and the microbenchmarks do. `scale`, `micro` and `memory` are measured alone; `written`
-makes the page of what all of them have left.
+makes the page of what all of them have left, `tools` says what has to be installed for them.
 """

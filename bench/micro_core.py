@@ -10,6 +10,7 @@ import asyncio
 import email.utils
 import hashlib
 import importlib.util
+import json
 import posixpath
 import re
 import statistics
@@ -50,6 +51,7 @@ BROWSER = (
     b'If-None-Match: "5f3c2b1a-1d2e3"\r\n'
     b"\r\n"
 )
+AGENT = BROWSER.split(b"User-Agent: ")[1].split(b"\r\n")[0].decode()
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     b"Content-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n"
@@ -312,6 +314,18 @@ def _cases() -> list[_Case]:
     ]
 
 
+def _log_line() -> bytes:
+    line = {
+        "time": "2026-01-31T12:00:00.123Z", "id": None, "client": "192.0.2.17", "method": "GET",
+        "host": "www.example.com", "target": "/static/js/app.4f3c2b1a.js?v=20240501", "protocol": "HTTP/1.1",
+        "status": 200, "bytes": 1024, "outcome": "hit", "no_store": None,
+        "key": hashlib.blake2b(TARGET.encode(), digest_size=8).hexdigest(), "duration_us": 17, "origin": None,
+        "origin_first_byte_us": None, "referer": "https://www.example.com/products/overview.html",
+        "user_agent": AGENT,
+    }  # fmt: skip
+    return (json.dumps(line) + "\n").encode()
+
+
 def build(folder: str) -> Any:
     """Compile _micro.pyx into `folder` and import it."""
     script = (
@@ -353,4 +367,9 @@ def operations(leaves: Any, rounds: int) -> list[Operation]:
     for what, of, leaf, data, other, call, way in _cases():
         ns = statistics.median(leaves.run(leaf, data, other, CALLS) / CALLS for _ in range(rounds))
         found.append(Operation(what, of, ns, python_ns(call, rounds), way))
+    key = TARGET.encode()
+    runs = [leaves.log(BROWSER, key, CALLS) for _ in range(rounds)]
+    of = f"the browser's hit, JSON, {runs[0][1] // CALLS} B"
+    ns = statistics.median(took for took, _ in runs) / CALLS
+    found.append(Operation("write a log line", of, ns, python_ns(_log_line, rounds), "json.dumps of a dict"))
     return found
