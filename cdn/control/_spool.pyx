@@ -21,7 +21,7 @@ from cdn._system cimport (
 
 cdef enum:
     FIRST = 64 << 10            # bytes of a buffer when it is made
-    KEPT = 256 << 10            # one that has grown beyond that is given back once it is empty
+    KEPT = 256 << 10            # one that has grown beyond that is given back once nothing more comes
 
 
 # hot
@@ -60,6 +60,18 @@ cdef void _give_back(Buffer* b) noexcept nogil:
         munmap(b.data, b.room)
     b.data = NULL
     b.used = b.room = 0
+
+
+cdef Buffer _spare(Buffer* b) noexcept nogil:
+    """An empty buffer's memory where it is more than is kept, else none."""
+    cdef Buffer taken
+    taken.data = NULL
+    taken.used = taken.room = 0
+    if b.room > KEPT:
+        taken = b[0]
+        b.data = NULL
+        b.room = 0
+    return taken
 
 
 cdef bint _append(Buffer* b, const char* data, size_t n) noexcept nogil:
@@ -218,16 +230,16 @@ cdef class Spool:
         self.at = 0
 
     cdef void _emptied(self) noexcept nogil:
-        cdef Buffer large
-        large.room = 0
+        cdef Buffer left, came
+        left.room = came.room = 0
         pthread_mutex_lock(&self.lock)
         self.leaving.used = 0
-        if self.leaving.room > KEPT:
-            large = self.leaving
-            self.leaving.data = NULL
-            self.leaving.room = 0
+        if self.coming.used == 0:   # else the next batch would have to get the same from the kernel, page by page
+            left = _spare(&self.leaving)
+            came = _spare(&self.coming)
         pthread_mutex_unlock(&self.lock)
-        _give_back(&large)
+        _give_back(&left)
+        _give_back(&came)
         self.batches += 1
 
     cdef int _write_out(self, int fd, size_t piece) noexcept nogil:

@@ -83,4 +83,4 @@ cdef class Choice:
         cdef Member only = self.only
         if only is None or only.limit is not None or self.promised is not None or not only.health.plain:
             return None
-        return only.pool.take()
+        return only.pool.take(True)

@@ -68,6 +68,7 @@ cdef class Connection:
     # one exchange
     cdef bint for_head              # the request's method is HEAD
     cdef str upgrade                # the protocol asked for, or None
+    cdef bint bodyless              # its last response has no body, whatever it says: HEAD, 204, 304
     cdef bint keep                  # the response allows another exchange
     cdef bint body_open             # our request body is not all written: no other exchange may follow
     cdef bint sending               # it is on its way, and the response is not due before it has left
@@ -113,6 +114,7 @@ cdef class Connection:
     cdef int _stop_sending(self) except -1
     cdef int _discard(self) except -1
     cdef int _ended(self, object exc) except -1
+    cdef bint _heard_lately(self, double now) noexcept
     cdef int _waiting_bytes(self) noexcept
 
 
@@ -121,6 +123,7 @@ cdef class Intake:
     cdef int ep
     cdef dict conns                 # fd -> Connection
     cdef char* room
+    cdef double heard               # seconds: when all that had come until then was heard
     cdef int add(self, Connection conn) except -1
     cdef void drop(self, Connection conn) noexcept
     cdef int close(self) except -1
@@ -143,7 +146,7 @@ cdef class Pool:
     cdef readonly uint64_t opened
     cdef readonly uint64_t reused
     cdef public object on_free      # called with nothing when a connection may have come free, or None
-    cpdef Connection take(self)
+    cpdef Connection take(self, bint lately=*)
     cdef give(self, Connection conn)
     cdef forget(self, Connection conn)
     cdef int _leaves(self, Connection conn) except -1

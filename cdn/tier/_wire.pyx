@@ -24,7 +24,7 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 
 from cdn cimport _core
 from cdn._system cimport (
-    CLOCK_MONOTONIC_COARSE, EPOLLET, EPOLLIN, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD,
+    EPOLLET, EPOLLIN, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD,
     MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, epoll_create1, epoll_ctl, epoll_event, epoll_wait, recv, send,
 )
 from cdn.rules.message import Fields, ResponseHead
@@ -38,18 +38,12 @@ cdef enum:
     WRITE_LOW = 16 << 10
 
 cdef double GRACE = 0.02            # a late loop reads what had arrived in time before it calls a timeout
+cdef double LATELY = 0.002          # a turn under load; the way to an origin and back, which no look covers, is longer
 
 
 cdef inline double _monotonic() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
-    return <double>t.tv_sec + t.tv_nsec * 1e-9
-
-
-cdef inline double _roughly() noexcept nogil:
-    """The same to a few ms, a little behind."""
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t)
     return <double>t.tv_sec + t.tv_nsec * 1e-9
 
 

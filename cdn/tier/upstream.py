@@ -189,7 +189,7 @@ class Upstream(Choice):
         only = self.only
         if only is not None and only.limit is None and self.promised is None and only.health.plain:
             # nothing to weigh, and no budget to fill: nobody else could be asked again
-            conn = only.pool.take()
+            conn = only.pool.take(lately=True)
             if conn is not None:
                 return only, conn
             self.promised = only
@@ -198,7 +198,7 @@ class Upstream(Choice):
         server = self.pick() if self.promised is None else self._promise() or self.pick()
         if server is None:
             return None
-        conn = server.pool.take()
+        conn = server.pool.take(lately=True)
         if conn is None:
             self.promised = server
             self._promised_at = self._loop.time()
@@ -215,7 +215,7 @@ class Upstream(Choice):
         server = self.home(key)
         if server is None or self._queue or server.full:
             return None
-        conn = server.pool.take()
+        conn = server.pool.take(lately=True)
         if conn is None:
             server.spare()
             return None

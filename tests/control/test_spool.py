@@ -97,3 +97,18 @@ def test_what_has_grown_is_written_whole(tmp_path: Path) -> None:
     os.close(fd)
     assert (tmp_path / "log").read_bytes() == lines
     assert spool.batches == 1
+
+
+def test_what_a_burst_has_taken_is_given_back_when_nothing_more_comes(tmp_path: Path) -> None:
+    def mapped() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+    spool = Spool(8 << 20)
+    fd = os.open(tmp_path / "log", os.O_CREAT | os.O_RDWR)
+    before = mapped()
+    for _ in range(4 << 10):
+        spool.add(b"x" * 1023 + b"\n")
+    assert mapped() > before + (3 << 20)
+    assert spool.flush(fd, 16 << 10) == 0
+    assert mapped() < before + (1 << 20)
+    os.close(fd)

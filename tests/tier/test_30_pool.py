@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import socket
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,12 @@ def pool_of(asker: Asker):
 async def answering(peer: Peer) -> None:
     while await peer.request():
         await peer.send(OK)
+
+
+async def answering_bare(peer: Peer) -> None:
+    """As a HEAD is answered; a GET is, with an empty body."""
+    while await peer.request():
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 @pytest.mark.parametrize("client", ["own", "tls"])
@@ -123,6 +130,27 @@ def test_a_close_that_the_loop_has_not_seen_yet_is_found_in_the_socket() -> None
             assert pool.idle_count == 0
             assert (await asker.ask()).body == b"ok"
             assert origin.connections == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize(("method", "held"), [("GET", 0.01), ("HEAD", 0.0)])
+def test_bytes_that_came_while_the_loop_was_held_up_are_found_though_a_late_look_would_do(
+    method: str, held: float
+) -> None:
+    """And at once where the last response had no body: one that is sent all the same comes right behind it."""
+
+    async def main() -> None:
+        async with scripted(answering_bare) as origin, asking("own", origin_of(origin.port)) as asker:
+            await asker.ask(method)
+            pool = pool_of(asker)
+            assert pool.idle_count == 1
+            # In this very callback: the client's loop has no chance to hear of it.
+            sock = origin.peers[0].writer.get_extra_info("socket")
+            with socket.socket(fileno=os.dup(sock.fileno())) as own:
+                own.send(OK)
+            time.sleep(held)  # noqa: ASYNC251 (the loop has to be held up)
+            assert pool.take(lately=True) is None
 
     run(main())
 

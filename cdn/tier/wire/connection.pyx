@@ -323,6 +323,10 @@ cdef class Connection:
     def _on_timer(self):
         fired(self)
 
+    cdef bint _heard_lately(self, double now) noexcept:
+        """A body that came with a response which has none follows it closely: after such a one, only the socket knows."""
+        return self.intake is not None and not self.bodyless and now - self.intake.heard < LATELY
+
     cdef int _waiting_bytes(self) noexcept:
         """1: bytes (under TLS: records) wait in the socket; -1: it ended or broke; 0: neither."""
         cdef char byte

@@ -85,7 +85,8 @@ cdef int judge(Connection conn, const char* base, _core.ResponseHead* head, bint
     if head.status < 200:
         return take_interim(conn, base, head)
     conn.keep = head.minor == 1 and not head.close and conn.upgrade is None
-    if conn.for_head or head.status == 204 or head.status == 304:
+    conn.bodyless = conn.for_head or head.status == 204 or head.status == 304
+    if conn.bodyless:
         framing = BY_NOTHING
         if head.status == 204 and (coded or head.content_length > 0):
             conn.keep = False       # it may send what it announced

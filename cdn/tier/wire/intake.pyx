@@ -61,7 +61,10 @@ cdef class Intake:
     def _ready(self):
         cdef epoll_event events[INTAKE_TURN]
         cdef Connection conn
+        cdef double now = _monotonic()
         cdef int i, count = epoll_wait(self.ep, events, INTAKE_TURN, 0)
+        if count < INTAKE_TURN:
+            self.heard = now
         for i in range(count):
             conn = self.conns.get(events[i].data.fd)
             if conn is not None:

@@ -29,18 +29,22 @@ cdef class Pool:
     def sweeping(self):
         return self.sweeper is not None
 
-    cpdef Connection take(self):
-        """A connection that is fit for use, or None."""
+    cpdef Connection take(self, bint lately=False):
+        """A connection that is fit for use, or None.
+
+        The socket is asked whether something came unasked. `lately`, for requests that may be sent twice: not where the
+        intake has heard all there was less than `LATELY` ago, which under load is always so.
+        """
         cdef Connection conn
         cdef double now
         if not self.idle:
             return None
-        now = _roughly()
+        now = _monotonic()
         while self.idle:
             conn = self.idle.pop()
             conn.state = S_NEW
             if (now - conn.idle_since < self.ttl and not conn.transport.is_closing()
-                    and conn._waiting_bytes() == 0):
+                    and ((lately and conn._heard_lately(now)) or conn._waiting_bytes() == 0)):
                 self.reused += 1
                 conn.connect_ms = 0
                 return conn
