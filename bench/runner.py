@@ -8,6 +8,7 @@ behind misses and passes.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Progress:
     def show(self, text: str) -> None:
         line = f"[{self._done}/{self._steps}] {text}"
         if self._terminal:
-            sys.stderr.write("\r\x1b[K" + line[:150])
+            sys.stderr.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         else:
             sys.stderr.write(line + "\n")
         sys.stderr.flush()

@@ -5,6 +5,7 @@ Until there are figures, as of a generator that tells them at its end, the line 
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from types import TracebackType
@@ -67,5 +68,6 @@ class Progress:
 
     def _show(self, text: str) -> None:
         if self._terminal:
-            self._out.write("\r\x1b[K" + text[:150])
+            # one line only: what wraps could not be written over
+            self._out.write("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
             self._out.flush()

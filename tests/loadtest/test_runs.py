@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import json
+import os
+import pty
+import re
 import resource
 import signal
 import socket
@@ -656,6 +660,29 @@ def test_the_line_of_progress_is_for_terminals_only() -> None:
         with Progress(10, out) as progress:
             progress.begins("own: as asked")
         assert ("own: as asked, 10 s" in out.getvalue()) == expected
+
+
+def test_the_line_is_one_line_on_a_narrow_terminal_and_goes_while_a_test_runs() -> None:
+    """On a real terminal of 50 columns; what is written to it is what its screen gets."""
+    with Origin(fresh(60, b"x")) as origin:
+        shown, slave = pty.openpty()
+        words = ["--rate", "50", "--duration", "2.5", "-H", "X: y"]
+        command = [*BENCH, f"{origin.url}/a", *words, "--html", os.devnull]
+        environ = {**os.environ, "COLUMNS": "50"}
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave, env=environ) as asking:
+            os.close(slave)
+            seen = b""
+            with contextlib.suppress(OSError):  # the end of a terminal
+                while piece := os.read(shown, 4096):
+                    seen += piece
+        os.close(shown)
+    assert asking.returncode == 0
+    lines = [line.decode() for line in seen.split(b"\r\x1b[K")]
+    assert max(map(len, lines)) == 49
+    assert any(line.startswith("own: a fixed rate") for line in lines)
+    moments = [line for line in lines if re.match(r"[12] of 2.5 s \| \d+/s \| p50 ", line)]
+    assert len(moments) == 3  # the last step is half a second
+    assert lines[-1] == ""
 
 
 def test_the_line_goes_on_while_a_generator_tells_nothing_yet(monkeypatch: pytest.MonkeyPatch) -> None:
