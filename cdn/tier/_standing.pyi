@@ -36,6 +36,11 @@ class Member:
     limit: int | None
     seed: int
     weight: int
+    credit: float
+    connecting: int
+    reserved: int
+    @property
+    def busy(self) -> int: ...
     @property
     def suspect(self) -> frozenset[int]: ...
     def watch(self, statuses: Iterable[int]) -> None: ...
@@ -45,4 +50,6 @@ class Choice:
     only: OwnServer | None
     promised: OwnServer | None
     homes: tuple[OwnServer, ...]
+    rivals: tuple[OwnServer, ...]
     def home(self, key: int) -> OwnServer | None: ...
+    def freest(self) -> OwnServer | None: ...

@@ -4,7 +4,7 @@ Bases of `figures.Figures`, `health.Health`, `own.OwnServer` and `upstream.Upstr
 they have decided, and what is counted where nothing is to be decided. Must not know why.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cdn._core cimport rendezvous_score
 from cdn.tier._wire cimport Connection, Pool
@@ -52,6 +52,18 @@ cdef class Member:
         """`worked` has to hear of these statuses."""
         self.suspect = frozenset(statuses)
 
+    @property
+    def busy(self):
+        """Exchanges and tunnels under way or about to begin."""
+        return self.under_way()
+
+    cdef int64_t under_way(self) noexcept:
+        return len(self.pool.live) - len(self.pool.idle) + self.connecting + self.reserved
+
+    cdef double load(self) noexcept:
+        """What it would have for its weight with one more."""
+        return <double>(self.under_way() + 1) / self.weight
+
     cdef int answered(self, double first_byte_ms, int status) except -1:
         """The same as `worked`."""
         if self.health.steady and (len(self.suspect) == 0 or status not in self.suspect):
@@ -63,7 +75,7 @@ cdef class Member:
 
 cdef class Choice:
     """`only`: the server, where there is no other; `promised`: picked, but not asked yet; `homes`: among which a key's hash
-    decides."""
+    decides; `rivals`: among which those decide that are under way."""
 
     cpdef Member home(self, uint64_t key):
         """The server that a key with this hash belongs to, as `balance.hashed` says; None where something speaks against
@@ -76,6 +88,32 @@ cdef class Choice:
             claim = rendezvous_score(key, one.seed, one.weight)
             if best is None or claim > most:
                 best, most = one, claim
+        return best
+
+    cpdef Member freest(self):
+        """The server that is next by `balance.least_connections`; None where something speaks against one of them."""
+        cdef Member one, best = None
+        cdef double load, least = 0, total = 0
+        cdef int equal = 0
+        for one in self.rivals:
+            if not one.health.plain:
+                return None
+            load = one.load()
+            if equal == 0 or load < least:
+                least, equal, best = load, 1, one
+            elif load == least:
+                equal += 1
+        if equal < 2:
+            return best
+        # round robin among equals
+        best = None
+        for one in self.rivals:
+            if one.load() == least:
+                total += one.weight
+                one.credit += one.weight
+                if best is None or one.credit > best.credit:
+                    best = one
+        best.credit -= total
         return best
 
     cdef Connection take_plain(self):

@@ -143,7 +143,6 @@ class OwnServer(Member):
         self._origin = origin
         self._loop = loop
         self._timeouts = origin.timeouts
-        self._connecting = 0
         self.watch(origin.eject.statuses)
         self._refresher: asyncio.TimerHandle | None = None
         self._spare: asyncio.Task[None] | None = None
@@ -152,9 +151,7 @@ class OwnServer(Member):
         self.backup = backup
         self.weight = server.weight
         self.limit = origin.connections.per_server
-        self.reserved = 0  # places given to requests that waited for one and have not begun
         self.seed = hash_of(self.name.encode())
-        self.credit = 0.0
         self.figures = Figures()
         self.health = Health(origin.eject, origin.health, told, draining=server.drain)
         self.share = self.health.share
@@ -175,11 +172,6 @@ class OwnServer(Member):
         )
 
     # --- what chooses between servers asks ---
-
-    @property
-    def busy(self) -> int:
-        """Exchanges and tunnels under way or about to begin."""
-        return self.pool.busy + self._connecting + self.reserved
 
     @property
     def full(self) -> bool:
@@ -298,12 +290,12 @@ class OwnServer(Member):
     async def connect(self) -> Connection:
         """A new connection, ready for `start`. Raises OriginError of the kinds in CONNECT_FAILURES."""
         began = self._loop.time()
-        self._connecting += 1
+        self.connecting += 1
         conn: Connection | None = None
         try:
             conn = await self._dialer.dial(self._new, Connection.abort, self._timeouts.connect)
         finally:
-            self._connecting -= 1
+            self.connecting -= 1
             if conn is None and self.pool.on_free is not None:
                 self.pool.on_free()
         conn.connect_ms = (self._loop.time() - began) * 1000

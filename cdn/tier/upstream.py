@@ -116,6 +116,9 @@ class Upstream(Choice):
         self.promised = None
         self._promised_at = 0.0
         self.homes = tuple(primaries) if origin.balance == "hash" else ()
+        self.rivals = ()
+        if origin.balance == "least_connections" and origin.connections.per_server is None:
+            self.rivals = tuple(primaries)
         for _ in range(start % max(1, sum(one.weight for one in primaries))):
             round_robin(primaries, 0, 0)
         self._turn = -1
@@ -147,6 +150,8 @@ class Upstream(Choice):
             else:  # nothing to weigh: the next in turn
                 self._turn += 1
                 return self._cycle[self._turn % len(self._cycle)]
+        if self.rivals and not tried and (freest := self.freest()) is not None:
+            return freest
         return self._pick(key, tried)
 
     def _pick(self, key: int, tried: Collection[OwnServer]) -> OwnServer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,9 +14,10 @@ import pytest
 
 from cdn.config.values import Address, Connections, Eject, HealthCheck, Origin, Retry, Server
 from cdn.tier import Attempt, Kind, OriginError, OriginRequest, Origins
-from cdn.tier.balance import hashed
+from cdn.tier.balance import hashed, least_connections
 from cdn.tier.own import OwnServer
 from cdn.tier.rendezvous import hash_of
+from cdn.tier.upstream import Upstream
 from tests.tier.scripted import FAST, Peer, Scripted, drain, free_port, run, scripted, until
 
 GET = OriginRequest("GET", "/", "www.example.com")
@@ -454,27 +456,61 @@ def test_total_bounds_tries_and_the_body() -> None:
 # --- what a lane begins and `ask` goes on with
 
 
+def of_three(balance: Any) -> tuple[Origins, Upstream, list[OwnServer]]:
+    """Servers of weights 1, 3 and 1, and one behind them."""
+    servers = [
+        Server(Address("http", "127.0.0.1", port), weight) for port, weight in ((1, 1), (2, 3), (3, 1))
+    ]
+    backup = (Server(Address("http", "127.0.0.1", 4)),)
+    origins = Origins({"app": Origin("app", tuple(servers), backup=backup, balance=balance)})
+    upstream = origins.upstream("app")
+    assert isinstance(upstream, Upstream)
+    return origins, upstream, upstream.servers[:3]
+
+
 async def name_of(server: OwnServer) -> OwnServer:
     return server
 
 
 def test_the_home_of_a_key_is_what_the_policy_says() -> None:
     async def main() -> None:
-        servers = [
-            Server(Address("http", "127.0.0.1", port), weight) for port, weight in ((1, 1), (2, 3), (3, 1))
-        ]
-        origin = Origin(
-            "app", tuple(servers), backup=(Server(Address("http", "127.0.0.1", 4)),), balance="hash"
-        )
-        origins = Origins({"app": origin})
-        upstream = origins.upstream("app")
-        primaries = upstream.servers[:3]
+        origins, upstream, primaries = of_three("hash")
         keys = [hash_of(b"%d" % n) for n in range(500)]
         assert [upstream.home(key) for key in keys] == [hashed(primaries, 0, key) for key in keys]
         assert len({upstream.home(key) for key in keys}) == 3
         primaries[1].health.plain = False
         assert {upstream.home(key) for key in keys} == {None}
         await origins.close()
+
+    run(main())
+
+
+def test_the_freest_is_what_the_policy_says() -> None:
+    async def main() -> None:
+        origins, upstream, primaries = of_three("least_connections")
+        others, _, expected = of_three("least_connections")
+        for one in (*primaries, *expected):
+            one.credit = 0.0  # a worker begins anywhere in its turns
+        chance = random.Random(1)
+        taken: Counter[str] = Counter()
+        for _ in range(2_000):
+            freest = upstream.pick()
+            assert freest is not None
+            assert freest.name == least_connections(expected, 0, 0).name
+            assert [one.credit for one in primaries] == [one.credit for one in expected]
+            taken[freest.name] += 1
+            number = primaries.index(freest)
+            for one in (freest, expected[number]):
+                one.reserved += 1
+            if chance.random() < 0.9:  # somebody's ends
+                number = chance.randrange(3)
+                for one in (primaries[number], expected[number]):
+                    one.reserved = max(0, one.reserved - 1)
+        assert len(taken) == 3
+        primaries[1].health.plain = False
+        assert upstream.freest() is None
+        await origins.close()
+        await others.close()
 
     run(main())
 
