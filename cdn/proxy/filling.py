@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cdn.config.values import FieldEdits, Origin, Rewrite, Route
-from cdn.proxy.coding import ENCODERS
+from cdn.proxy.coding import ENCODERS, described
 from cdn.proxy.drafts import draft
+from cdn.proxy.passing import shown, told_length
 from cdn.rules.cache_status import member
 from cdn.rules.coding import normal_encoding, plan
 from cdn.rules.fields import HOP_BY_HOP
@@ -130,6 +131,14 @@ def as_it_came(route: Route, request: RequestHead, head: ResponseHead) -> bool:
     declared = head.fields.all("content-length")
     length = int(declared[0]) if len(declared) == 1 and declared[0].isdecimal() else None
     return plan(request, head, route.compress, ENCODERS, length, route.cache.targets).head == head
+
+
+def told(
+    route: Route, request: RequestHead, head: ResponseHead, request_time: int, response_time: int
+) -> tuple[bytes, int]:
+    """An answer to HEAD that is not shown as it came: `passing.shown` of it, and the length to repeat or -1."""
+    head = described(route, request, head, request_time, response_time)
+    return shown(head, route, response_time), told_length(head)
 
 
 def tagged(lines: list[tuple[str, str]], request: RequestHead | None) -> bytes:

@@ -36,7 +36,7 @@ from cdn.rules.tags import invalidated_tags
 from cdn.rules.use import Decision, decide_use, is_error, is_unsafe
 from cdn.rules.validation import HeadUpdate, freshen, head_update
 from cdn.store import Entry, Fill, JournalBusyError
-from cdn.tier import Kind, OriginError, OriginResponse
+from cdn.tier import Attempt, Kind, OriginError, OriginResponse
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
@@ -45,29 +45,14 @@ if TYPE_CHECKING:
 
 async def forward(exchange: Exchange, route: Route, request: RequestHead, reason: NoStoreReason) -> None:
     """Pass the request, body and all; store nothing."""
-    site, stream = exchange.site, exchange.stream
+    site = exchange.site
     if reason is NoStoreReason.PREDICTED_UNCACHEABLE and request.method not in ("GET", "HEAD"):
         reason = NoStoreReason.METHOD
     given = exchange.taken(route)
     if given is not None:
         await relay(exchange, given.response, given.response.head, request, Outcome.PASS, reason)
         return
-    response = await _counted(
-        site,
-        route,
-        site.fetch(
-            route,
-            request,
-            request.fields,
-            request.query,
-            peer=stream.address,
-            trusted=exchange.trusted,
-            body=_content(stream, exchange.content),
-            body_length=stream.body_length,
-            on_interim=lambda status, fields: interim.send(stream, status, fields),
-            attempt=exchange.attempted(),
-        ),
-    )
+    response = await _ask(exchange, route, request, exchange.content, exchange.attempted())
     if is_unsafe(request.method):
         await invalidate(site, request, response)
     await relay(exchange, response, response.head, request, Outcome.PASS, reason)
@@ -78,26 +63,12 @@ async def post(exchange: Exchange, route: Route, policy: CachePolicy, request: R
 
     RFC 9110 §9.3.3.
     """
-    site, stream = exchange.site, exchange.stream
+    site = exchange.site
     query = keyed_target(request, exchange.table.query_filter(route.index))
     primary = primary_key(request, query, policy)
     request = coding.asked(route, request)
     request_time = site.clock.now()
-    response = await _counted(
-        site,
-        route,
-        site.fetch(
-            route,
-            request,
-            request.fields,
-            request.query,
-            peer=stream.address,
-            trusted=exchange.trusted,
-            body=_content(stream),
-            body_length=stream.body_length,
-            on_interim=lambda status, fields: interim.send(stream, status, fields),
-        ),
-    )
+    response = await _ask(exchange, route, request)
     await invalidate(site, request, response)
     since = site.departure(primary)  # behind the purge that this very response asked for
     response_time = site.clock.now()
@@ -130,6 +101,30 @@ async def invalidate(site: Site, request: RequestHead, response: OriginResponse)
         except BaseException:
             response.abort()
             raise
+
+
+async def _ask(
+    exchange: Exchange,
+    route: Route,
+    request: RequestHead,
+    held: Held | None = None,
+    attempt: Attempt | None = None,
+) -> OriginResponse:
+    """Send the client's request on, with its body, of which `held` has been read already. OriginError."""
+    site, stream = exchange.site, exchange.stream
+    asking = site.fetch(
+        route,
+        request,
+        request.fields,
+        request.query,
+        peer=stream.address,
+        trusted=exchange.trusted,
+        body=_content(stream, held),
+        body_length=stream.body_length,
+        on_interim=lambda status, fields: interim.send(stream, status, fields),
+        attempt=attempt,
+    )
+    return await _counted(site, route, asking)
 
 
 async def _counted(site: Site, route: Route, asking: Coroutine[Any, Any, OriginResponse]) -> OriginResponse:
@@ -204,17 +199,30 @@ async def relay(
 def _length(response: OriginResponse, head: ResponseHead, method: str) -> int | None:
     """The body length to declare; for HEAD and 304 what the origin declared of the body it did not send."""
     if method == "HEAD" or head.status == 304:
-        declared = head.fields.all("content-length")
-        return int(declared[0]) if len(declared) == 1 and declared[0].isdigit() and head.status != 304 else -1
+        return told_length(head)
     if head.status in BODILESS:
         return -1
     return response.length
 
 
+def told_length(head: ResponseHead) -> int:
+    """The length that an answer to HEAD repeats; -1: none."""
+    declared = head.fields.all("content-length")
+    return int(declared[0]) if len(declared) == 1 and declared[0].isdigit() and head.status != 304 else -1
+
+
+def shown(head: ResponseHead, route: Route, now: int) -> bytes:
+    """Status line and fields of a response that only its client gets, without its length and our own fields."""
+    fields = edit(end_to_end(head.fields).without(("content-length",)), route.headers.response)
+    if "date" not in fields:
+        fields = fields.plus([("Date", format_http_date(now // 1000))])
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return status_line(head.status, head.reason) + lines.encode("latin-1")
+
+
 def _head(exchange: Exchange, head: ResponseHead, outcome: Outcome, reason: NoStoreReason | None) -> bytes:
     site, route = exchange.site, exchange.route
     assert route is not None
-    fields = edit(end_to_end(head.fields).without(("content-length",)), route.headers.response)
     fwd = exchange.fwd
     if outcome is Outcome.PASS:
         fwd = "method" if reason is NoStoreReason.METHOD else "bypass"
@@ -229,13 +237,9 @@ def _head(exchange: Exchange, head: ResponseHead, outcome: Outcome, reason: NoSt
         fwd_status=head.status if outcome is Outcome.MISS else None,
         detail=reason.value if reason else None,
     )
-    if "date" not in fields:
-        fields = fields.plus([("Date", format_http_date(site.clock.now() // 1000))])
-    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     via = f"{head.version[0]}.{head.version[1]} {site.name}"
-    return status_line(head.status, head.reason) + (lines + f"Via: {via}\r\nCache-Status: {text}\r\n").encode(
-        "latin-1"
-    )
+    ours = f"Via: {via}\r\nCache-Status: {text}\r\n".encode("latin-1")
+    return shown(head, route, site.clock.now()) + ours
 
 
 async def fetch_alone(

@@ -28,6 +28,23 @@ cdef int relay(Passage passage, Shape shape, const char* base, ResponseHead* hea
     return head_out(passage, p, head.status)
 
 
+cdef int tell(Passage passage, const char* base, ResponseHead* head, bytes status_line) except -1:
+    """The same for a HEAD whose answer says what a GET would be given, in a coding: the rules make it, each time."""
+    cdef char* p = passage.lane.space
+    cdef int64_t length
+    passage._worked(head.status)
+    if passage.client is None:
+        return passage._give_up()
+    lines, length = filling.told(passage.way.route, request_of(passage), response_of(base, head), passage.request_time,
+                                 passage.response_time)
+    p = _put(p, lines)
+    p = _put(p, passage.lane.old_via if head.minor == 0 else passage.lane.via)
+    p = _put(p, status_line)
+    if length >= 0:
+        p = _length(p, length)
+    return head_out(passage, p, head.status)
+
+
 cdef int serve(Passage passage, object draft, ResponseHead* head, Framing framing) except -1:
     """The head of a response that is being stored, as the general lane writes it (`answer._full`)."""
     cdef FillLane lane = passage.lane

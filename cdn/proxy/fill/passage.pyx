@@ -82,7 +82,7 @@ cdef class Passage(Sink):
                          self.way.off_status if self.reason is ROUTE_OFF else self.way.bypass_status)
         if self.kind == TOLD:
             if self.way.codings and not shape.as_it_came(self, base, head):
-                return give(self, conn, base, head, framing)
+                return tell(self, base, head, self.lane.unstored_line(head.status, METHOD, self.specs is not None))
             return relay(self, shape, base, head, framing,
                          self.lane.unstored_line(head.status, METHOD, self.specs is not None))
         return judge(self, conn, shape, base, head, framing)
