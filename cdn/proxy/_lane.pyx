@@ -19,7 +19,7 @@ from cdn._core cimport (
 )
 from cdn.proxy._clock cimport Clock
 from cdn.proxy._routes cimport CompiledRoute, RouteTable
-from cdn.proxy._variants cimport Normaliser
+from cdn.proxy._variants cimport Normaliser, Specs, next_spec, specs_begin
 from cdn.proxy._words cimport NO_WORD, Words
 from cdn.store._journal cimport Journal
 from cdn.store._memory cimport Memory, Sight
@@ -116,10 +116,10 @@ cdef class HitLane:
         cdef Record* found
         cdef Record* marker
         cdef char* meta = self.scratch + MARKER_AT
-        cdef const char* p
-        cdef const char* end
+        cdef Specs specs
         cdef const char* names
-        cdef int specs, count
+        cdef size_t length
+        cdef int got
         cdef int64_t more
         if r == NULL:
             if suffix_len == 0:
@@ -136,24 +136,15 @@ cdef class HitLane:
         memcpy(meta, <const char*>(r + 1) + copy.key_len + copy.head_len, copy.meta_len)
         if not self.memory.unchanged():
             return NULL
-        p = meta
-        end = p + copy.meta_len
-        if copy.meta_len < 2 or p[0] != 1:
+        if not specs_begin(&specs, meta, copy.meta_len):
             return NULL
-        specs = <unsigned char>p[1]
-        p += 2
         found = NULL
-        while specs and p < end:
-            count = <unsigned char>p[0]
-            p += 1
-            names = p
-            while count and p < end:
-                p += 1 + <unsigned char>p[0]
-                count -= 1
-            if p > end:
-                return NULL
-            more = self.normaliser.append_variant(names, p - names, buf, head, c.coding, c.coding_len,
-                                                  self.key + n, KEY_ROOM - n)
+        while True:
+            got = next_spec(&specs, &names, &length)
+            if got == 0:
+                break
+            more = -1 if got < 0 else self.normaliser.append_variant(names, length, buf, head, c.coding, c.coding_len,
+                                                                     self.key + n, KEY_ROOM - n)
             if more < 0:
                 return NULL
             memcpy(self.key + n + more, suffix, suffix_len)
@@ -163,7 +154,6 @@ cdef class HitLane:
                     return NULL
                 found = r
                 key_len[0] = n + more
-            specs -= 1
         if found != NULL:
             self.memory.touch(marker, self.clock.read())
             # the key of another specification may have been written over it

@@ -12,6 +12,41 @@ cdef struct Remembered:
     char* bytes             # name, value, extra
 
 
+cdef struct Specs:          # a walk over what a marker's meta says that its URL's responses vary by
+    const char* at
+    const char* end
+    int left
+
+
+cdef inline bint specs_begin(Specs* walk, const char* meta, size_t n) noexcept nogil:
+    """False: this is no marker's (`rules.stored.encode_vary_marker`)."""
+    walk.at, walk.end = meta + 2, meta + n
+    if n < 2 or meta[0] != 1:
+        return False
+    walk.left = <unsigned char>meta[1]
+    return True
+
+
+cdef inline int next_spec(Specs* walk, const char** names, size_t* n) noexcept nogil:
+    """The names of the next specification, as `append_variant` takes them. 0: that was the last; -1: they are broken off."""
+    cdef int count
+    if walk.left == 0:
+        return 0
+    if walk.at >= walk.end:
+        return -1
+    count = <unsigned char>walk.at[0]
+    walk.at += 1
+    names[0] = walk.at
+    while count and walk.at < walk.end:
+        walk.at += 1 + <unsigned char>walk.at[0]
+        count -= 1
+    if count or walk.at > walk.end:
+        return -1
+    n[0] = walk.at - names[0]
+    walk.left -= 1
+    return 1
+
+
 cdef class Normaliser:
     cdef object compute
     cdef Remembered* table

@@ -10,6 +10,8 @@ Decides by the verdict alone; what may be stored or served is the rules'. Must n
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cdn.config.values import Route
@@ -44,13 +46,35 @@ async def follow(
     found: Found,
 ) -> bool:
     """Wait for the flight's verdict and answer by it. False: it was not for us, look again."""
+    with aboard(flight, leader):
+        return await _land(exchange, flight, leader, request, stored, found)
+
+
+@contextlib.contextmanager
+def aboard(flight: Flight, leader: bool) -> Iterator[None]:
+    """One more waits for this flight, or reads what it brings; it is sent on while there is anybody."""
     if leader:
         flight.leader = True
     flight.boarded += 1
     try:
-        return await _land(exchange, flight, leader, request, stored, found)
+        yield
     finally:
         flight.boarded -= 1
+
+
+async def decided(exchange: Exchange, flight: Flight, leader: bool) -> None:
+    """Wait for the verdict, interim responses going on to the client meanwhile. Who joins what arrives does so before
+    anything else happens."""
+    try:
+        with flight.interims.passed_to(exchange.stream, leader):
+            await flight.decided.wait()
+    except asyncio.CancelledError:
+        if leader:
+            flight.leader = False
+            flight.drop()
+        raise
+    exchange.entry.origin = flight.server
+    exchange.entry.origin_first_byte_us = flight.first_byte_us
 
 
 async def _land(
@@ -62,17 +86,8 @@ async def _land(
     found: Found,
 ) -> bool:
     site = exchange.site
-    try:
-        with flight.interims.passed_to(exchange.stream, leader):
-            await flight.decided.wait()
-    except asyncio.CancelledError:
-        if leader:
-            flight.leader = False
-            flight.drop()
-        raise
+    await decided(exchange, flight, leader)
     verdict = flight.verdict
-    exchange.entry.origin = flight.server
-    exchange.entry.origin_first_byte_us = flight.first_byte_us
     if isinstance(verdict, Again):
         if verdict.uncacheable and exchange.route is not None:
             await passing.forward(exchange, exchange.route, request, NoStoreReason.PREDICTED_UNCACHEABLE)

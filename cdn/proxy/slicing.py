@@ -23,7 +23,7 @@ from cdn.config.values import CachePolicy, Route
 from cdn.proxy import parts, parts_keeping, passing
 from cdn.proxy import stored_slices as store
 from cdn.proxy.flight import Flight
-from cdn.proxy.following import follow
+from cdn.proxy.following import aboard, decided, follow
 from cdn.proxy.lookup import Found
 from cdn.proxy.redeciding import decide_again
 from cdn.proxy.slice_asking import Asker
@@ -221,7 +221,8 @@ class _Answer:
                 else:
                     validating = True
             flight, leader = asker.board(number, held, validating)
-            await self._decided(flight, leader)
+            with aboard(flight, leader):
+                await decided(self.exchange, flight, leader)
             landed = flight.landed
             if landed is not None and not leader and not self._is_new(landed.sliced.stored):
                 return await self._exact()
@@ -326,25 +327,6 @@ class _Answer:
         entry.no_store = landed.reason.value if landed.reason else None
         await self._serve(held, spans, held.shown, Outcome.REVALIDATED)
         return True
-
-    async def _decided(self, flight: SliceFlight, leader: bool) -> None:
-        """Wait for the verdict. Who joins what arrives does so before anything else happens."""
-        if leader:
-            flight.leader = True
-        flight.boarded += 1
-        exchange = self.exchange
-        try:
-            with flight.interims.passed_to(exchange.stream, leader):
-                await flight.decided.wait()
-        except asyncio.CancelledError:
-            if leader:
-                flight.leader = False
-                flight.drop()
-            raise
-        finally:
-            flight.boarded -= 1
-        exchange.entry.origin = flight.server
-        exchange.entry.origin_first_byte_us = flight.first_byte_us
 
     async def _exact(self) -> Done:
         """As the client asked."""

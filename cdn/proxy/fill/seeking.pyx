@@ -49,15 +49,14 @@ cdef bint further(FillLane lane, Passage p, Record* r, const char* buf, RequestH
     cdef char* key = <char*>at.key
     cdef size_t n = at.key_len
     cdef char meta[MARKER]
-    cdef const char* q = meta
-    cdef const char* end
+    cdef Specs specs
     cdef const char* names
+    cdef size_t length
     cdef int64_t more
     cdef Record copy
-    cdef int i, count
+    cdef int got
     cdef bytes one
-    if (not memory.snapshot(r, &copy) or not copy.flags & RECORD_VARY_MARKER or copy.meta_len < 2
-            or copy.meta_len > MARKER):
+    if not memory.snapshot(r, &copy) or not copy.flags & RECORD_VARY_MARKER or copy.meta_len > MARKER:
         return False
     memcpy(meta, <const char*>(r + 1) + copy.key_len + copy.head_len, copy.meta_len)
     if not memory.unchanged():
@@ -68,31 +67,23 @@ cdef bint further(FillLane lane, Passage p, Record* r, const char* buf, RequestH
     if disk is not None and (disk.has(p.primary + lane.parts) or disk.has(p.primary + lane.slices)):
         return False
     p.specs = filling.specs_of(PyBytes_FromStringAndSize(meta, copy.meta_len))
-    if p.specs is None:
+    if p.specs is None or not specs_begin(&specs, meta, copy.meta_len):
         return False
-    end = meta + copy.meta_len
-    q += 2
-    for i in range(<unsigned char>meta[1]):
-        count = <unsigned char>q[0]
-        q += 1
-        names = q
-        while count and q < end:
-            q += 1 + <unsigned char>q[0]
-            count -= 1
-        if q > end:
-            return False
-        more = lane.hit.normaliser.append_variant(names, q - names, buf, head, p.way.coding, p.way.coding_len,
-                                                  key + n, KEY_ROOM - n)
+    while True:
+        got = next_spec(&specs, &names, &length)
+        if got == 0:
+            return p.key is not None
+        more = -1 if got < 0 else lane.hit.normaliser.append_variant(
+            names, length, buf, head, p.way.coding, p.way.coding_len, key + n, KEY_ROOM - n)
         if more < 0 or memory.find(key, n + more) != NULL or lane._behind(key, n + more):
             return False
-        if i == 0 or disk is not None:
+        if p.key is None or disk is not None:
             one = PyBytes_FromStringAndSize(key, n + more)
-            if i == 0:
+            if p.key is None:           # by the first of them
                 p.key = one
                 memory.hash_both(key, n + more, h)
             if disk is not None and lane._on_disk(one):
                 return False
-    return p.key is not None
 
 
 cdef object encodings_of(Passage p, const char* buf, RequestHead* head):
