@@ -268,6 +268,19 @@ def test_little_of_the_size_is_lost(lengths: tuple[int, int]) -> None:
     memory.audit()
 
 
+def test_a_full_index_was_searched_through_for_every_short_record() -> None:
+    """Where there are more of them than it may grow for, the policy says who goes, and some slots stay free."""
+    memory = Memory(8 << 20, bytes(16), objects=5_000, policy="lru")
+    for i in range(20_000):
+        memory.publish(b"%d" % i, draft(i * TICK), b"x")
+    s = memory.stats()
+    assert s["slots"] < 5_100
+    assert 0.92 < s["index_load"] < 0.94
+    newest = [memory.lookup(b"%d" % i) is not None for i in range(20_000 - 4_000, 20_000)]
+    assert sum(newest) > 0.99 * len(newest)
+    memory.audit()
+
+
 def test_a_shift_from_large_to_small_and_back() -> None:
     """Pages change their use when the load does."""
     memory = Memory(8 << 20, bytes(16), objects=10_000)

@@ -21,6 +21,7 @@ cdef inline Bucket* other_bucket(Space* s, const Record* r, const Bucket* b) noe
 
 
 cdef enum:
+    CROWDED_OF_16 = 15      # of 16 slots taken: so few are free that each record would have many others looked at
     DEPTH = 1       # beyond the two buckets of those beside it: with the index as full as it may be one in millions finds no room
 
 
@@ -107,6 +108,8 @@ cdef void publish_record(Space* s, Record* r) noexcept nogil:
         succeed(s, r, old)
         word = used(s, load32_relaxed(&b.access[i]), s.now)     # to fetch it again was to use it
     else:
+        if s.top.objects * 16 >= buckets_now(s) * SLOTS * CROWDED_OF_16:
+            evict_one(s)        # it cannot grow: the policy says who goes, before it takes long to find a slot
         i = make_slot(s, r, &b)
         word = arrive(s, r, bucket_number(s, r, b) * SLOTS + i)
     and32_seq_cst(&r.pins, ~<uint32_t> PIN_FILLING)
