@@ -167,8 +167,8 @@ def _equivalent(
 
 def _alone(exchange: Exchange, policy: CachePolicy, request: RequestHead, primary: bytes) -> bool:
     """Whether this miss should not wait for, or be waited for by, anybody."""
-    by_itself = "range" in request.fields and not exchange.site.without_ranges(primary)
-    if by_itself or is_conditional(request) or exchange.site.predicted_uncacheable(primary):
+    by_itself = "range" in request.fields and not exchange.site.hindsight.without_ranges(primary)
+    if by_itself or is_conditional(request) or exchange.site.hindsight.predicted_uncacheable(primary):
         return True
     return policy.request_directives != "none" and request_directives(request.fields).no_store
 

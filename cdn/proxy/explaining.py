@@ -86,9 +86,9 @@ def explain(site: Site, url: str, fields: list[tuple[str, str]]) -> dict[str, An
                 "validator": sliced.validator,
                 "fresh_for_ms": sliced.stored.fresh_until - now,
             }
-        out["sliceable"] = policy.slices and site.sliceable(key)
-        out["predicted_uncacheable"] = site.predicted_uncacheable(key)
-        reason = site.why_not_stored(key)
+        out["sliceable"] = policy.slices and site.hindsight.sliceable(key)
+        out["predicted_uncacheable"] = site.hindsight.predicted_uncacheable(key)
+        reason = site.hindsight.why_not_stored(key)
         out["last_not_stored"] = None if reason is None else reason.value
         out["in_flight"] = found.key in site.flights
         known = site.equivalents.find(request, query, key)

@@ -291,7 +291,7 @@ class Flight:
         """The waiting go on their own at once; for a while nobody waits for this key again."""
         answers_fields = head.status in (206, 304, 412, 416)  # says nothing about the plain request
         if not (failed or answers_fields or reason in OF_THE_REQUEST or reason is NoStoreReason.NO_SPACE):
-            self.site.predict(self.asked.primary, reason)
+            self.site.hindsight.predict(self.asked.primary, reason)
         if self.asked.known is not None and not failed and ends_older(head.status, reason):
             # Not removed: who asks next is joined by others while the origin is asked, so one odd answer costs little.
             entry, stored = self.asked.known

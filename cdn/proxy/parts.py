@@ -115,7 +115,11 @@ async def answered_from(
             return False  # nothing to ask with
         exchange.fwd = "request" if use.reason.startswith("request-") else "stale"
         return await _validated(exchange, route, policy, request, query, found, held)
-    if not held.part.joinable or is_conditional(request) or site.predicted_uncacheable(found.primary):
+    if (
+        not held.part.joinable
+        or is_conditional(request)
+        or site.hindsight.predicted_uncacheable(found.primary)
+    ):
         return False
     if isinstance(selected, list) and len(selected) == 1:
         gap = held.gap(*selected[0])

@@ -356,7 +356,7 @@ async def store_along(
     exchange.entry.origin_first_byte_us = flight.first_byte_us
     verdict = flight.verdict
     if isinstance(verdict, Streaming):
-        site.storable_after_all(found.primary)
+        site.hindsight.storable_after_all(found.primary)
         await exchange.read_along(flight, verdict, request, Outcome.MISS)
         return
     if isinstance(verdict, NotStored):

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cachetools import TTLCache
-
 from cdn._core import cache_key
 from cdn.config.values import Config, Route, Tier
 from cdn.proxy._clock import Clock
@@ -27,6 +25,7 @@ from cdn.proxy.edges import Edges, secret_of
 from cdn.proxy.elsewhere import Elsewhere
 from cdn.proxy.equivalents import Equivalents
 from cdn.proxy.flight import Flight
+from cdn.proxy.hindsight import Hindsight
 from cdn.proxy.log_entry import AccessSink, LogEntry
 from cdn.proxy.purge_log import Grade, PurgeLog
 from cdn.proxy.relief import Relief
@@ -35,7 +34,6 @@ from cdn.proxy.verdicts import Again, Asked, Streaming
 from cdn.rules.between_tiers import shield_edits
 from cdn.rules.forwarding import loop_id, origin_fields, origin_path
 from cdn.rules.message import Fields, RequestHead
-from cdn.rules.outcome import NoStoreReason
 from cdn.store import Fill, Memory, RecordFlag
 from cdn.tier import Attempt, OnInterim, OriginRequest, OriginResponse
 from cdn.tier.origins import Origins
@@ -45,10 +43,6 @@ from cdn.tier.shields import ShieldPool
 if TYPE_CHECKING:
     from cdn.proxy._fill import Passage
 
-REASONS = tuple(NoStoreReason)
-UNSLICED = 10_000  # keys
-PREDICTED_FOR = 10_000  # ms; a flight that turns out uncacheable frees its key from waiting for this long
-UNSLICED_FOR = 60_000  # ms for which a URL that could not be fetched in slices is not asked for them again
 SLICES_OF_ALL = (
     16  # slices of one body at least that a store has room for: the configured length may be too much
 )
@@ -88,11 +82,11 @@ class Site:
         self.relief: Relief | None = None
         self.evicted = 0  # clients that were cut because what they read was evicted
         self.equivalents = Equivalents()
+        self.hindsight = Hindsight(memory, clock)
         self.edges = Edges(clock, purges, report)
         self.variants = VariantCap(memory, purges)
         self._report = report
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._unsliced: TTLCache[bytes, bool] = TTLCache(UNSLICED, UNSLICED_FOR, timer=clock.now)
         self._ids = itertools.count(1)
         self._marks = itertools.count(secrets.randbits(62))  # no other worker has the same
         self._id_prefix = secrets.token_hex(4)
@@ -183,32 +177,6 @@ class Site:
         except ValueError:
             return False
         return any(peer in net for net in self._trusted)
-
-    def predict(self, key: bytes, reason: NoStoreReason) -> None:
-        """The last response under this key could not be stored: nobody waits for the next one."""
-        self.memory.remember_uncacheable(key, self.clock.now() + PREDICTED_FOR, REASONS.index(reason))
-
-    def why_not_stored(self, key: bytes) -> NoStoreReason | None:
-        """Why the last response under this key was not stored; None where that is not known any more."""
-        number = self.memory.uncacheable(key, self.clock.now())
-        return None if number is None else REASONS[number]
-
-    def predicted_uncacheable(self, key: bytes) -> bool:
-        return self.memory.uncacheable(key, self.clock.now()) is not None
-
-    def storable_after_all(self, key: bytes) -> None:
-        self.memory.remember_uncacheable(key, 0)
-
-    def unsliceable(self, key: bytes, *, without_ranges: bool = False) -> None:
-        """Slices of this URL could not be joined or stored; `without_ranges`: its origin serves no ranges at all."""
-        self._unsliced[key] = without_ranges
-
-    def sliceable(self, key: bytes) -> bool:
-        return key not in self._unsliced and self.why_not_stored(key) in (None, NoStoreReason.TOO_LARGE)
-
-    def without_ranges(self, key: bytes) -> bool:
-        """Whether a range of this URL is known to bring everything."""
-        return bool(self._unsliced.get(key, False))
 
     def departure(self, key: bytes, since: Fill | None = None) -> Fill:
         """A mark of now for a request that leaves outside of a flight: it ages with every purge that reaches `key`.

@@ -129,7 +129,7 @@ class SliceFlight(Flight):
         elif head.status == 200:
             kind = Kind.WHOLE if known is None or self.validating else Kind.CHANGED
             if known is None:
-                self.site.unsliceable(self.asked.primary, without_ranges=True)
+                self.site.hindsight.unsliceable(self.asked.primary, without_ranges=True)
             self._changed(kind, response, NoStoreReason.PARTIAL, request_time, response_time)
         elif head.status == 416 and known is not None:
             self._changed(Kind.CHANGED, response, NoStoreReason.STATUS, request_time, response_time)
@@ -263,7 +263,7 @@ class SliceFlight(Flight):
     ) -> None:
         """For a while nobody asks for slices of this URL again, unless it lay in the one request."""
         if reason not in OF_THE_REQUEST:
-            self.site.unsliceable(self.asked.primary)
+            self.site.hindsight.unsliceable(self.asked.primary)
             if self.known is not None and reason is NoStoreReason.PARTIAL:
                 store.drop(self.site.memory, self.known.base)
         self._instead(Kind.UNFIT, response, reason, request_time, response_time)

@@ -42,7 +42,7 @@ def kept_in_slices(
     if proof is None or (dated and (bool(route.compress) or "date" not in response.head.fields)):
         return None
     if response.head.fields.get("accept-ranges") == "none":
-        site.unsliceable(asked.primary, without_ranges=True)
+        site.hindsight.unsliceable(asked.primary, without_ranges=True)
         return None
     base = base_of(site, asked.request, asked.primary, made, asked.specs)
     shown = draft(made, route.headers.response, old_origin=response.head.version < (1, 1))

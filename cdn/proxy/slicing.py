@@ -13,14 +13,13 @@ asked, and remembered for a while. Decides this order; what an origin's answer m
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from cdn.config.values import CachePolicy, Route
-from cdn.proxy import parts, parts_keeping, passing
+from cdn.proxy import parts, parts_keeping, passing, slices_there
 from cdn.proxy import stored_slices as store
 from cdn.proxy.flight import Flight
 from cdn.proxy.following import aboard, decided, follow
@@ -43,11 +42,9 @@ from cdn.store import Draft, Entry
 
 if TYPE_CHECKING:
     from cdn.proxy.exchange import Exchange
-    from cdn.proxy.site import Site
 
 ROUNDS = 4  # slices that are asked for before the head is out
 FETCHED_APART = 4  # slices at most that are fetched for one request of several ranges
-AT_ONCE = 512  # slices that are looked up before others have their turn
 
 
 class Done(Enum):
@@ -91,7 +88,7 @@ async def answered(
     if "range" not in request.fields:
         if await _whole(answer, held):
             return Done.YES
-        if held.length <= exchange.site.memory.largest or not await _mostly_there(exchange, held):
+        if held.length <= exchange.site.memory.largest or not await slices_there.mostly(exchange.site, held):
             return Done.NO
         answer.whole = True
     return await answer.run(held)
@@ -119,17 +116,6 @@ async def _whole(answer: _Answer, held: Sliced) -> bool:
     return True
 
 
-async def _mostly_there(exchange: Exchange, held: Sliced) -> bool:
-    """Whether what is missing is less than what is there: else a plain request is as good, and no range of ours."""
-    memory, all_of_it = exchange.site.memory, held.numbers((0, held.length - 1))
-    there = 0
-    for number in all_of_it:
-        there += held.slice(memory, number) is not None
-        if number % AT_ONCE == AT_ONCE - 1:
-            await asyncio.sleep(0)
-    return 2 * there >= len(all_of_it)
-
-
 async def opened(
     exchange: Exchange,
     route: Route,
@@ -142,7 +128,7 @@ async def opened(
     site = exchange.site
     if not policy.slices or is_conditional(request) or parts.speaks_of_codings(route, request):
         return Done.NO
-    if not site.sliceable(found.primary):
+    if not site.hindsight.sliceable(found.primary):
         return Done.NO
     if store.find(site.memory, found, request, site.slice) is not None:
         return Done.NO  # and they were of no help
@@ -198,7 +184,7 @@ class _Answer:
                     return await self._exact() if told else Done.NO
                 use = decide_use(self.request, held.stored, self.policy, site.clock.now())
                 fresh = told or use.decision is Decision.SERVE
-                missing = await _missing(site, held, spans)
+                missing = await slices_there.missing(site, held, spans)
                 if fresh and missing is None:
                     await self._serve(held, spans, held.shown, Outcome.MISS if told else Outcome.HIT)
                     return Done.YES
@@ -206,13 +192,13 @@ class _Answer:
                     if not self._may_fetch(held, spans, missing, use.decision):
                         return Done.NO
                     if use.decision is Decision.SERVE_STALE_SWR and missing is None:
-                        asker.board(_first(held, spans), held, validating=True)
+                        asker.board(slices_there.first(held, spans), held, validating=True)
                         await self._serve(held, spans, held.shown, Outcome.STALE_SWR)
                         return Done.YES
                     exchange.fwd = "partial"
                     if not fresh:
                         exchange.fwd = "request" if use.reason.startswith("request-") else "stale"
-                number = _first(held, spans)
+                number = slices_there.first(held, spans)
                 if fresh and missing is not None and missing > number + 1:
                     await self._serve(held, spans, held.shown, Outcome.MISS)
                     return Done.YES
@@ -265,12 +251,12 @@ class _Answer:
             return False
         if missing is None:
             return True
-        if is_conditional(self.request) or not site.sliceable(self.found.primary):
+        if is_conditional(self.request) or not site.hindsight.sliceable(self.found.primary):
             return False
         if len(spans) == 1:
             return True
         apart = {number for span in spans for number in held.numbers(span)}
-        if len(apart) > AT_ONCE:
+        if len(apart) > slices_there.AT_ONCE:
             return False
         return sum(held.slice(site.memory, number) is None for number in apart) <= FETCHED_APART
 
@@ -315,7 +301,7 @@ class _Answer:
         if leader and landed.fill.detached:
             self.exchange.entry.no_store = landed.fill.reason
         shown = landed.mine if leader else held.shown
-        first = flight if landed.number == _first(held, spans) else None
+        first = flight if landed.number == slices_there.first(held, spans) else None
         await self._serve(held, spans, shown, outcome, first, landed.aged)
         return True
 
@@ -342,7 +328,7 @@ class _Answer:
         use = decide_use(self.request, held.stored, self.policy, now, origin_failed=True)
         if spans is None or use.decision not in (Decision.SERVE, Decision.SERVE_STALE_SIE):
             return False
-        if await _missing(self.exchange.site, held, spans) is not None:
+        if await slices_there.missing(self.exchange.site, held, spans) is not None:
             return False
         await self._serve(held, spans, held.shown, Outcome.STALE_SIE)
         return True
@@ -410,25 +396,3 @@ class _Answer:
             verdict.response_time,
         )
         return Done.YES
-
-
-def _first(held: Sliced, spans: Sequence[Range]) -> int:
-    return slices.number_of(spans[0][0], held.size)
-
-
-async def _missing(site: Site, held: Sliced, spans: Iterable[Range]) -> int | None:
-    """The first slice that is not there, in the order in which they are sent."""
-    looked = 0
-    for span in spans:
-        for number in held.numbers(span):
-            if held.slice(site.memory, number) is None and not _on_disk(site, held, number):
-                return number
-            looked += 1
-            if looked % AT_ONCE == 0:
-                await asyncio.sleep(0)
-    return None
-
-
-def _on_disk(site: Site, held: Sliced, number: int) -> bool:
-    """It comes from there when it is read; should it be damaged, it is fetched then."""
-    return site.disk is not None and site.disk.has(store.slice_key(held.base, number))

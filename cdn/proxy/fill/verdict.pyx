@@ -134,7 +134,7 @@ cdef int not_stored(Passage passage, str reason, bint of_request, const char* ba
     """Whoever waits goes on alone at once; for a while nobody waits for this key again."""
     passage.reason = reason
     if not of_request:
-        passage.lane.site.predict(passage.primary, NoStoreReason(reason))
+        passage.lane.site.hindsight.predict(passage.primary, NoStoreReason(reason))
     if passage.fill is not None:
         passage.fill.abort(reason)
         if passage.shared is not None:
