@@ -9,6 +9,7 @@ from cdn._core cimport Chunked, RequestHead
 from cdn._system cimport sockaddr_storage
 from cdn.proxy._lane cimport Answer, HitLane, NameSet
 from cdn.proxy._log cimport HitLog
+from cdn.store._memory cimport Loose
 from cdn.store.layout cimport Record
 
 cdef enum ConnectionState:
@@ -50,12 +51,15 @@ cdef class Wheel:
 cdef class Lane:
     """A lane behind the hit lane: answers by itself what it takes, in its own time.
 
-    What it sets as `Connection.turn` is told when the client has left, and when the client takes bytes again. The turn
-    ends with `turn = None` and `Connection._settle()`, `_abort()`, or `hand_over` to the exchange.
+    What it sets as `Connection.turn` is told when the client has left, and when the client takes bytes again. It is asked how
+    many bytes a second its client takes for which memory of the store is held (-1: none is), and may be asked to hold none
+    (False: it cannot do without). The turn ends with `turn = None` and `Connection._settle()`, `_abort()`, or `hand_over` to the exchange.
     """
     cdef bint take(self, Connection c, const char* buf, RequestHead* head)
     cdef void left(self, object turn)
     cdef void room(self, object turn)
+    cdef double pace(self, object turn)
+    cdef bint loosen(self, object turn)
 
 
 cdef class Front:
@@ -224,9 +228,7 @@ cdef class Transfer:
     cdef uint64_t left
     cdef int64_t began          # monotonic ms
     cdef uint64_t mark          # what the connection had written by then
-    cdef bytes key              # once it has lost its pin, it holds the record while it sends only, and knows it by
-    cdef bytes head             # these two
-    cdef Record was             # and its header
+    cdef Loose loose            # what finds the record again, once the pin is lost: then it is held while it is sent only
 
 
 cdef class ClientStream:

@@ -43,6 +43,7 @@ from cdn._system cimport (
 )
 from cdn.proxy._lane cimport Answer, HitLane, NameSet
 from cdn.proxy._log cimport HitLog
+from cdn.store._memory cimport Loose, loosened
 from cdn.store.layout cimport Record
 
 cdef extern from "Python.h":

@@ -97,6 +97,11 @@ class Elsewhere(Flight):
             and length == self.fill.length
         )
 
+    def let_go(self) -> None:
+        super().let_go()
+        if self._succession is not None and self._succession.done():
+            self._succession = None
+
     def joined(self, source: FillSource) -> None:
         super().joined(source)
         source.successor = self.successor

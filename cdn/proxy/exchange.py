@@ -185,6 +185,9 @@ class Exchange:
         self.stream.source = source
         try:
             await answer.rest(self.stream, source, begun.offset)
+        except EvictedError:
+            self.site.evicted += 1
+            raise
         finally:
             self.stream.source = None
             source.close()

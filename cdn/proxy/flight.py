@@ -418,6 +418,10 @@ class Flight:
         flight.readers.discard(source)
         flight._moved.set()
 
+    def let_go(self) -> None:
+        """Hold nothing of what it has stored, for those who come yet; they look again."""
+        self.fill.release()
+
     @property
     def streaming(self) -> bool:
         return self.fill.state is FillState.STREAMING

@@ -94,7 +94,7 @@ async def _land(
             return True
         return False
     if isinstance(verdict, Streaming):
-        if verdict.fill.remote and verdict.fill.state is FillState.ABORTED:
+        if verdict.fill.released or (verdict.fill.remote and verdict.fill.state is FillState.ABORTED):
             return False
         if not leader and key_extras(verdict.spec, request.fields) != verdict.extras:
             return False
@@ -131,6 +131,8 @@ async def _land(
             return True
     if verdict.answer is not None:
         if isinstance(verdict.answer, Streaming):
+            if verdict.answer.fill.released:
+                return False
             await exchange.read_along(
                 flight, verdict.answer, request, Outcome.MISS if leader else Outcome.COLLAPSED
             )

@@ -138,6 +138,8 @@ def joined(flight: SliceFlight, known: Sliced) -> FillSource:
         raise flight.verdict.error or FillError("the slice was given up")
     if not isinstance(landed, Arriving) or not landed.sliced.same_as(known):
         raise ChangedError("the representation has changed, or is not to be had in slices any more")
+    if landed.fill.released:
+        raise GivenUpError("the slice is stored, and looked for there")
     source = FillSource(landed.fill, known.stored, "", None, flight.overflow)
     flight.joined(source)
     return source

@@ -64,6 +64,9 @@ class Coming:
     def holds(self) -> bool:
         return self._source.holds()
 
+    def loosen(self) -> None:
+        self._source.loosen()
+
 
 Piece = Kept | Coming
 
@@ -99,9 +102,11 @@ class SlicedSource(Source):
         self._reach = 1  # slices to be asked for at once
         self._until = 0  # up to here they are asked for, if they were many
         self._runs: deque[Run] = deque(maxlen=3)  # that were asked for last
+        self._first = first
         if first is not None:
-            self._number = first.number
-            self._piece = Coming(first, joined(first, sliced))
+            with suppress(GivenUpError):
+                self._piece = Coming(first, joined(first, sliced))
+                self._number = first.number
 
     async def read(self, offset: int, n: int) -> bytes:
         number = number_of(offset, self._sliced.size)
@@ -224,8 +229,17 @@ class SlicedSource(Source):
 
     def loosen(self) -> bool:
         """The slice is looked for, or fetched, again when more of it is wanted. What is held lets nobody wait."""
+        if isinstance(self._piece, Coming):
+            self._piece.loosen()
         if self.holds():
             self._let_go()
+        first, self._first = self._first, None
+        if first is not None:  # whoever boarded it has it still
+            first.let_go()
+        ahead = self._ahead
+        if ahead is not None and ahead[1].done():
+            self._ahead = None
+            _forget(ahead[1])
         return True
 
     def close(self) -> None:

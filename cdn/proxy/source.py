@@ -9,12 +9,11 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdn.proxy.lookup import log_hash
 from cdn.rules.stored import Stored
-from cdn.store import Draft, Entry, Fill, FillState, Memory, RecordFlag
+from cdn.store import Draft, Entry, Fill, FillState, Loose, RecordFlag
 
 if TYPE_CHECKING:
     from cdn.proxy.flight import Flight
@@ -62,13 +61,12 @@ class Source(ABC):
 
 
 class EntrySource(Source):
-    """With `memory` the entry is its own, and it can do without: the record is looked for again before each read."""
+    """`own`: nobody else uses the entry, so that it can be let go."""
 
-    def __init__(self, entry: Entry, stored: Stored, memory: Memory | None = None) -> None:
+    def __init__(self, entry: Entry, stored: Stored, own: bool = False) -> None:
         self.entry: Entry | None = entry
-        self._memory = memory
-        self._was: Draft | None = None
-        self._key = entry.key
+        self._own = own
+        self._loose: Loose | None = None
         self.stored = stored
         self.status = entry.status
         self.head = entry.head
@@ -77,16 +75,12 @@ class EntrySource(Source):
         self.no_body = bool(entry.flags & RecordFlag.NO_BODY)
         self.old_origin = bool(entry.flags & RecordFlag.OLD_ORIGIN)
         self.length = entry.body_length
-        self.key_hash = log_hash(self._key)
+        self.key_hash = log_hash(entry.key)
 
     async def read(self, offset: int, n: int) -> bytes:
         if self.entry is not None:
             return self.entry.read(offset, n)
-        assert self._memory is not None
-        entry = self._memory.lookup(self._key)
-        if entry is None or entry.body_length != self.length or not _same(entry.draft(), self._was):
-            raise EvictedError("evicted while it was sent to a slow client")
-        return entry.read(offset, n)
+        return again(self._loose, offset, n)
 
     def close(self) -> None:
         # The record stays pinned for as long as anybody (a refresh, say) holds the entry.
@@ -96,16 +90,20 @@ class EntrySource(Source):
         return self.entry is not None
 
     def loosen(self) -> bool:
-        if self.entry is not None and self._memory is not None:
-            self._was = self.entry.draft()
-            self.entry.release()
-            self.entry = None
+        if self.entry is not None and self._own:
+            self._loose = self.entry.loosen()
+            if self._loose is not None:
+                self.entry.release()
+                self.entry = None
         return self.entry is None
 
 
-def _same(one: Draft, other: Draft | None) -> bool:
-    """Whether both are the same record; a soft purge may have cut its freshness short since."""
-    return other is not None and replace(one, fresh_until=other.fresh_until) == other
+def again(loose: Loose | None, offset: int, n: int) -> bytes:
+    """Bytes of what a reader does not hold any more. EvictedError."""
+    data = None if loose is None else loose.read(offset, n)
+    if data is None:
+        raise EvictedError("evicted while it was sent to a slow client")
+    return data
 
 
 class Overflow:
@@ -145,7 +143,11 @@ class Overflow:
 
 
 class FillSource(Source):
-    """A follower of a fill. `position` is where it reads: the flight frees what all are past."""
+    """A follower of a fill. `position` is where it reads: the flight frees what all are past.
+
+    What it has brought is in the store from its commit on, and is read from there: each reader holds it for itself, and
+    who may not hold it finds it again.
+    """
 
     def __init__(
         self, fill: Fill, stored: Stored, key_hash: str, draft: Draft | None, overflow: Overflow
@@ -169,10 +171,17 @@ class FillSource(Source):
         self.flight: Flight | None = None
         self.successor: Callable[[], Awaitable[Flight | Entry | None]] | None = None
         self._entry: Entry | None = None
+        self._loose: Loose | None = None
         self._waiter: asyncio.Future[None] | None = None
         fill.subscribe(self.changed)
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._entry is None and self._loose is None:
+            self._entry = self.fill.entry
 
     def changed(self) -> None:
+        self._keep()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -183,6 +192,8 @@ class FillSource(Source):
         while True:
             if self._entry is not None:
                 return self._entry.read(offset, n)
+            if self._loose is not None:
+                return again(self._loose, offset, n)
             fill = self.fill
             if fill.state is FillState.ABORTED or self.cut:
                 if self.cut or not await self._go_on():
@@ -219,10 +230,22 @@ class FillSource(Source):
         self._overflow = other.overflow
         self.fill.subscribe(self.changed)
         other.joined(self)
+        self._keep()
         return True
 
     def close(self) -> None:
         self.fill.unsubscribe(self.changed)
 
     def holds(self) -> bool:
-        return self._entry is not None or self.fill.entry is not None
+        return self._entry is not None
+
+    def loosen(self) -> bool:
+        if self._entry is not None:
+            self._loose = self._entry.loosen()
+            if self._loose is not None:
+                self._entry = None
+                self.fill.unsubscribe(self.changed)
+                if self.flight is not None:
+                    self.flight.let_go()
+                    self.flight.left(self)
+        return self._entry is None

@@ -66,6 +66,10 @@ class PartsSource(Source):
     def holds(self) -> bool:
         return self._held is not None or (self._live is not None and self._live[1].holds())
 
+    def loosen(self) -> bool:
+        """What arrives can be found again once it is stored; other parts cannot, their list may be another by then."""
+        return self._held is None and (self._live is None or self._live[1].loosen())
+
 
 class Measured(OriginResponse):
     """A 206 in chunks: its Content-Range says how many bytes come, and any other number is a broken response."""

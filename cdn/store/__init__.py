@@ -1,8 +1,8 @@
 """One catalogue per node: lookup, fills, eviction, purge. Knows keys, bytes and times; not HTTP, not sockets.
 
 `Memory` is the store, `Entry` what a lookup gives, `Fill` a body on its way in, `Draft` a record before it is
-published, `Journal` what all processes of a node are told of purges. `open_memory` makes the store that a
-configuration asks for, or says in one sentence why it cannot be had.
+published, `Loose` a body that is read without being held, `Journal` what all processes of a node are told of purges.
+`open_memory` makes the store that a configuration asks for, or says in one sentence why it cannot be had.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cdn.store._memory import (
     Entry,
     Fill,
     FillState,
+    Loose,
     Memory,
     StoreBusyError,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "FillState",
     "Journal",
     "JournalBusyError",
+    "Loose",
     "Memory",
     "RecordFlag",
     "StoreBusyError",

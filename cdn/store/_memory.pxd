@@ -93,6 +93,17 @@ cdef class Entry:
     cdef Record* record(self) except NULL
 
 
+cdef class Loose:
+    cdef Memory memory
+    cdef bytes key
+    cdef bytes head
+    cdef Record was
+    cdef Record* hold(self) noexcept
+
+
+cdef Loose loosened(Memory memory, Record* r)
+
+
 cdef class Fill:
     cdef Memory memory
     cdef readonly bytes key
@@ -106,7 +117,8 @@ cdef class Fill:
     cdef dict callbacks                 # None: there was none yet
     cdef uint32_t seen_state
     cdef uint64_t seen_arrived
-    cdef readonly Entry entry           # once committed, of our own
+    cdef readonly Entry entry           # once it is committed: what its readers here share
+    cdef readonly bint released         # and once they have been left to themselves
     cdef object __weakref__
     cdef int open(self, Memory memory, bytes key, uint64_t stamp) except -1
     cdef int enter(self, FillSlot* slot) except -1

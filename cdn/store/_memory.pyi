@@ -91,7 +91,20 @@ class Entry:
     def draft(self) -> Draft:
         """A draft with everything this entry was published with; `dataclasses.replace` it and `republish`."""
 
+    def loosen(self) -> Loose | None:
+        """What finds this body again without holding it; the entry stays as it is. None: it would not be found now."""
+
     def release(self) -> None: ...
+
+@final
+class Loose:
+    """A stored body that is not held: looked for whenever more of it is wanted, by its key and only the same one (the
+    same response, or one of the same length with the same strong entity-tag). Made by `Entry.loosen` only (else
+    TypeError)."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+    def read(self, offset: int, n: int) -> bytes | None:
+        """Body bytes [offset, offset + n), less where the body ends before. None: it is gone."""
 
 @final
 class Fill:
@@ -146,7 +159,14 @@ class Fill:
 
     @property
     def entry(self) -> Entry | None:
-        """What was published."""
+        """What was published: one for all who read along in this process. Of a remote fill it is there as soon as this
+        process has heard of it."""
+
+    @property
+    def released(self) -> bool: ...
+    def release(self) -> None:
+        """Hold no `entry` any more: it is pinned for as long as those keep it who have taken it. `read` raises
+        ValueError from then on. Nothing happens before there is one."""
 
     def start(self, draft: Draft, length: int | None) -> bool:
         """The head is judged storable. False: no space could be made (reason "no-space"; nothing has changed,

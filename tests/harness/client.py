@@ -53,12 +53,15 @@ class RawClient:
         sni: str | None = HOST,
         timeout: float = PATIENCE,
         receive_buffer: int | None = None,
+        segment: int | None = None,
         source: str | None = None,
     ) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             if receive_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if segment is not None:  # as far away as it gets: the kernel at the other end buffers by this
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(timeout)
             if source is not None:

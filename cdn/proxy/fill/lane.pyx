@@ -286,6 +286,12 @@ cdef class FillLane(Lane):
     cdef void room(self, object turn):
         (<Passage>turn).client_reads()
 
+    cdef double pace(self, object turn):
+        return (<Passage>turn).pace()
+
+    cdef bint loosen(self, object turn):
+        return (<Passage>turn).loosen()
+
     cdef bytes unstored_line(self, int status, str reason, bint varies):
         line = self.unstored.get((status, reason, varies))
         if line is None:

@@ -30,6 +30,8 @@ cdef class Passage(Sink):
     cdef bytes encoding         # of a miss on a route with codings: the Accept-Encoding that its origin is asked with
     cdef bytes query
     cdef Fill fill              # of MISSED: what others read from; None once nothing is stored
+    cdef Entry kept             # what was stored, while its client is behind,
+    cdef Loose loose            # and what finds that again, once it is not to be held
     cdef object since           # of ALONE: when it left
     cdef object shared          # the flight that others boarded, or None
     cdef list interims
@@ -126,6 +128,8 @@ cdef class Passage(Sink):
             self._landed()
         if self.lane.held:
             send_out(self, NULL, 0, False)
+        if self.client is not None and self.stored and self.sent < self.arrived:
+            self.kept = self.fill.entry
         if self.client is not None and self.sent == self.arrived:
             self._finish()
         elif self.client is None:
@@ -214,7 +218,7 @@ cdef class Passage(Sink):
                 self.origin.resume_reading()
             return 0
         while self.sent < self.arrived and self.client is not None and not self.client.paused:
-            data = self.fill.read(self.sent, PIECE)
+            data = self._stored()
             if not data:
                 self._cut()
                 return 0
@@ -223,6 +227,34 @@ cdef class Passage(Sink):
         if self.client is not None and self.ended and self.sent == self.arrived:
             self._finish()
         return 0
+
+    cdef bytes _stored(self):
+        """What the client gets next, out of the store; None or nothing: it is gone."""
+        cdef bytes data
+        if self.loose is not None:
+            data = self.loose.read(self.sent, PIECE)
+            if data is None:
+                self.client.front.census.cut_for_memory += 1
+            return data
+        return self.fill.read(self.sent, PIECE) if self.kept is None else self.kept.read(self.sent, PIECE)
+
+    cdef double pace(self) except? -1:
+        """Bytes a second, as far as what is stored is held for this client; -1: it is not."""
+        if self.kept is None:
+            return -1
+        return self.sent * 1e6 / (microseconds() - self._began() + 1)
+
+    cdef bint loosen(self) except -1:
+        """Hold nothing of what is stored. False: it would not be found again."""
+        cdef Loose loose
+        if self.kept is not None:
+            loose = self.kept.loosen()
+            if loose is None:
+                return False
+            self.loose = loose
+            self.kept = None
+            self.fill.release()
+        return True
 
     # --- how it ends ---
 
@@ -262,6 +294,8 @@ cdef class Passage(Sink):
             self.lane.active -= 1
             self.way = None
             self.fill = None
+            self.kept = None
+            self.loose = None
             self.since = None
             self.shared = None
             self.asked = None

@@ -134,7 +134,7 @@ cdef bytes _take(Transfer transfer, uint64_t most):
 cdef int pump(Connection c) except -1:
     """Send the stored body until it is out, the socket is full or the turn is over."""
     cdef Transfer transfer = c.send  # python: ownership
-    if transfer.key is None:
+    if transfer.loose is None:
         return pump_held(c, NULL, 0)
     if not regain(transfer):  # python: ending
         c.front.census.cut_for_memory += 1

@@ -117,6 +117,12 @@ cdef class Lane:
     cdef void room(self, object turn):
         pass
 
+    cdef double pace(self, object turn):
+        return -1
+
+    cdef bint loosen(self, object turn):
+        return True
+
 
 cdef class Front:
     """`exchange(stream)` must return at once (it starts a task); `refuse(stream, status, name)` answers a fault."""
@@ -191,6 +197,8 @@ cdef class Front:
         connection.front.census.cut_for_memory += 1
         if connection.stream is not None:
             connection.stream.cut()
+        else:
+            connection._abort()
 
     def abort(self):
         cdef Connection connection

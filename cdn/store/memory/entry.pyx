@@ -223,6 +223,9 @@ cdef class Entry:
     def draft(self):
         return draft_of(self.record())
 
+    def loosen(self):
+        return loosened(self.memory, self.record())
+
     def __repr__(self):
         if self.r == NULL:
             return "<Entry released>"

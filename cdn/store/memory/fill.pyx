@@ -53,7 +53,8 @@ cdef class Fill:
         if self.memory is None:
             return
         if self.remote:
-            stop_following(self)
+            if self.slot != &self.own:
+                stop_following(self)
         else:
             self.give_up("dropped")
             self.let_go()
@@ -121,6 +122,11 @@ cdef class Fill:
 
     def read(self, uint64_t offset, uint64_t n):
         return read_arrived(self, offset, n)
+
+    def release(self):
+        if self.entry is not None:
+            self.released = True
+            self.entry = None
 
     # -- what the filler does -------------------------------------------------------------------------------------
 

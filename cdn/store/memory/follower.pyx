@@ -31,6 +31,8 @@ cdef bytes read_arrived(Fill fill, uint64_t offset, uint64_t n):
     cdef uint64_t arrived
     if fill.entry is not None:
         return read_body(&fill.memory.s, fill.entry.record(), offset, n)
+    if fill.released:
+        raise ValueError("this fill holds its record no more")
     arrived = load64_acquire(&fill.slot.arrived)
     if offset >= arrived or fill.current() == S_ABORTED:
         return b""
@@ -49,7 +51,26 @@ cdef int look(Fill fill) except -1:
     if state != fill.seen_state or arrived != fill.seen_arrived:
         fill.seen_state = state
         fill.seen_arrived = arrived
+        if state == S_COMMITTED:
+            hold_stored(fill)
         fill.notify()
+
+
+cdef int hold_stored(Fill fill) except -1:
+    """Its owner has stored it: hold the record as any reader does, which counts, and follow no more.
+
+    Nobody frees or moves it meanwhile, since we follow. Where too much is held already, we go on following.
+    """
+    cdef Record* r = fill_run(&fill.memory.s, fill.slot)
+    if fill.slot == &fill.own or not pin_record(&fill.memory.s, r):
+        return 0
+    fill.entry = entry_of(fill.memory, r)
+    if fill.given is None:
+        fill.given = draft_of(r)
+    fill.own = fill.slot[0]
+    stop_following(fill)
+    fill.slot = &fill.own
+    return 0
 
 
 cdef void stop_following(Fill fill) noexcept:
