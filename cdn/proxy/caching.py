@@ -99,7 +99,7 @@ async def answer_cached(exchange: Exchange, route: Route, policy: CachePolicy, r
         use = decide_use(request, stored, policy, now)
         entry = found.entry
         if use.decision is Decision.SERVE and entry is not None and stored is not None:
-            await exchange.serve(request, EntrySource(entry, stored, own=True), Outcome.HIT)
+            await exchange.serve(request, EntrySource(entry, stored, exchange.site.clock), Outcome.HIT)
             return
         if use.decision is Decision.SERVE_STALE_SWR and entry is not None and stored is not None:
             site.board(route, found.key, partial(ask, exchange, request, query, found, stored))

@@ -168,7 +168,7 @@ class Exchange:
             self.say(502)
             return
         shown = streaming.for_leader if outcome is Outcome.MISS else None
-        source = flight.source(streaming, shown)
+        source = flight.source(streaming, shown, outcome is Outcome.COLLAPSED)
         try:
             await self.serve(request, source, outcome)
         finally:

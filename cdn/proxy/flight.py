@@ -400,10 +400,11 @@ class Flight:
         if isinstance(answer, NotStored) and not answer.claimed and answer.response is not None:
             answer.response.abort()
 
-    def source(self, streaming: Streaming, shown: Draft | None) -> FillSource:
-        """What one more reads from; `shown`: what only it gets to see of the head."""
+    def source(self, streaming: Streaming, shown: Draft | None, beside: bool = False) -> FillSource:
+        """What one more reads from; `shown`: what only it gets to see of the head. `beside`: it did not ask first."""
         source = FillSource(streaming.fill, streaming.stored, streaming.key_hash, shown, self.overflow)
         source.aged = streaming.aged
+        source.beside = beside
         self.joined(source)
         return source
 
@@ -411,6 +412,7 @@ class Flight:
         self.readers.add(source)
         source.flight = self
         source.on_read = self._moved.set
+        source.keep()
 
     def left(self, source: FillSource) -> None:
         """It may have gone on to another flight meanwhile."""

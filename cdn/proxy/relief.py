@@ -3,8 +3,8 @@
 What is leaving to a client is pinned, and nobody is evicted for as long: clients that hardly read could fill the store
 with what nobody else wants. `store.pinned` says how much may be held while room is wanted. Beyond it the slowest ones
 lose their pins: they hold their record while they send only, and go on for as long as it is not evicted. Only then are
-they cut, and at once those whose body cannot be looked for again. Decides who, and in which order; must not know a
-connection.
+they cut, and those whose body would not be found again (purged, replaced) where that was not enough, one after the
+other. Decides who, and in which order; must not know a connection.
 """
 
 from __future__ import annotations

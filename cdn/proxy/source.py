@@ -16,6 +16,7 @@ from cdn.rules.stored import Stored
 from cdn.store import Draft, Entry, Fill, FillState, Loose, RecordFlag
 
 if TYPE_CHECKING:
+    from cdn.proxy.clock import Clock
     from cdn.proxy.flight import Flight
 
 PIECE = 64 << 10  # bytes read from the store and given to a client at once
@@ -61,11 +62,11 @@ class Source(ABC):
 
 
 class EntrySource(Source):
-    """`own`: nobody else uses the entry, so that it can be let go."""
+    """With `clock` the entry is its own, so that it can be let go."""
 
-    def __init__(self, entry: Entry, stored: Stored, own: bool = False) -> None:
+    def __init__(self, entry: Entry, stored: Stored, clock: Clock | None = None) -> None:
         self.entry: Entry | None = entry
-        self._own = own
+        self._clock = clock
         self._loose: Loose | None = None
         self.stored = stored
         self.status = entry.status
@@ -80,7 +81,9 @@ class EntrySource(Source):
     async def read(self, offset: int, n: int) -> bytes:
         if self.entry is not None:
             return self.entry.read(offset, n)
-        return again(self._loose, offset, n)
+        assert self._loose is not None
+        assert self._clock is not None
+        return again(self._loose, offset, n, self._clock)
 
     def close(self) -> None:
         # The record stays pinned for as long as anybody (a refresh, say) holds the entry.
@@ -90,7 +93,7 @@ class EntrySource(Source):
         return self.entry is not None
 
     def loosen(self) -> bool:
-        if self.entry is not None and self._own:
+        if self.entry is not None and self._clock is not None:
             self._loose = self.entry.loosen()
             if self._loose is not None:
                 self.entry.release()
@@ -98,9 +101,9 @@ class EntrySource(Source):
         return self.entry is None
 
 
-def again(loose: Loose | None, offset: int, n: int) -> bytes:
+def again(loose: Loose, offset: int, n: int, clock: Clock) -> bytes:
     """Bytes of what a reader does not hold any more. EvictedError."""
-    data = None if loose is None else loose.read(offset, n)
+    data = loose.read(offset, n, clock.now())
     if data is None:
         raise EvictedError("evicted while it was sent to a slow client")
     return data
@@ -166,6 +169,7 @@ class FillSource(Source):
         self.key_hash = key_hash
         self.position = 0
         self.cut = False  # it held up the others
+        self.beside = False  # it is for a request of its own: eviction counts it as a use
         self._overflow = overflow
         self.on_read: Callable[[], None] | None = None
         self.flight: Flight | None = None
@@ -174,14 +178,16 @@ class FillSource(Source):
         self._loose: Loose | None = None
         self._waiter: asyncio.Future[None] | None = None
         fill.subscribe(self.changed)
-        self._keep()
 
-    def _keep(self) -> None:
-        if self._entry is None and self._loose is None:
+    def keep(self) -> None:
+        """Hold what is stored."""
+        if self._entry is None and self._loose is None and self.fill.entry is not None:
             self._entry = self.fill.entry
+            if self.beside and self.flight is not None:
+                self._entry.touch(self.flight.site.clock.now())
 
     def changed(self) -> None:
-        self._keep()
+        self.keep()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -193,7 +199,8 @@ class FillSource(Source):
             if self._entry is not None:
                 return self._entry.read(offset, n)
             if self._loose is not None:
-                return again(self._loose, offset, n)
+                assert self.flight is not None
+                return again(self._loose, offset, n, self.flight.site.clock)
             fill = self.fill
             if fill.state is FillState.ABORTED or self.cut:
                 if self.cut or not await self._go_on():
@@ -230,7 +237,6 @@ class FillSource(Source):
         self._overflow = other.overflow
         self.fill.subscribe(self.changed)
         other.joined(self)
-        self._keep()
         return True
 
     def close(self) -> None:
@@ -240,12 +246,11 @@ class FillSource(Source):
         return self._entry is not None
 
     def loosen(self) -> bool:
-        if self._entry is not None:
+        if self._entry is not None and self.flight is not None:
             self._loose = self._entry.loosen()
             if self._loose is not None:
                 self._entry = None
                 self.fill.unsubscribe(self.changed)
-                if self.flight is not None:
-                    self.flight.let_go()
-                    self.flight.left(self)
+                self.flight.let_go()
+                self.flight.left(self)
         return self._entry is None

@@ -98,7 +98,8 @@ cdef class Loose:
     cdef bytes key
     cdef bytes head
     cdef Record was
-    cdef Record* hold(self) noexcept
+    cdef Record* find_again(self) noexcept
+    cdef Record* hold(self, int64_t now) noexcept
 
 
 cdef Loose loosened(Memory memory, Record* r)

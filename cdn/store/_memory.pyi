@@ -103,8 +103,9 @@ class Loose:
     TypeError)."""
 
     def __init__(self, *args: object, **kwargs: object) -> None: ...
-    def read(self, offset: int, n: int) -> bytes | None:
-        """Body bytes [offset, offset + n), less where the body ends before. None: it is gone."""
+    def read(self, offset: int, n: int, now: int) -> bytes | None:
+        """Body bytes [offset, offset + n), less where the body ends before. None: it is gone. `now` is node time: to
+        read is a use, for eviction."""
 
 @final
 class Fill:

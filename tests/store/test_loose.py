@@ -9,6 +9,7 @@ import pytest
 from cdn.store import Draft, Entry, Loose, Memory
 from tests.store.bodies import body, draft
 
+NOW = 5000
 LENGTHS = [0, 1, 5000, 20_000, 300_000]
 
 
@@ -43,8 +44,8 @@ def test_it_is_read_and_not_held(memory: Memory, length: int) -> None:
     content = body(b"k", 1, length)
     reader = loose(stored(memory, draft(b"k", 1), content))
     assert memory.stats()["pinned"] == 0
-    assert b"".join(reader.read(at, 7000) or b"" for at in range(0, length, 7000)) == content
-    assert reader.read(length, 10) == b""
+    assert b"".join(reader.read(at, 7000, NOW) or b"" for at in range(0, length, 7000)) == content
+    assert reader.read(length, 10, NOW) == b""
     assert memory.stats()["pinned"] == 0
     memory.audit()
 
@@ -52,38 +53,38 @@ def test_it_is_read_and_not_held(memory: Memory, length: int) -> None:
 def test_gone_is_said(memory: Memory) -> None:
     reader = loose(stored(memory, draft(b"k", 1), b"x" * 9000))
     memory.remove(b"k")
-    assert reader.read(0, 10) is None
+    assert reader.read(0, 10, NOW) is None
 
 
 def test_another_response_is_not_taken_for_it(memory: Memory) -> None:
     reader = loose(stored(memory, tagged(b"", at=1000), b"x" * 9000))
     stored(memory, tagged(b"", at=1001), b"y" * 9000).release()
-    assert reader.read(0, 10) is None
+    assert reader.read(0, 10, NOW) is None
 
 
 def test_another_length_is_not_taken_for_it(memory: Memory) -> None:
     reader = loose(stored(memory, tagged(b'"a"'), b"x" * 9000))
     stored(memory, tagged(b'"a"'), b"x" * 9001).release()
-    assert reader.read(0, 10) is None
+    assert reader.read(0, 10, NOW) is None
 
 
 def test_another_status_is_not_taken_for_it(memory: Memory) -> None:
     reader = loose(stored(memory, tagged(b'"a"'), b"x" * 9000))
     stored(memory, tagged(b'"a"', status=404), b"y" * 9000).release()
-    assert reader.read(0, 10) is None
+    assert reader.read(0, 10, NOW) is None
 
 
 @pytest.mark.parametrize("tag", [b'W/"a"', b""], ids=["weak", "none"])
 def test_only_a_strong_tag_proves_it(memory: Memory, tag: bytes) -> None:
     reader = loose(stored(memory, tagged(tag), b"x" * 9000))
     stored(memory, tagged(tag, 2, at=2000), b"y" * 9000).release()
-    assert reader.read(0, 10) is None
+    assert reader.read(0, 10, NOW) is None
 
 
 def test_another_strong_tag_is_another_body(memory: Memory) -> None:
     reader = loose(stored(memory, tagged(b'"a"'), b"x" * 9000))
     stored(memory, tagged(b'"b"', 2, at=2000), b"y" * 9000).release()
-    assert reader.read(0, 10) is None
+    assert reader.read(0, 10, NOW) is None
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -95,7 +96,7 @@ def test_a_renewed_one_with_a_strong_tag_is_the_same(memory: Memory, length: int
     longer = tagged(b'"a"', 12345, at=2000)  # a head of another length, too
     assert memory.republish(entry, longer) is not None
     entry.release()
-    assert b"".join(found.read(at, 7000) or b"" for at in range(0, length, 7000)) == content
+    assert b"".join(found.read(at, 7000, NOW) or b"" for at in range(0, length, 7000)) == content
 
 
 def test_a_soft_purge_and_a_new_epoch_change_nothing(memory: Memory) -> None:
@@ -103,12 +104,12 @@ def test_a_soft_purge_and_a_new_epoch_change_nothing(memory: Memory) -> None:
     found = entry.loosen()
     assert found is not None
     memory.soft_purge(b"k", 5)
-    assert found.read(0, 3) == b"xxx"
+    assert found.read(0, 3, NOW) == b"xxx"
     assert (
         memory.republish(entry, dataclasses.replace(entry.draft(), stamp=memory.next_stamp() + 1)) is not None
     )
     entry.release()
-    assert found.read(0, 3) == b"xxx"
+    assert found.read(0, 3, NOW) == b"xxx"
 
 
 def test_who_would_not_find_it_keeps_its_pin(memory: Memory) -> None:
@@ -152,5 +153,20 @@ def test_a_fill_leaves_its_readers_to_themselves(memory: Memory, length: int) ->
     second = None
     assert memory.stats()["pinned"] == 0
     assert found is not None
-    assert found.read(0, length) == content
+    assert found.read(0, length, NOW) == content
     memory.audit()
+
+
+def test_to_read_it_is_a_use() -> None:
+    """Of bodies that fill the store one is read without being held; the others go before it."""
+    memory = Memory(4 << 20, bytes(16), policy="lru", sample=64)
+    now = 1000
+    reader = loose(stored(memory, draft(b"k", 1, now), b"x" * 100_000))
+    for number in range(200):
+        now += 1000
+        key = b"other %d" % number
+        entry = memory.publish(key, draft(key, 1, now), b"y" * 100_000)
+        assert entry is not None
+        entry.release()
+        assert reader.read(0, 3, now) == b"xxx"
+    assert memory.stats()["evictions"] > 100

@@ -232,7 +232,7 @@ cdef class Passage(Sink):
         """What the client gets next, out of the store; None or nothing: it is gone."""
         cdef bytes data
         if self.loose is not None:
-            data = self.loose.read(self.sent, PIECE)
+            data = self.loose.read(self.sent, PIECE, self.lane.clock.read())
             if data is None:
                 self.client.front.census.cut_for_memory += 1
             return data

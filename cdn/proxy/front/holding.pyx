@@ -56,5 +56,5 @@ cdef void let_go(Transfer transfer):
 cdef bint regain(Transfer transfer):
     """Hold the record again. False: it is gone, or another body lies there."""
     if transfer.record == NULL:
-        transfer.record = transfer.loose.hold()
+        transfer.record = transfer.loose.hold(transfer.lane.clock.read())
     return transfer.record != NULL

@@ -22,7 +22,7 @@ cdef class Loose:
     def __init__(self, *args, **kwargs):
         raise TypeError("loose records come from the store")
 
-    cdef Record* hold(self) noexcept:
+    cdef Record* find_again(self) noexcept:
         """The record, pinned; NULL: it is gone, or another one lies there."""
         cdef Record* r = self.memory.hold(PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key))
         if r == NULL or same_body(r, &self.was, PyBytes_AS_STRING(self.head)):
@@ -30,8 +30,15 @@ cdef class Loose:
         unpin_record(&self.memory.s, r)
         return NULL
 
-    def read(self, uint64_t offset, uint64_t n):
-        cdef Record* r = self.hold()
+    cdef Record* hold(self, int64_t now) noexcept:
+        """The same for who reads some of it, which is a use: what many read stays."""
+        cdef Record* r = self.find_again()
+        if r != NULL:
+            self.memory.touch(r, now)
+        return r
+
+    def read(self, uint64_t offset, uint64_t n, int64_t now):
+        cdef Record* r = self.hold(now)
         if r == NULL:
             return None
         try:
@@ -48,7 +55,7 @@ cdef Loose loosened(Memory memory, Record* r):
     loose.key = PyBytes_FromStringAndSize(record_key(r), r.key_len)
     loose.head = PyBytes_FromStringAndSize(record_head(r), r.head_len)
     loose.was = r[0]
-    found = loose.hold()
+    found = loose.find_again()
     if found == NULL:
         return None
     unpin_record(&memory.s, found)
