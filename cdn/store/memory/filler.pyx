@@ -142,7 +142,7 @@ cdef Entry commit_fill(Fill fill, dict changes):
             f.nblocks = 0
             store64_release(&f.run, granule_of(s, r))
             f.flags = (f.flags | FILL_PUBLISHED) & ~<uint32_t> FILL_REGISTERED
-            store32_relaxed(&f.state, S_COMMITTED)
+            swap32_seq_cst(&f.state, S_COMMITTED)       # behind `run`: who sees this takes hold of that
     if not pinned:
         drop_lock(s)
         fill.why = "no-space"
