@@ -56,6 +56,7 @@ class Exchange:
     async def run(self, begun: Begun | None = None) -> None:
         site, stream = self.site, self.stream
         site.counters.exchanges += 1
+        expects = None if self.given is None else self.given.flight
         try:
             await (self._run() if begun is None else self._go_on(begun))
         except OriginError as error:
@@ -72,6 +73,8 @@ class Exchange:
             self._fault(fault)
         finally:
             site.counters.exchanges -= 1
+            if expects is not None:
+                expects.expected = False
             if self.given is not None:
                 self.given.drop()
             self.finish_log()

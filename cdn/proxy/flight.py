@@ -68,6 +68,7 @@ class Flight:
         self.interims = Interims(asked.fields)
         self.verdict: Verdict | None = None
         self.boarded = 0  # exchanges that wait for the verdict, or read
+        self.expected = False  # an exchange that will is on its way from another lane
         self.overflow = Overflow()
         self.readers: set[FillSource] = set()
         self.server: str | None = None
@@ -375,7 +376,7 @@ class Flight:
         The slowest reader sets the pace, unless it stands still while others starve: then it is cut.
         """
         while True:
-            if not self.readers and not self.boarded:
+            if not self.readers and not self.boarded and not self.expected:
                 return False
             slowest = min((reader.position for reader in self.readers), default=0)
             fill.release_before(min(slowest, fill.arrived))

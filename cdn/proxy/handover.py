@@ -82,7 +82,7 @@ def fly_on(
     site: Site, flight: Flight, response: OriginResponse, request_time: int, response_time: int, leader: bool
 ) -> None:
     """The flight goes on with this response; `leader`: an exchange follows that may take it."""
-    flight.leader = leader
+    flight.leader = flight.expected = leader
     flight.server = response.server
     flight.first_byte_us = int(response.first_byte_ms * 1000)
     site.spawn(site.fly_on(flight, response, request_time, response_time))

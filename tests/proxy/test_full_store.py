@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.harness import Conn, Origin, RawClient, Signal, reply, site
+from tests.harness import Conn, Origin, RawClient, Reply, Request, Signal, reply, site
 from tests.harness.proxy import Proxy
 
 WHOLE = 200_000
@@ -71,3 +71,38 @@ def test_one_slow_reader_of_a_body_too_large_to_keep_does_not_hold_up_the_others
             quick = proxy.client(timeout=10)
             quick.request("GET", "/a")
             assert len(quick.read_response().body) == size
+
+
+def test_what_the_fill_lane_hands_over_in_a_full_store_is_no_502() -> None:
+    """The flight found no room before its client had boarded, and gave up since nobody seemed to want the response."""
+    more, go = 1_200_000, Signal("go")
+
+    def rule(request: Request) -> Reply | None:
+        if request.target == "/warm":
+            return reply(200, {"Cache-Control": "no-store"}, b"warm")
+        size = more if request.target == "/more" else int(request.target[1:].partition("-")[0])
+        whole = reply(200, {"Cache-Control": "max-age=600"}, bytes(size)).encode()
+        if size == more:
+            request.conn.send(whole)
+            return None
+        request.conn.send(whole[:-1])
+        go.wait(10)
+        request.conn.send(whole[-1:])
+        return None
+
+    with Origin(rule, patience=20) as origin, Proxy(site(origin, store={"memory": "2 MiB"})) as proxy:
+        clients = []
+        for number, size in enumerate(
+            [200_000] * 8 + [33_000] * 12 + [17_000] * 12
+        ):  # until no block is free
+            client = proxy.client()
+            client.request("GET", f"/{size}-{number}")
+            clients.append((client, size))
+            origin.wait_for(1, f"/{size}-{number}")
+        time.sleep(0.2)
+        with proxy.client() as client:
+            client.ask("POST", "/warm")  # a kept connection for the lane
+            assert len(client.get("/more").body) == more
+        go.set()
+        for client, size in clients:
+            assert len(client.read_response().body) == size
