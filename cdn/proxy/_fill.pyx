@@ -52,7 +52,7 @@ from cdn.rules.message import Fields, RequestHead as RequestValue, ResponseHead 
 from cdn.rules.outcome import NoStoreReason, Outcome
 from cdn.rules.stored import META_VERSION, TAGGED
 from cdn.tier.rendezvous import SECRET as _PLACES
-from cdn.tier.seam import Kind
+from cdn.tier.seam import Kind, OriginError
 from cdn.tier.shields import place as place_of
 from cdn.tier.upstream import Attempt
 

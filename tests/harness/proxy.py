@@ -63,7 +63,7 @@ class Proxy:
         self._stopping: asyncio.Event | None = None
         self._worker: Any = None
         self._error: BaseException | None = None
-        self._loop_errors: list[str] = []
+        self.loop_errors: list[str] = []
         self._clients: list[RawClient] = []
         self.reports: list[tuple[str, str]] = []
 
@@ -73,7 +73,7 @@ class Proxy:
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.set_exception_handler(
-            lambda _loop, context: self._loop_errors.append(
+            lambda _loop, context: self.loop_errors.append(
                 f"{context.get('message')}: {context.get('exception')!r}"
             )
         )
@@ -131,7 +131,7 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
-        problems = [*self._loop_errors, *self._tracebacks.seen]
+        problems = [*self.loop_errors, *self._tracebacks.seen]
         problems += [sentence for kind, sentence in self.reports if kind == "fault"]
         problems = list(dict.fromkeys(problems))[:5]  # a fault in a loop is one fault
         if self._error is not None:

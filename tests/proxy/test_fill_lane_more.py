@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness import Origin, Reply, reply, site
 from tests.harness.proxy import Proxy
+from tests.harness.wire import Closed
 from tests.proxy.lanes import NOW, WARM, Ask, both, lines
 from tests.scenarios.test_a07_groups_and_tags import purge
 
@@ -201,6 +202,24 @@ def test_heads_where_there_are_codings(name: str) -> None:
 
     seen = both(lambda request: answer, asks, tree)
     assert seen.stats["lanes"]["fill"] == len(asks)
+
+
+def test_a_fault_of_ours_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client hung, and so did whoever asked for the same."""
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    answer = reply(200, {"Cache-Control": "no-store", "Content-Type": "text/html"}, LONG)
+    with Origin(lambda request: answer) as origin, Proxy(site(origin, route={"compress": ["gzip"]})) as proxy:
+        with proxy.client() as client:
+            assert client.ask("GET", "/a").status == 200
+            with monkeypatch.context() as patched:
+                patched.setattr("cdn.proxy.filling.told", broken)
+                with pytest.raises(Closed):
+                    client.ask("HEAD", "/b", {"Accept-Encoding": "gzip"})
+            assert "a fault of ours" in proxy.loop_errors.pop()
+            assert proxy.ask("HEAD", "/b", {"Accept-Encoding": "gzip"}).status == 200
 
 
 def test_one_kind_of_response_and_all_kinds_of_clients() -> None:

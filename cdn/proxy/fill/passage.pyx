@@ -154,6 +154,10 @@ cdef class Passage(Sink):
         cdef bint silent = not self.answered or self.lane.held != 0     # nothing has left for the client
         self.origin = None
         self.lane.held = 0
+        if not isinstance(error, OriginError):
+            # A fault of ours, met while an answer was taken: told, and nobody is left waiting.
+            self.lane.loop.call_exception_handler({"message": "an origin's answer was not taken", "exception": error})
+            error = OriginError(Kind.MALFORMED, "its answer was not taken", server=self.asked.pool.server, received=True)
         if not self.answered:
             if error.kind is Kind.RESET and not error.received:
                 # it had been closed on the other side while it was kept
