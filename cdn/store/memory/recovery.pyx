@@ -69,9 +69,9 @@ cdef void claim_fills(Space* s) noexcept nogil:
                 s.top.retired += 1
             f.flags |= FILL_PUBLISHED
             f.nblocks = 0
-            if f.state <= S_STREAMING:
-                store32_relaxed(&f.state, S_COMMITTED)
             or32_seq_cst(&r.pins, PIN_FOLLOWED)
+            if f.state <= S_STREAMING:
+                swap32_seq_cst(&f.state, S_COMMITTED)   # behind what keeps `run`: who sees this takes hold of that
         else:
             if claim_run(s, f.run, 0):
                 # its owner may have died between this and the slot; no slot: nobody may take it for a record
