@@ -31,7 +31,7 @@ from bench.scale_page import FILE, Point, svg, table
 
 CONNECTIONS = (64, 256, 1000, 4000, 10_000)
 OBJECTS = (1000, 10_000, 100_000, 1_000_000, 10_000_000)
-PER_OBJECT = 1100  # bytes of the store: such small ones take less, but its index has room for one a KiB
+PER_OBJECT = 1130  # bytes of the store: such small ones take less, but its index has room for 15 in 16 KiB
 BASE_MIB = 64
 SPARE_MIB = 1024  # of memory that the store must leave
 SPARE_FILES = 200
