@@ -72,6 +72,8 @@ def tell_of_the_first_bytes(sock: socket.socket) -> None:
     the client speaks first.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, QUIET)
+    # Inherited by what is accepted: the answer acknowledges the first request, as every later one.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
 
 
 def turn_away(sock: socket.socket) -> None:
