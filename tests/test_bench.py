@@ -26,7 +26,7 @@ from bench.peers import PEERS, Place, start
 from bench.processes import Guard, Server, StartError, free_port
 from bench.rows import ROWS, Head, chosen
 from bench.runner import Gap, Sample, Settings, judge
-from tests.peers import need
+from tests.peers import need, need_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = min(os.sched_getaffinity(0))
@@ -288,9 +288,7 @@ def test_a_run_counts_only_when_it_was_what_its_row_is_about() -> None:
 @pytest.mark.real
 def test_a_run_without_a_peer_that_is_not_there(tmp_path: Path) -> None:
     """From the command line to the page; with Traffic Server, which is not found, and whose place is left out."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        pytest.skip("needs two cores")
+    cores = need_cores(2)
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in ("wrk", "cc", "openssl", "taskset", "sh", "as", "ld"):

@@ -9,7 +9,6 @@ import json
 import os
 import pty
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -36,7 +35,7 @@ from tests.harness.site import site
 from tests.harness.sync import eventually
 from tests.harness.tls import certificate, server_context
 from tests.harness.wire import Request
-from tests.peers import need
+from tests.peers import has_ipv6, need, open_files
 from tests.real.nginx import Nginx
 
 
@@ -280,11 +279,7 @@ def test_a_redirect_is_an_answer_and_leads_nowhere(generator: str) -> None:
 
 
 def test_a_thousand_connections(generator: str) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 4096:
-        pytest.skip("too few open files are allowed")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
-    with Origin(fresh(600, b"hello")) as origin:
+    with open_files(4096), Origin(fresh(600, b"hello")) as origin:
         with Proxy(site(origin, limits={"connections_per_address": 2000})) as proxy:
             url = f"http://127.0.0.1:{proxy.port}/"
             words = ["-H", "Host: site.test", "--connections", "1000", "--duration", "2", "--json"]
@@ -297,15 +292,7 @@ def test_a_thousand_connections(generator: str) -> None:
         assert len(origin.requests) <= 2
 
 
-def ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not ipv6(), reason="no IPv6 on the loopback interface")
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on the loopback interface")
 def test_ipv6(generator: str) -> None:
     class Six(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -493,16 +480,22 @@ def test_answers_after_the_timeout_are_errors_with_wrk_too() -> None:
     assert any("came after the timeout" in note for note in seen["notes"])
 
 
-@needs_wrk
-def test_answers_that_end_with_their_connection_are_no_errors_with_wrk() -> None:
-    def endless(conn: Conn) -> None:
+def wrk_on_closing(answer: bytes) -> subprocess.CompletedProcess[str]:
+    """A second of wrk on an origin that closes each connection behind this answer."""
+
+    def closing(conn: Conn) -> None:
         if conn.read_request():
             time.sleep(0.02)
-            conn.send(b"HTTP/1.1 200 OK\r\nServer: old\r\n\r\nhello")
+            conn.send(answer)
             conn.close()
 
-    with Origin.scripted(*[endless] * 2000) as origin:
-        done = bench(origin.url, "--duration", "1", "--connections", "4", "--generator", "wrk", "--json")
+    with Origin.scripted(*[closing] * 2000) as origin:
+        return bench(origin.url, "--duration", "1", "--connections", "4", "--generator", "wrk", "--json")
+
+
+@needs_wrk
+def test_answers_that_end_with_their_connection_are_no_errors_with_wrk() -> None:
+    done = wrk_on_closing(b"HTTP/1.1 200 OK\r\nServer: old\r\n\r\nhello")
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["errors"] == {}
@@ -511,14 +504,7 @@ def test_answers_that_end_with_their_connection_are_no_errors_with_wrk() -> None
 
 @needs_wrk
 def test_what_wrk_cannot_tell_apart_or_does_not_count_is_said() -> None:
-    def cut(conn: Conn) -> None:
-        if conn.read_request():
-            time.sleep(0.02)
-            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal")
-            conn.close()
-
-    with Origin.scripted(*[cut] * 2000) as origin:
-        done = bench(origin.url, "--duration", "1", "--connections", "4", "--generator", "wrk", "--json")
+    done = wrk_on_closing(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal")
     seen = json.loads(done.stdout)
     assert (done.returncode, seen["answered"], seen["errors"].keys()) == (1, 0, {"reading failed"})
     assert any("--generator own tells them apart" in note for note in seen["notes"])
@@ -559,7 +545,7 @@ def test_h2load_goes_to_the_address_that_was_looked_up_with_the_authority_that_w
 
 
 @needs_h2load
-@pytest.mark.skipif(not ipv6(), reason="no IPv6 on the loopback interface")
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on the loopback interface")
 def test_h2load_over_ipv6(tmp_path: Path) -> None:
     with nginx_with_http2(tmp_path, allowed=1_000_000) as url:
         seen = by_h2load(url.replace("127.0.0.1", "[::1]"))
@@ -608,7 +594,7 @@ def nginx_with_http2(home: Path, allowed: int, also: str = "") -> Iterator[str]:
     """The URL of a file; `allowed`: requests on one connection; `also`: directives."""
     (home / "a.txt").write_bytes(b"x" * 1024)
     port, (chain, key) = free_port(), certificate("127.0.0.1")
-    six = f"listen [::1]:{port} ssl http2;" if ipv6() else ""
+    six = f"listen [::1]:{port} ssl http2;" if has_ipv6() else ""
     rules = (
         f"listen 127.0.0.1:{port} ssl http2; {six} ssl_certificate {chain}; ssl_certificate_key {key};"
         f" keepalive_requests {allowed}; {also}"

@@ -505,8 +505,9 @@ def play(lanes: bool, what: Round) -> tuple[Any, ...]:
         settle(proxy)
         memory = worker.memory
         stats = proxy.stats()
-        records = {key: replace(memory.lookup(key).draft(), stamp=None) for key in memory.keys()}  # noqa: SIM118 - a store, not a dict
-        bodies = {key: memory.lookup(key).read() for key in memory.keys()}  # noqa: SIM118 - a store, not a dict
+        stored = memory.keys()
+        records = {key: replace(memory.lookup(key).draft(), stamp=None) for key in stored}
+        bodies = {key: memory.lookup(key).read() for key in stored}
         cut = {
             data.split(b" ")[1].decode("latin-1")
             for (data, _, _), answer in zip(what.requests, answers, strict=True)

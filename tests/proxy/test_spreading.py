@@ -13,6 +13,7 @@ import pytest
 
 from cdn.proxy._front import Board, Census
 from cdn.proxy.spreading import PATIENCE, Doors, Spread
+from tests.tier.scripted import until
 
 
 def loaded(board: Board, number: int) -> Census:
@@ -190,9 +191,7 @@ def test_what_comes_while_there_is_no_descriptor_for_it_is_not_lost(whose: str) 
             with no_descriptor():
                 await asyncio.sleep(3 * PATIENCE)
                 assert not taken
-            end = asyncio.get_running_loop().time() + 10
-            while not taken and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - whoever takes it
-                await asyncio.sleep(0.01)
+            await until(lambda: bool(taken), 10)
             (sock,) = taken
             with sock:
                 sock.send(b"here")

@@ -7,9 +7,7 @@ pages: the store is a shared mapping and is not among them, nor is what the kern
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import resource
 import socket
 import subprocess
 import time
@@ -20,7 +18,7 @@ import pytest
 
 from ..harness import HOST, request_bytes, site
 from ..harness.sync import eventually
-from ..peers import need
+from ..peers import need, open_files
 from .nginx import Nginx
 from .node import Node
 
@@ -56,20 +54,6 @@ function done(summary)
     errors.connect, errors.read, errors.write, errors.status, errors.timeout))
 end
 """
-
-
-@contextlib.contextmanager
-def open_files(wanted: int) -> Iterator[None]:
-    """May this process have so many open files; the proxy, its child, raises its own limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        sentence = f"open files are limited to {hard}, {wanted} are needed: raise the hard limit (ulimit -Hn)"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(sentence)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def ask(client: socket.socket) -> None:

@@ -782,7 +782,8 @@ def test_who_wants_the_origin_asked_does_not_join_slices_becoming_a_whole(
     with becoming_a_whole(monkeypatch) as (a, origin, proxy), Crew() as crew:
         a.change()
         memory = proxy._worker.site.memory
-        (listed,) = (key for key in memory.keys() if key.endswith(b"slices"))  # noqa: SIM118
+        stored = memory.keys()
+        (listed,) = (key for key in stored if key.endswith(b"slices"))
         memory.remove(listed)  # as an eviction may
         before = origin.count()
         got = crew.start(proxy.get, "/a", {"Cache-Control": "no-cache"})

@@ -76,7 +76,8 @@ def slow(nodes: Siblings, number: int, target: str = "/a", fields: str = "", sta
 
 
 def key_of(nodes: Siblings, target: str = "/a") -> bytes:
-    return next((key for key in nodes.memory.keys() if target.encode() + b"\xff" in key), b"")  # noqa: SIM118
+    stored = nodes.memory.keys()
+    return next((key for key in stored if target.encode() + b"\xff" in key), b"")
 
 
 def filled(app: App, nodes: Siblings) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cdn.config.values import Address, Connections, Origin, Server
 from cdn.tier import Kind, OriginError, OriginRequest, Origins
 from cdn.tier.resolving import Found
+from tests.peers import has_ipv6
 from tests.tier.scripted import FAST, Peer, drain, run, until
 
 GET = OriginRequest("GET", "/", None)
@@ -291,16 +292,7 @@ def test_a_refusing_address_and_a_silent_one_are_passed_over_and_tried_last_for_
     run(main())
 
 
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-            return True
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6_by_literal_and_by_name() -> None:
     async def main() -> None:
         async with host("::1") as found:
